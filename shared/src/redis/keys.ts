@@ -1,6 +1,6 @@
 // The name of every key and channel of a partition.
-// Guarantees: all keys of a partition carry its hash tag `{pN}`, so one script call may touch any of them together, on
-// a Redis Cluster too. Nothing else builds such a name.
+// Guarantees: all keys of a partition carry its hash tag `{pN}`, so one script call may use any of them together, on a
+// Redis Cluster too. Nothing else builds such a name.
 import type { DeadLetterCause } from "../protocol/fallback/dead-letter-causes.js";
 import type { Priority } from "../protocol/messages/stored-message.js";
 
@@ -24,12 +24,12 @@ export interface PartitionKeys {
   readonly due: string;
   /**
    * stream of messages for a fallback channel, see protocol/fallback-entry.ts; read by a consumer group.
-   * @param channel those that wait for this one; absent: those that no channel was chosen for yet
+   * @param channel whose queue; absent: the common queue of messages without a channel yet
    */
   fallback(priority: Priority, channel?: string): string;
   /** sorted set: a fallback entry with its count of attempts -> next attempt, server ms */
   readonly retries: string;
-  /** the same, of those that this channel wants to be asked for again; absent: `retries` */
+  /** the same for this channel's queue; absent: `retries` */
   retriesOf(channel?: string): string;
   /** stream of messages whose fallback failed for good */
   deadLetters(cause: DeadLetterCause): string;
@@ -41,7 +41,7 @@ export interface PartitionKeys {
   deviceSends(messageId: string): string;
   /** hash: collapse key -> the user's messages with it in the inbox, see scripts/includes/messages/collapse-messages.lua */
   collapsed(userId: string): string;
-  /** string with a TTL: the attempt by which a fallback channel is being asked to take this message */
+  /** string with a TTL: the attempt in which a fallback channel is being asked to take this message */
   sending(messageId: string): string;
   /**
    * string: which of a user's notifications with one collapse key is the newest, see fallback/take-collapse-turn.lua
@@ -82,7 +82,7 @@ export interface PartitionKeys {
   wechatToken(appid: string): string;
   /** hash: device TAB template -> when the device that refuses it was registered */
   wechatRefusals(userId: string): string;
-  /** string with a TTL: when a send of this message to WeChat first went without an answer, ms */
+  /** string with a TTL: when a send of this message to WeChat first had no answer, ms */
   wechatUnanswered(messageId: string): string;
   /**
    * sorted set: a message that waits for its time, with its recipient -> that time, server ms; see
@@ -91,7 +91,10 @@ export interface PartitionKeys {
   readonly scheduled: string;
   /** stream, bounded: what the message archive could not be told yet, see spool/archive-spool.ts */
   readonly archiveSpool: string;
-  /** hash: id -> acceptedAt TAB recipient, of what was driven on and not yet compared with the archive's tombstones */
+  /**
+   * hash: id -> acceptedAt TAB recipient, of messages that were re-driven and not yet compared with the archive's
+   * tombstones
+   */
   readonly archiveDriven: string;
   /** sorted set: those of one recipient. @param recipient a user, or a topic as `recipientOfTopic` writes it */
   schedulesOf(recipient: string): string;
@@ -187,7 +190,7 @@ export function idOfRecordKey(keys: PartitionKeys, name: string): string | undef
   return name.startsWith(prefix) ? name.slice(prefix.length) : undefined;
 }
 
-/** Whether this is a collapse turn of the user. Such a name cannot be built from the user's id alone. */
+/** Whether this is a collapse turn of the user. The user's id alone is not enough to build such a name. */
 export function isCollapseTurnOf(keys: PartitionKeys, name: string, userId: string): boolean {
   const prefix = keys.collapseTurn("", "").slice(0, -1);
   // The hash before the user id holds no colon; the user id may.
@@ -217,8 +220,8 @@ export const clusterKeys = Object.freeze({
   pausedChannels: "petrel:paused-channels",
   /** sorted set, in a slot of its own: a dispatcher that only sends -> lease end, server ms */
   senders: "petrel:senders",
-  /** hash: dispatcher -> the paused channels that it heeds */
-  pausesHeeded: "petrel:pauses-heeded",
+  /** hash: dispatcher -> the paused channels that it has confirmed */
+  confirmedPauses: "petrel:pauses-heeded",
   /** string with a short TTL: this node is alive */
   node: (nodeId: string) => `petrel:node:${nodeId}`,
   /** hash: push node -> `connections joinedAt at`, see nodes/report-load.lua */

@@ -10,8 +10,8 @@ import { Loop } from "@petrel/shared/kernel/loop";
 import { Gauge, type Registry } from "@petrel/shared/kernel/metrics/metrics";
 import { fallbackChannels } from "@petrel/shared/protocol/fallback/fallback-channels";
 import {
-  forgetHeeded,
-  noteHeeded,
+  forgetConfirmation,
+  confirmPauses,
   readPausedChannels,
 } from "@petrel/shared/redis/fallback/paused-channels-store";
 import { leaveSenders, renewSender } from "@petrel/shared/redis/partitions/dispatcher-members";
@@ -69,7 +69,7 @@ export class PausedChannels {
     const { scripts, dispatcherId, isOwner } = this.#options;
     const { redis } = scripts;
     await Promise.all([
-      forgetHeeded(redis, dispatcherId),
+      forgetConfirmation(redis, dispatcherId),
       ...(isOwner ? [] : [leaveSenders(redis, dispatcherId)]),
     ]).catch(() => undefined);
   }
@@ -87,7 +87,7 @@ export class PausedChannels {
       if (this.#told !== now) {
         if (before !== undefined || names.length > 0)
           logger.info({ paused: names }, "paused fallback channels");
-        await noteHeeded(redis, dispatcherId, names);
+        await confirmPauses(redis, dispatcherId, names);
         this.#told = now;
       }
       if (before === undefined || [...before].some((name) => !names.includes(name))) onResumed();

@@ -11,7 +11,7 @@ import type { AuditLog } from "@petrel/shared/redis/auth/audit-log";
 import { awaitAnswer } from "@petrel/shared/redis/connection/await-answer";
 import { type FallbackBacklog, readFallbackBacklog } from "@petrel/shared/redis/fallback/fallback-queue";
 import {
-  findUnheeding,
+  findUnconfirmed,
   pauseChannel,
   readPausedChannels,
   resumeChannel,
@@ -67,7 +67,7 @@ export function addChannelRoutes(app: HttpApp, deps: ChannelRoutesDeps): void {
   const describe = async () => {
     const [paused, unheeding, ...backlogs] = await Promise.all([
       readPausedChannels(redis),
-      readDispatchers(redis).then((dispatchers) => findUnheeding(redis, dispatchers)),
+      readDispatchers(redis).then((dispatchers) => findUnconfirmed(redis, dispatchers)),
       ...[undefined, ...fallbackChannels].map((channel) => readBacklog(deps, channel)),
     ]);
     const [unsorted, ...ofChannels] = backlogs;

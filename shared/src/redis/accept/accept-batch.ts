@@ -1,8 +1,8 @@
-// collect/accept-with-retry -> here -> accept/accept.lua: stores messages in batches, one script call a partition.
+// collect/accept-with-retry -> here -> accept/accept.lua: stores messages in batches, one script call per partition.
 // Guarantees: one producer's messages to one user are stored in the order they were sent. A batch holds at most 200
 // messages or 256 KiB, and bounds each user's share. Calls of several partitions share a pipeline, but a master that
-// does not answer delays its own users only. With ACCEPT_DURABILITY above "memory", no answer is given before the
-// confirmation that follows its call, not even a duplicate's.
+// does not answer delays only its own users. With ACCEPT_DURABILITY above "memory", every answer waits for the
+// confirmation that follows its call, even for a duplicate.
 import { PetrelError } from "../../kernel/errors.js";
 import { RandomText } from "../../kernel/random-text.js";
 import {
@@ -22,19 +22,19 @@ import { DEFAULT_RECORD_KEEP_MS } from "../inbox/keep-records.js";
 import { USER_KEEP_MS, type PartitionKeys } from "../keys.js";
 import type { ScriptRunner } from "../scripts/script-runner.js";
 
-/** A message that was checked and has its id, on its way to the store. */
+/** A validated message with its id, on its way to the store. */
 export interface MessageToAccept extends DeliveryPolicy, Traced {
   readonly userId: string;
   readonly partition: number;
   readonly id: string;
   readonly ttlMs: number;
-  /** NO_IDENTITY where it has no idempotency key: then nobody else can send its id. */
+  /** NO_IDENTITY if it has no idempotency key; then nobody else can send its id. */
   readonly fingerprint: string;
-  /** Names this attempt of the producer's request; unchanged when we send it again. NO_IDENTITY as above. */
+  /** Identifies this attempt of the producer's request; our own retries keep it. NO_IDENTITY as above. */
   readonly attempt: string;
   /** JSON text. */
   readonly data: string;
-  /** Of its user's unacknowledged messages with one key, only the newest stays in the inbox. */
+  /** Of a user's unacknowledged messages with one key, only the newest stays in the inbox. */
   readonly collapseKey?: string | undefined;
 }
 
@@ -43,44 +43,44 @@ export type AcceptResult =
   /** A record with this id exists; the caller decides whether it is the same message. */
   | { readonly outcome: "exists"; readonly record: MessageRecord }
   | { readonly outcome: "inbox-full" }
-  /** Its user was sent as much as the limit allows for now. */
+  /** The user has reached the receive limit. */
   | { readonly outcome: "limited"; readonly retryAfterMs: number };
 
 export interface AcceptOptions {
   readonly scripts: ScriptRunner;
   readonly partitions: readonly PartitionKeys[];
   readonly ackTimeoutMs: number;
-  /** Un-acked messages one user may have. */
+  /** The most unacknowledged messages per user. */
   readonly inboxCap: number;
-  /** Messages of one partition that may wait for a dispatcher. */
+  /** The most messages of one partition that may wait for a dispatcher. */
   readonly readyCap: number;
   /**
-   * Entries that a partition's fallback stream may hold before it refuses messages that go there at once; default
+   * The most entries of a partition's fallback stream; beyond it, messages for immediate fallback are refused. Default
    * `readyCap`.
    */
   readonly fallbackCap?: number;
   /** How long a record is kept, see keep-records; 25 hours by default. */
   readonly recordKeepMs?: number;
-  /** Where a message is handed to its user's nodes: in the step that stores it, or by the dispatcher. */
+  /** Who hands a message to its user's nodes: the step that stores it, or the dispatcher. */
   readonly handOver: "accept" | "dispatch";
-  /** Messages that one user may be sent in RECEIVE_WINDOW_MS, 10 s; 0, the default: no limit. */
+  /** The most messages that one user may get in RECEIVE_WINDOW_MS, 10 s; 0, the default, means no limit. */
   readonly receiveLimit?: number;
   readonly maxInFlight: number;
-  /** Waits for what a message must reach before it counts as stored, where that is more than Redis' memory. */
+  /** Waits until a stored message has reached what ACCEPT_DURABILITY requires; absent if Redis's memory is enough. */
   readonly confirm?: ConfirmWrites;
 }
 
 /** The window of a user's receive limit. */
 export const RECEIVE_WINDOW_MS = 10_000;
-/** Fewer than other limits have: each may cost a write to the user's hash. */
+/** Fewer than for other limits, because each may cost a write to the user's hash. */
 export const RECEIVE_SUB_WINDOWS = 20;
 
-/** For the epochs that a call makes: 8 characters. */
+/** Seeds the epochs that a call makes: 8 characters. */
 const SEED_BYTES = 6;
 const MAX_ENTRIES = 200;
 const MAX_BYTES = 256 * 1024;
 const MAX_ENTRIES_PER_USER = 64;
-/** Tabs and letters between a body's parts, and the trace that some messages have. */
+/** Tabs and letters between a body's parts, plus an optional trace. */
 const FIELD_MARKS = 61;
 interface Waiting {
   readonly message: MessageToAccept;
@@ -99,18 +99,18 @@ export class MessageAccepter {
     });
   }
 
-  /** Messages that wait for a call. */
+  /** The number of messages that wait for a call. */
   get waiting(): number {
     return this.#batches.waiting;
   }
 
   /**
-   * @throws PetrelError PETREL_UNAVAILABLE where too many messages wait for a dispatcher, or this message would go to a
-   * fallback stream that is full (nothing was stored)
-   * @throws what ioredis throws where the answer is missing: the message may be stored or not; sending the same one
+   * @throws PetrelError PETREL_UNAVAILABLE if too many messages wait for a dispatcher, or this one is for a full
+   * fallback stream (nothing was stored)
+   * @throws what ioredis throws if the answer is missing: the message may or may not be stored; sending the same one
    * again is safe
-   * @throws Error where the caller gave up before the message could be sent: nothing was stored
-   * @param request the message's caller: once it is over, the message is not sent any more
+   * @throws Error if the caller gave up before the message could be sent: nothing was stored
+   * @param request the message's caller: once it is over, the message is no longer sent
    */
   accept(message: MessageToAccept, request?: PendingRequest): Promise<AcceptResult> {
     return this.#batches.add(message, request);
@@ -133,14 +133,14 @@ export class MessageAccepter {
       keys.channel,
       handOver,
       USER_KEEP_MS,
-      // (A message still open after some minutes gets a longer-lived record when its user is looked at.)
+      // (The record of a message that stays open for some minutes is prolonged when its user is looked at.)
       recordKeepMs + ackTimeoutMs,
       receiveLimit,
       RECEIVE_WINDOW_MS / RECEIVE_SUB_WINDOWS,
       RECEIVE_SUB_WINDOWS,
       fallbackCap,
     ];
-    // A call with collapse keys has a script of its own: others must not pay for them.
+    // Messages with collapse keys have a script of their own, so that the others do not pay for them.
     const collapses = batch.some(({ message: { collapseKey } }) => collapseKey !== undefined);
     const commonTtlMs = collapses ? undefined : ttlOfPlain(batch);
     args.push(commonTtlMs ?? "");
@@ -171,7 +171,7 @@ export class MessageAccepter {
   }
 }
 
-/** @throws PetrelError PETREL_UNAVAILABLE where nothing of the call was stored */
+/** @throws PetrelError PETREL_UNAVAILABLE if nothing of the call was stored */
 function readAnswer(lines: readonly string[], count: number): (AcceptResult | Error)[] {
   const [head = ""] = lines;
   if (head === "busy") throw tooMuchWaits("Too many messages wait for a dispatcher.");
@@ -188,12 +188,12 @@ function tooMuchWaits(message: string): PetrelError {
   return new PetrelError("PETREL_UNAVAILABLE", message, { retryAfterSeconds: 5 });
 }
 
-/** How many older messages ended, as accept-collapsing says behind each that it stored. */
+/** How many older messages ended: accept-collapsing reports it for each stored message. */
 function countCollapsed(lines: readonly string[]): number {
   return lines.reduce((sum, line) => sum + (line.startsWith("+") ? Number(line.split("\t")[2]) : 0), 0);
 }
 
-/** The TTL that all messages have, where the script needs to know nothing else of them than their text. */
+/** The TTL that all messages share, if the script needs nothing else besides their text. */
 function ttlOfPlain(batch: readonly Waiting[]): number | undefined {
   const ttlMs = batch[0]?.message.ttlMs;
   const arePlain = batch.every(
@@ -227,7 +227,7 @@ function decodeLine(line: string, atMs: number): AcceptResult {
   }
 }
 
-/** Keeps each user's order; a user over its share of a batch goes on in the next. */
+/** Keeps each user's order; a user beyond their share of a batch continues in the next. */
 function splitIntoBatches<Item extends Waiting>(messages: readonly Item[]): Item[][] {
   const batches: Item[][] = [];
   let rest = messages;
@@ -242,7 +242,7 @@ function splitIntoBatches<Item extends Waiting>(messages: readonly Item[]): Item
       const size = Buffer.byteLength(data) + Buffer.byteLength(notification) + id.length + FIELD_MARKS;
       const isFull = batch.length >= MAX_ENTRIES || (batch.length > 0 && bytes + size > MAX_BYTES);
       if (isFull || ofUser >= MAX_ENTRIES_PER_USER) {
-        // Once a user's message is put off, so are all later ones.
+        // Once one message of a user is deferred, all later ones are too.
         perUser.set(userId, MAX_ENTRIES_PER_USER);
         later.push(one);
         continue;

@@ -1,5 +1,5 @@
 // accept/turn-batches -> here -> accept/confirm-writes: confirms the calls of one turn.
-// Guarantees: one confirmation for each server, right behind the calls that it got in this turn, on the same connection.
+// Guarantees: one confirmation per server, directly after its calls of this turn, on the same connection.
 import { masterOf } from "../connection/cluster-nodes.js";
 import type { SingleRedis } from "../connection/connect.js";
 import type { PartitionKeys } from "../keys.js";
@@ -9,14 +9,14 @@ import type { ConfirmWrites } from "./confirm-writes.js";
 export interface ConfirmOptions {
   readonly scripts: ScriptRunner;
   readonly partitions: readonly PartitionKeys[];
-  /** Undefined where an answer is confirmation enough. */
+  /** Undefined if an answer is confirmation enough. */
   readonly confirm?: ConfirmWrites;
 }
 
-/** By partition: settles as its calls of this turn are confirmed. */
+/** By partition: resolves when its calls of this turn are confirmed. */
 export type Confirmations = ReadonlyMap<number, Promise<void>>;
 
-/** Must be called in the turn of the calls, behind them. */
+/** Call it in the same turn as the calls, after them. */
 export function confirmByServer(
   { confirm, scripts, partitions: keys }: ConfirmOptions,
   partitions: Iterable<number>,
@@ -34,7 +34,7 @@ export function confirmByServer(
     } catch (error) {
       confirmed = Promise.reject(error);
     }
-    // The callers that wait see a failure themselves. Where the call itself failed, nobody waits.
+    // The waiting callers see a failure themselves. If the call itself failed, nobody waits.
     confirmed.catch(() => undefined);
     confirmations.set(partition, confirmed);
   }

@@ -1,5 +1,5 @@
-// shared/redis/accept-batch -> here: what a write must have reached before it counts as stored.
-// Guarantees: the server that wrote must confirm. Where it cannot confirm what was configured, the service refuses to
+// shared/redis/accept-batch -> here: how far a write must have got before it counts as stored.
+// Guarantees: the server that wrote must confirm. If it cannot confirm what is configured, the service refuses to
 // start, in one line.
 import { describeError, PetrelError } from "../../kernel/errors.js";
 import type { Logger } from "../../kernel/logging/logging.js";
@@ -10,14 +10,14 @@ import type { Redis, SingleRedis } from "../connection/connect.js";
 export type AcceptDurability =
   /** Redis has it in memory. */
   | { readonly kind: "memory" }
-  /** The append-only file has it, and the file is on the disk. */
+  /** The append-only file has it, and the file is synced to disk. */
   | { readonly kind: "aof" }
-  /** This many replicas have it in memory too. */
+  /** This many replicas have it in memory, too. */
   | { readonly kind: "replicas"; readonly count: number };
 
 /**
- * Waits until all that this connection has written so far has reached what it must. Sends its command at once.
- * @throws PetrelError PETREL_UNAVAILABLE where it has not, in time; or what ioredis throws where the answer is missing
+ * Waits until everything that this connection has written so far is as durable as required. Sends its command at once.
+ * @throws PetrelError PETREL_UNAVAILABLE if it is not, in time; or what ioredis throws if the answer is missing
  */
 export type ConfirmWrites = (server: SingleRedis) => Promise<void>;
 
@@ -45,9 +45,9 @@ export function parseAcceptDurability(text: string): AcceptDurability {
 }
 
 /**
- * @param timeoutMs how long a write may take to reach it
- * @returns undefined where the answer to a write is confirmation enough
- * @throws PetrelError PETREL_UNAVAILABLE where a server cannot confirm what was configured
+ * @param timeoutMs how long a write may take to become that durable
+ * @returns undefined if the answer to a write is confirmation enough
+ * @throws PetrelError PETREL_UNAVAILABLE if a server cannot confirm what is configured
  */
 export async function chooseConfirmation(
   redis: Redis,
@@ -90,18 +90,18 @@ export interface AofSettings {
  */
 export type AofWay = "answer" | "wait" | "wait-for-next-sync";
 
-/** @throws PetrelError PETREL_UNAVAILABLE where nothing tells when a write is on the disk */
+/** @throws PetrelError PETREL_UNAVAILABLE if nothing tells when a write is on disk */
 export function chooseAofWay({ product, version }: RunningVersion, settings: AofSettings): AofWay {
   const { appendonly, appendfsync, noAppendfsyncOnRewrite } = settings;
   if (appendonly !== "yes") throw refused(`appendonly is ${appendonly}; set it to yes`);
   const hasWait = isAtLeast(version, WAITAOF_SINCE);
   if (appendfsync === "always") {
     if (hasWait) return "wait";
-    // Otherwise an answer during a rewrite comes before the sync, and nothing tells the two apart.
+    // With "yes", an answer during a rewrite comes before the sync, and nothing tells the two apart.
     if (noAppendfsyncOnRewrite !== "yes") return "answer";
     throw refused(`no-appendfsync-on-rewrite is ${noAppendfsyncOnRewrite}; set it to no`);
   }
-  // Nothing else syncs the file here: WAITAOF would wait for as long as the system likes.
+  // Nothing else syncs the file then: WAITAOF would wait until the operating system decides to.
   if (appendfsync === "no") throw refused("appendfsync is no; set it to always");
   if (!hasWait) {
     throw refused(
@@ -138,7 +138,9 @@ function refused(why: string): PetrelError {
   return new PetrelError("PETREL_UNAVAILABLE", `Redis cannot give ACCEPT_DURABILITY=aof: ${why}.`);
 }
 
-/** https://redis.io/docs/latest/commands/wait/: counts the replicas that have all this connection wrote before. */
+/**
+ * https://redis.io/docs/latest/commands/wait/: counts the replicas that have all previous writes of this connection.
+ */
 async function confirmByReplicas(server: SingleRedis, count: number, timeoutMs: number): Promise<void> {
   const reached = await server.wait(count, timeoutMs);
   if (reached < count) throw unconfirmed(`${reached} of ${count} replicas`);
@@ -149,7 +151,7 @@ async function confirmByAof(server: SingleRedis, timeoutMs: number): Promise<voi
   if (synced < 1) throw unconfirmed("memory");
 }
 
-/** The message may be stored for good. When it is sent again, its id decides. */
+/** The message may be stored for good. If it is sent again, its id decides. */
 function unconfirmed(reached: string): PetrelError {
   return new PetrelError(
     "PETREL_UNAVAILABLE",

@@ -1,12 +1,12 @@
-// collect/keep-topics, collect/cancel-messages -> here -> accept/confirm-by-server: script calls that are answered when
-// what they wrote has reached what ACCEPT_DURABILITY asks for.
-// Guarantees: also a call that changed nothing is answered behind its confirmation: what it found may not be confirmed
-// yet. With a confirmation a call is sent once only: sent again, it would run behind it.
+// collect/keep-topics, collect/cancel-messages -> here -> accept/confirm-by-server: script calls whose answer waits
+// until their writes are as durable as ACCEPT_DURABILITY requires.
+// Guarantees: a call that changed nothing also waits for confirmation, because what it found may not be confirmed yet.
+// With confirmation, a call is sent only once: a second one would run after the confirmation.
 import type { EventWriting } from "../scripts/event-writing.js";
 import type { ScriptName } from "../scripts/script-catalogue.js";
 import { confirmByServer, type ConfirmOptions } from "./confirm-by-server.js";
 
-/** How a script is called: as a ScriptRunner does, or once only. */
+/** How to call a script: like a ScriptRunner, or only once. */
 export interface RunScript {
   readonly events: EventWriting;
   run(
@@ -16,7 +16,7 @@ export interface RunScript {
   ): Promise<string>;
 }
 
-/** @param partition of all keys of its calls */
+/** @param partition the partition of all its calls' keys */
 export function confirmedScripts(options: ConfirmOptions, partition: number): RunScript {
   const { scripts, confirm } = options;
   if (confirm === undefined) return scripts;

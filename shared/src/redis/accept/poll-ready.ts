@@ -1,18 +1,18 @@
-// accept/accept.lua -> here -> dispatch/read-ready: as ready-stream, for partitions that lie on several servers.
-// Guarantees: a master that is slow or away delays its own partitions only; one read of a partition at a time.
+// accept/accept.lua -> here -> dispatch/read-ready: like ready-stream, for partitions on several servers.
+// Guarantees: a slow or absent master delays only its own partitions. One read per partition at a time.
 import { pause } from "../../kernel/pause.js";
 import type { Redis } from "../connection/connect.js";
 import type { PartitionKeys } from "../keys.js";
 import { decodeStreams, type ReadReadyOptions, type ReadyEntry } from "./ready-stream.js";
 
 export interface PollReadyOptions extends ReadReadyOptions {
-  /** Ends the wait where `interruptRead` has nothing to interrupt. */
+  /** Ends the wait if `interruptRead` has nothing to interrupt. */
   readonly signal: AbortSignal;
 }
 
-/** How long a partition without entries is left alone, and how long the others wait for its answer. */
+/** How long an empty partition is left alone, and how long the others wait for a slow one. */
 const POLL_EVERY_MS = 20;
-/** An older answer that nobody fetched is dropped: others may have handed over its entries since. */
+/** An older answer that nobody fetched is dropped: its entries may have been handed over since. */
 const ANSWER_KEPT_MS = 1_000;
 
 type Streams = Parameters<typeof decodeStreams>[0];
@@ -24,25 +24,24 @@ interface Read {
 }
 
 /**
- * On a cluster the partitions' streams lie in different slots, and one call may read streams of one slot only. A
- * blocking read for each master would need a link for each, and would have to follow every slot that moves. Polling
- * costs little, and a delay of some milliseconds does not matter: `ready` holds only what could not be handed over when
- * it was stored.
+ * On a cluster the partitions' streams lie in different slots, and one call may read only one slot. A blocking read for
+ * each master would need a link each and would have to follow every slot that moves. Polling costs little, and a few
+ * milliseconds do not matter: `ready` holds only what could not be handed over when it was stored.
  */
 export class ReadyPolls {
   readonly #cluster: Pick<Redis, "xread">;
-  /** By the key of `ready`: reads that are under way, and answers that came after the others had been taken. */
+  /** By the key of `ready`: reads in progress, and late answers that were not fetched yet. */
   readonly #reads = new Map<string, Read>();
 
-  /** @param cluster a connection without a deadline for commands; a link that falls silent ends what waits on it */
+  /** @param cluster a connection without a deadline for commands; if a link falls silent, the calls on it fail */
   constructor(cluster: Pick<Redis, "xread">) {
     this.#cluster = cluster;
   }
 
   /**
-   * The oldest entries of several partitions; waits for one where there is none.
-   * @returns key of `ready` -> entries; without the partitions that have none, or have not answered yet
-   * @throws where every partition answered with an error
+   * The oldest entries of several partitions; waits for one if there are none.
+   * @returns key of `ready` -> entries; without partitions that are empty or have not answered yet
+   * @throws if every partition answered with an error
    */
   async read(
     partitions: readonly PartitionKeys[],

@@ -6,27 +6,26 @@ import type { PartitionKeys } from "../keys.js";
 import type { ScriptRunner } from "../scripts/script-runner.js";
 
 export interface ReadyEntry {
-  /** The stream's id, `ms-n`. */
+  /** The entry's id in the stream, `ms-n`. */
   readonly id: string;
   readonly message: ReadyMessage;
-  /** UTF-16 code units of the stored text. */
+  /** Length of the stored text in UTF-16 code units. */
   readonly size: number;
 }
 
 export interface ReadReadyOptions {
-  /** Entries of each partition. */
+  /** The most entries per partition. */
   readonly maxEntries: number;
-  /** How long to wait where there is nothing; at least 1. */
+  /** How long to wait if there are none; at least 1. */
   readonly blockMs: number;
 }
 
 /**
- * The oldest entries of several partitions of one server; waits for one where there is none. On a cluster: poll-ready.
- *
- * Reads from the start each time, not from where the last call ended. What was handed over has been trimmed, so the
- * stream itself says where to go on, whatever failed in between. A Redis with ids that went back is read all the same.
+ * The oldest entries of several partitions on one server; waits for one if there are none. On a cluster: poll-ready.
+ * Always reads from the start rather than from where the last call ended. Whatever was handed over has been trimmed, so
+ * the stream itself says where to continue, no matter what failed in between, and even if Redis has lost entries.
  * @param blocking a connection for this alone, without a deadline for commands
- * @returns key of `ready` -> entries; without the partitions that have none
+ * @returns key of `ready` -> entries; without the partitions that are empty
  */
 export async function readReady(
   blocking: Redis,
@@ -62,14 +61,14 @@ export function decodeStreams(
 }
 
 /**
- * Ends a `readReady` that waits on another connection, as if its time were up.
+ * Ends a `readReady` that waits on another connection, as if it had timed out.
  * @param blockingClientId from `readClientId`
  */
 export async function interruptRead(commands: Redis, blockingClientId: number): Promise<void> {
   await commands.client("UNBLOCK", blockingClientId, "TIMEOUT");
 }
 
-/** The number by which Redis knows a connection; each reconnect gets a new one. */
+/** The connection's client id in Redis; each reconnect gets a new one. */
 export async function readClientId(redis: Redis): Promise<number> {
   return redis.client("ID");
 }
@@ -77,7 +76,7 @@ export async function readClientId(redis: Redis): Promise<number> {
 /**
  * Removes what was handed over.
  * @param lastId the last entry to remove
- * @returns how many were removed, or "stale" where the token is not the owner's any more (nothing was changed)
+ * @returns how many were removed, or "stale" if the token is no longer the owner's (nothing was changed)
  */
 export async function trimReady(
   scripts: ScriptRunner,
@@ -89,7 +88,7 @@ export async function trimReady(
   return answer === "stale" ? answer : Number(answer);
 }
 
-/** How many messages wait in each of these partitions, in order. */
+/** How many messages wait in each of these partitions, in the order given. */
 export async function readReadyLengths(
   redis: Redis,
   partitions: readonly PartitionKeys[],

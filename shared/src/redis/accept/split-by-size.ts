@@ -1,5 +1,5 @@
-// topics/topic-publisher, schedules/schedule-messages -> here: what one script call takes.
-// Guarantees: the order is kept; a call has at most 200 entries, or 256 KiB unless one alone is larger.
+// topics/topic-publisher, schedules/schedule-messages -> here: splits messages into script calls.
+// Guarantees: keeps the order. A call has at most 200 entries or 256 KiB, unless a single entry is larger.
 const MAX_ENTRIES = 200;
 const MAX_BYTES = 256 * 1024;
 

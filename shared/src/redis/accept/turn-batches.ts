@@ -1,7 +1,7 @@
-// accept/accept-batch, topics/topic-publisher, schedules/schedule-messages -> here -> accept/confirm-by-server: what comes
-// in one turn of the event loop, in as few script calls as its partitions allow.
-// Guarantees: a partition's messages keep their order. Calls of several partitions share a write, but a master that does
-// not answer delays its own partitions only. Where more than memory is asked for, no answer is given before the
+// accept/accept-batch, topics/topic-publisher, schedules/schedule-messages -> here -> accept/confirm-by-server: sends
+// what arrives in one turn of the event loop in as few script calls as its partitions allow.
+// Guarantees: a partition's messages keep their order. Calls of several partitions share a write, but a master that
+// does not answer delays only its own partitions. If more than memory is required, every answer waits for the
 // confirmation that follows its call.
 import { groupBy } from "../../kernel/group-by.js";
 import { MasterBatchers } from "../connection/master-batchers.js";
@@ -9,7 +9,7 @@ import type { PartitionKeys } from "../keys.js";
 import type { ScriptName } from "../scripts/script-catalogue.js";
 import { confirmByServer, type Confirmations, type ConfirmOptions } from "./confirm-by-server.js";
 
-/** The caller that waits for a message. */
+/** The request that waits for a message. */
 export interface PendingRequest {
   /** Its deadline has passed, and it was answered without the message. */
   readonly isOver: boolean;
@@ -19,21 +19,21 @@ export interface TurnBatchesOptions extends ConfirmOptions {
   readonly maxInFlight: number;
 }
 
-/** A script call for some messages of one partition. */
+/** One script call, for messages of one partition. */
 export interface BatchCall<Result> {
   readonly script: ScriptName;
   readonly keys: [string, ...string[]];
   readonly args: (string | number)[];
   /**
    * @param lines of the script's answer
-   * @returns each message's result, or why it has none, in order
-   * @throws what all of them are told
+   * @returns each message's result or error, in order
+   * @throws the error for all of them
    */
   readonly read: (lines: readonly string[]) => readonly (Result | Error)[];
 }
 
 export interface BatchRules<Message, Result> {
-  /** Into what one call may take. */
+  /** Splits messages into calls. */
   readonly split: <Item extends { readonly message: Message }>(
     items: readonly Item[],
   ) => readonly (readonly Item[])[];
@@ -47,7 +47,7 @@ interface Waiting<Message, Result> {
   readonly reject: (error: unknown) => void;
 }
 
-/** Messages in one pipeline: a burst of a hundred thousand must not keep everyone else waiting for Redis. */
+/** Messages per pipeline: a burst of a hundred thousand must not block everyone else's Redis calls. */
 const MAX_PER_FLUSH = 1_000;
 
 export class TurnBatches<Message extends { readonly partition: number }, Result> {
@@ -69,21 +69,21 @@ export class TurnBatches<Message extends { readonly partition: number }, Result>
     });
   }
 
-  /** Messages that wait for a call. */
+  /** The number of messages that wait for a call. */
   get waiting(): number {
     return this.#batchers.waiting;
   }
 
   /**
-   * @throws what ioredis throws where the answer is missing: the call may have been carried out or not
-   * @throws Error where the caller gave up before the message could be sent
-   * @param request the message's caller: once it is over, the message is not sent any more
+   * @throws what ioredis throws if the answer is missing: the call may or may not have run
+   * @throws Error if the caller gave up before the message could be sent
+   * @param request the message's caller: once it is over, the message is no longer sent
    */
   add(message: Message, request?: PendingRequest): Promise<Result> {
     return new Promise((resolve, reject) => this.#batchers.add({ message, request, resolve, reject }));
   }
 
-  /** Resolves when nothing waits and nothing is under way. */
+  /** Resolves once nothing waits and nothing is in progress. */
   drained(): Promise<void> {
     return this.#batchers.drained();
   }
@@ -94,7 +94,7 @@ export class TurnBatches<Message extends { readonly partition: number }, Result>
     return keys;
   }
 
-  /** All calls leave in one write to each server; what confirms them is right behind. Resolves when all have ended. */
+  /** All calls leave in one write per server, directly followed by their confirmation. Resolves when all have ended. */
   async #flush(waiting: readonly Waiting<Message, Result>[]): Promise<void> {
     const byPartition = groupBy(waiting, ({ message }) => message.partition);
     let confirmations: Confirmations = new Map();
@@ -119,7 +119,7 @@ export class TurnBatches<Message extends { readonly partition: number }, Result>
     const { scripts, confirm } = this.#options;
     try {
       const { script, keys, args, read } = this.#rules.call(this.#keysOf(partition), batch);
-      // Sent again, a call would run behind its confirmation: so it is sent once only.
+      // A repeated call would run after its confirmation, so it is sent only once.
       const answer =
         confirm === undefined ? scripts.run(script, keys, args) : scripts.runOnce(script, keys, args);
       const results = read((await answer).split("\n"));

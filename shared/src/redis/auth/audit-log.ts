@@ -1,6 +1,6 @@
 // auth, collect, dispatch -> here -> auth/append-audit.lua: who did what to whom, for operators.
-// Guarantees: an act is noted once. No actor pushes out what others did, however much it does. Where Redis does not
-// take it after a few tries, all of it is in the service's own log, at error. The log is bounded by number and age, and
+// Guarantees: an act is recorded once. No actor can push out what others did, however active it is. If Redis refuses an
+// entry after a few attempts, the service's own log has all of it, at error. The log is bounded by number and age, and
 // holds no secret, token or message content.
 import { randomBytes } from "node:crypto";
 import { backoffMs } from "../../kernel/backoff.js";
@@ -24,16 +24,16 @@ export interface Act {
    */
   readonly actor: `key:${string}` | `user:${string}` | "file" | "system";
   readonly action: AuditAction;
-  /** The id of what was acted on: a key's, a user's, a dead letter's, a token's `jti`, a signing key's `kid`. */
+  /** The id of the object: a key's, a user's, a dead letter's, a token's `jti`, a signing key's `kid`. */
   readonly target: string;
   /** Facts for people, few and short. Never secrets, tokens or payloads. */
   readonly details?: AuditDetails;
 }
 
 export interface AuditEntry {
-  /** Opaque; names the entry, and marks where a page ended. */
+  /** Opaque; identifies the entry, and serves as a page's cursor. */
   readonly id: string;
-  /** Ms by Redis' clock. */
+  /** Ms by Redis's clock. */
   readonly atMs: number;
   readonly actor: string;
   readonly action: string;
@@ -44,18 +44,18 @@ export interface AuditEntry {
 export interface AuditFilter {
   readonly actor?: string;
   readonly action?: string;
-  /** Any of these. */
+  /** Matches any of these. */
   readonly targets?: readonly string[];
 }
 
 export interface AuditQuery extends AuditFilter {
-  /** The id after which to go on. */
+  /** The id after which the page begins. */
   readonly cursor?: string | undefined;
   readonly limit: number;
 }
 
 export interface AuditPage {
-  /** Newest first. With a filter there may be fewer than asked for, although more follow. */
+  /** Newest first. With a filter there may be fewer than requested, although more follow. */
   readonly items: readonly AuditEntry[];
   /** The cursor of the next page; undefined after the last one. */
   readonly nextCursor: string | undefined;
@@ -64,22 +64,22 @@ export interface AuditPage {
 export interface AuditLogOptions {
   readonly scripts: ScriptRunner;
   readonly logger: Logger;
-  /** About how many entries are kept: AUDIT_MAX_ENTRIES. */
+  /** Roughly how many entries are kept: AUDIT_MAX_ENTRIES. */
   readonly maxEntries: number;
-  /** How long an entry is kept: AUDIT_KEEP_DAYS. It goes when the next entry after that is written. */
+  /** How long an entry is kept: AUDIT_KEEP_DAYS. It is removed when the next entry after that is written. */
   readonly keepDays: number;
 }
 
 export const AUDIT_ID_PATTERN = `^${STREAM_POSITION_PATTERN}$`;
 
-/** One actor may hold one entry in this many. */
+/** One actor may hold this fraction of the entries: 1/n. */
 const SHARES = 10;
 const ATTEMPTS = 4;
 const RETRY = { baseMs: 100, capMs: 1_000 } as const;
 const NONCE_BYTES = 9;
 const MAX_TEXT_LENGTH = 512;
 const READ_AT_ONCE = 500;
-/** Of a filtered page: no request reads the whole log. */
+/** Reads per filtered page: no request may read the whole log. */
 const MAX_READS = 20;
 const DAY_MS = 24 * 60 * 60 * 1000;
 
@@ -97,8 +97,8 @@ export class AuditLog {
   }
 
   /**
-   * Notes what was done: called after the act, and awaited before the request is answered. Never rejects: the act has
-   * happened, and an error would say that it had not.
+   * Records an act: call it after the act, and await it before answering the request. Never rejects: the act has
+   * happened, and an error would claim that it had not.
    */
   async record(act: Act): Promise<void> {
     const nonce = randomBytes(NONCE_BYTES).toString("base64url");
@@ -120,8 +120,8 @@ export class AuditLog {
   }
 
   /**
-   * Notes what is about to be done, where nothing may happen without a note.
-   * @throws PetrelError PETREL_UNAVAILABLE where Redis does not take it: the act must not begin then
+   * Records an act that must not happen without a record.
+   * @throws PetrelError PETREL_UNAVAILABLE if Redis does not accept it; then the act must not begin
    */
   async recordBefore(act: Act): Promise<void> {
     await awaitAnswer(this.#append(act, randomBytes(NONCE_BYTES).toString("base64url"), false));
@@ -146,14 +146,14 @@ export class AuditLog {
     );
   }
 
-  /** @throws PetrelError PETREL_UNAVAILABLE where Redis does not answer */
+  /** @throws PetrelError PETREL_UNAVAILABLE if Redis does not answer */
   async list({ cursor, limit, ...filter }: AuditQuery): Promise<AuditPage> {
     const items: AuditEntry[] = [];
     const isFiltered = Object.values(filter).some((value) => value !== undefined);
     const count = isFiltered ? READ_AT_ONCE : limit + 1;
     let from = cursor === undefined ? NEWEST : olderThan(cursor);
     for (let reads = 0; ; reads++) {
-      // An unfiltered page takes one read.
+      // An unfiltered page takes a single read.
       if (reads === MAX_READS) return { items, nextCursor: from.slice(1) };
       const { entries, next } = await awaitAnswer(
         readBackwards(this.#scripts.redis, clusterKeys.audit, from, count),
@@ -169,7 +169,9 @@ export class AuditLog {
   }
 }
 
-/** `system` does things of different weight, some on anybody's behalf, so each kind has a share of its own. */
+/**
+ * `system` does things of different weight, some on anybody's behalf, so each of its actions has a share of its own.
+ */
 function shareOf({ actor, action }: Act): string {
   return actor === "system" ? `system ${action}` : actor.slice(0, MAX_TEXT_LENGTH);
 }
@@ -197,7 +199,7 @@ function encodeDetails(details: AuditDetails): string {
   );
 }
 
-/** Details that no release of ours wrote read as none: one such entry must not hide the others. */
+/** Unreadable details count as none: one such entry must not hide the others. */
 function decodeDetails(text: string): AuditDetails {
   try {
     return JSON.parse(text) as AuditDetails;

@@ -1,6 +1,6 @@
 // auth/create-token, auth/refresh-token -> here -> auth/open-session.lua, refresh-session: who is signed in, and with
 // which refresh token.
-// Guarantees: a refresh token is stored only as a hash; using one twice is noticed, and ends its session in the same
+// Guarantees: a refresh token is stored only as a hash. Using one twice is detected and ends its session in the same
 // step. See docs/receive/tokens.md.
 import { partitionOfUser } from "../../protocol/messages/partition.js";
 import type { TopicGrant } from "../../protocol/topics/topic-grants.js";
@@ -9,18 +9,18 @@ import type { PartitionKeys } from "../keys.js";
 import type { ScriptRunner } from "../scripts/script-runner.js";
 import { SESSION_REVOCATION_KEEP_MS } from "./token-revocations.js";
 
-/** What each access token of a session is made with. */
+/** What goes into each access token of a session. */
 export interface SessionContent {
   readonly ttlSeconds: number;
   readonly device?: { readonly id: string; readonly platform: string };
-  /** Absent in sessions of releases that had no topics. */
+  /** Absent in sessions from releases without topics. */
   readonly topics?: readonly TopicGrant[];
 }
 
 export interface SessionToOpen {
   readonly userId: string;
   readonly sessionId: string;
-  /** The hash of its first refresh token: SHA-256 in base64url, as all hashes here. */
+  /** The hash of its first refresh token: SHA-256 in base64url, like all hashes here. */
   readonly hash: string;
   readonly content: SessionContent;
 }
@@ -28,27 +28,28 @@ export interface SessionToOpen {
 export interface PresentedToken {
   readonly userId: string;
   readonly sessionId: string;
-  /** 0 for a session's first. */
+  /** 0 for a session's first token. */
   readonly number: number;
   readonly hash: string;
   /**
-   * The successor is made from this token alone. First its hash by the first encryption key, then by each further one.
+   * The hash of the successor, which is derived from this token: first with the first encryption key, then with each
+   * other one.
    */
   readonly successorHashes: readonly [string, ...string[]];
 }
 
 export type RefreshResult =
-  /** `again`: somebody used the same token just before. */
+  /** `again`: the same token was used just before. */
   | {
       readonly outcome: "rotated" | "again";
       readonly generation: number;
-      /** Index of the successor that counts. */
+      /** The index of the successor that applies. */
       readonly successor: number;
       readonly content: SessionContent;
     }
-  /** A spent token came again, and ended the session: now, for the first time, or before. */
+  /** A spent token was presented again and ended the session; `isFirst` if that happened just now. */
   | { readonly outcome: "reused"; readonly isFirst: boolean }
-  /** `over`: unknown, too old, or pushed out by newer ones. */
+  /** `over`: unknown, too old, or displaced by newer sessions. */
   | { readonly outcome: "revoked" | "over" };
 
 export interface SessionsStoreOptions {
@@ -59,7 +60,7 @@ export interface SessionsStoreOptions {
   readonly leewayMs: number;
   /** How long a session lives without being refreshed. */
   readonly idleMs: number;
-  /** How long it lives in all. */
+  /** How long it lives in total. */
   readonly absoluteMs: number;
   readonly maxPerUser: number;
 }
@@ -74,7 +75,7 @@ export class SessionsStore {
   /**
    * @param session with an id that is not in use
    * @returns the user's token generation at this moment
-   * @throws PetrelError PETREL_UNAVAILABLE where Redis does not answer, as all methods here
+   * @throws PetrelError PETREL_UNAVAILABLE if Redis does not answer, like all methods here
    */
   async open({ userId, sessionId, hash, content }: SessionToOpen): Promise<number> {
     const { scripts, idleMs, absoluteMs, maxPerUser } = this.#options;
@@ -90,8 +91,8 @@ export class SessionsStore {
   }
 
   /**
-   * Where the answer is lost, the same token gets the same successor for the leeway.
-   * @param token one with a good seal: without it, anybody could end a session
+   * If the answer is lost, the same token gets the same successor again within the leeway.
+   * @param token its seal must have been verified: otherwise anybody could end a session
    */
   async refresh(token: PresentedToken): Promise<RefreshResult> {
     const { scripts, leewayMs, idleMs, absoluteMs } = this.#options;

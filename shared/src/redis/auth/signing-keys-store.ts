@@ -1,22 +1,22 @@
 // auth/signing-keyring -> here -> auth/agree-signing-keys.lua: the keys that sign users' tokens, shared by all auth
 // processes.
-// Guarantees: when several replace the same keys at once, one succeeds, and the others are told the keys that count
-// now; a private part arrives here sealed.
+// Guarantees: if several replace the same keys at once, one succeeds, and the others get the keys that now apply. A
+// private part arrives here sealed.
 import { authKeys } from "./auth-keys.js";
 import { awaitAnswer } from "../connection/await-answer.js";
 import type { ScriptRunner } from "../scripts/script-runner.js";
 
 /**
  * - upcoming: published, but signs nothing until everyone who checks tokens must have it
- * - active: signs; there is one
- * - retired: published until none of its tokens can be good
- * - withdrawn: compromised; not published, and none of its tokens is good
+ * - active: signs; there is only one
+ * - retired: published until none of its tokens can be valid
+ * - withdrawn: compromised; not published, and none of its tokens is valid
  */
 export const signingKeyStates = ["upcoming", "active", "retired", "withdrawn"] as const;
 
 export type SigningKeyState = (typeof signingKeyStates)[number];
 
-/** As stored. All times are ms by Redis' clock. */
+/** As stored. All times are ms by Redis's clock. */
 export interface SigningKeyRecord {
   readonly kid: string;
   readonly alg: "ES256" | "RS256";
@@ -31,11 +31,11 @@ export interface SigningKeyRecord {
 }
 
 export interface AgreedSigningKeys {
-  /** Ms by Redis' clock. */
+  /** Ms by Redis's clock. */
   readonly nowMs: number;
-  /** Grows with each change; "0" where there are no keys yet. */
+  /** Grows with each change; "0" if there are no keys yet. */
   readonly revision: string;
-  /** Whether they are what this call proposed; two calls may propose the same. */
+  /** Whether these are the keys that this call proposed; two calls may propose the same. */
   readonly isTaken: boolean;
   readonly keys: readonly SigningKeyRecord[];
 }
@@ -47,14 +47,14 @@ export class SigningKeysStore {
     this.#scripts = scripts;
   }
 
-  /** @throws PetrelError PETREL_UNAVAILABLE where Redis does not answer, as all methods here */
+  /** @throws PetrelError PETREL_UNAVAILABLE if Redis does not answer, like all methods here */
   read(): Promise<AgreedSigningKeys> {
     return this.#run("", "");
   }
 
   /**
    * Replaces the keys that were read with the revision `expected`.
-   * @returns what counts now: these keys, or what another process wrote meanwhile
+   * @returns the keys that apply now: these, or what another process wrote meanwhile
    */
   replace(expected: string, keys: readonly SigningKeyRecord[]): Promise<AgreedSigningKeys> {
     return this.#run(expected, JSON.stringify(keys));

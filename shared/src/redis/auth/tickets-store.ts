@@ -1,4 +1,4 @@
-// auth/create-ticket, push-node's handshake -> here: a credential for a URL, good once and for seconds.
+// auth/create-ticket, push-node's handshake -> here: a credential for a URL, valid once and for seconds.
 // Guarantees: of any number of callers with the same ticket, one gets its token. A ticket is stored under its hash, so
 // nobody who reads Redis can use it.
 import { hash, randomBytes } from "node:crypto";
@@ -18,9 +18,9 @@ export class TicketsStore<Token extends object> {
   }
 
   /**
-   * @param token the caller's own; whoever uses the ticket gets what it says
-   * @param ttlMs at least 1; the token itself may end sooner, and says when
-   * @throws PetrelError PETREL_UNAVAILABLE where Redis does not answer, as all methods here
+   * @param token the caller's own; whoever uses the ticket gets its claims
+   * @param ttlMs at least 1; the token itself may expire sooner, and says when
+   * @throws PetrelError PETREL_UNAVAILABLE if Redis does not answer, like all methods here
    */
   async issue(token: Token, ttlMs: number): Promise<string> {
     const ticket = `pt_${randomBytes(TICKET_BYTES).toString("base64url")}`;
@@ -29,9 +29,9 @@ export class TicketsStore<Token extends object> {
   }
 
   /**
-   * Does not check whether the token was revoked meanwhile.
-   * @returns undefined where the ticket is unknown, over, or was used before. Where the answer is lost the ticket may
-   * be used: ask for another
+   * Does not check whether the token has been revoked meanwhile.
+   * @returns undefined if the ticket is unknown, expired or used. If the answer is lost, the ticket may be used up:
+   * request another
    */
   async redeem(ticket: string): Promise<Readonly<Token> | undefined> {
     if (!TICKET.test(ticket)) return undefined;

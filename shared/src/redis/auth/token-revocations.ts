@@ -1,6 +1,5 @@
-// auth's routes -> here -> auth/revoke-*.lua, auth/check-token.lua: tokens that are revoked before their time is over.
-// Guarantees: a revocation is written, and every node is told, in one step. It outlives what it revokes. Revoking again
-// does no harm.
+// auth's routes -> here -> auth/revoke-*.lua, auth/check-token.lua: tokens that are revoked before they expire.
+// Guarantees: one step writes a revocation and tells every node. It outlives what it revokes. Revoking is idempotent.
 import { type Clock, systemClock } from "../../kernel/clock.js";
 import { partitionOfUser } from "../../protocol/messages/partition.js";
 import { awaitAnswer } from "../connection/await-answer.js";
@@ -8,7 +7,7 @@ import { isRevokedByFormerName } from "../devices/former-token-names.js";
 import type { PartitionKeys } from "../keys.js";
 import type { ScriptRunner } from "../scripts/script-runner.js";
 
-/** What is checked of a token; a VerifiedToken has it. */
+/** The parts of a token that are checked; a VerifiedToken has them. */
 export interface TokenToCheck {
   readonly userId: string;
   readonly jti: string;
@@ -26,21 +25,21 @@ export interface TokenRevocationsOptions {
   readonly scripts: ScriptRunner;
   /** All of them, by number. */
   readonly partitions: readonly PartitionKeys[];
-  /** How long a token of any trusted issuer may be good. */
+  /** The longest lifetime of a token by any trusted issuer. */
   readonly maxTokenLifeMs: number;
   readonly clock?: Clock;
 }
 
 const HOUR_MS = 60 * 60 * 1000;
 const DAY_MS = 24 * HOUR_MS;
-/** A revocation outlives its token by more than any clocks differ. */
+/** A revocation outlives its token by more than clocks can differ. */
 const BEYOND_END_MS = HOUR_MS;
 /**
- * How long a user's generation is kept: longer than any token or session may live (each at most 366 days), so nobody
- * needs one that has expired.
+ * How long a user's generation is kept: longer than any token or session may live (each at most 366 days), so an
+ * expired one is never needed.
  */
 export const GENERATION_KEEP_MS = 400 * DAY_MS;
-/** A session's access tokens live a day at most. */
+/** A session's access tokens live for a day at most. */
 export const SESSION_REVOCATION_KEEP_MS = DAY_MS + HOUR_MS;
 
 export class TokenRevocations {
@@ -57,8 +56,8 @@ export class TokenRevocations {
   }
 
   /**
-   * @throws PetrelError PETREL_UNAVAILABLE where Redis does not answer, as all methods here: nothing is known of the
-   * token
+   * @throws PetrelError PETREL_UNAVAILABLE if Redis does not answer, like all methods here; then the token's state is
+   * unknown
    */
   async isRevoked(token: TokenToCheck): Promise<boolean> {
     const { userId, jti, generation, sessionId = "" } = token;
@@ -78,8 +77,8 @@ export class TokenRevocations {
   }
 
   /**
-   * Revokes everything the user has so far: access tokens, sessions, sockets.
-   * @returns the user's generation from now on
+   * Revokes everything that the user has now: access tokens, sessions, sockets.
+   * @returns the user's new generation
    */
   async revokeUser(userId: string): Promise<number> {
     const keys = this.#keysOf(userId);
@@ -106,10 +105,10 @@ export class TokenRevocations {
   }
 
   /**
-   * Revokes one token and closes its sockets. A token's id does not name its user, so each partition is written. Where
-   * this rejects, some partitions may know of it: call it again.
-   * @param expiresAtMs the token's end, where known: it is remembered until then, else for the longest life of any
-   * token
+   * Revokes one token and closes its sockets. A `jti` does not name its user, so each partition is written. If this
+   * rejects, some partitions may know of it already: call it again.
+   * @param expiresAtMs the token's expiry, if known: it is remembered until then, otherwise for the longest lifetime of
+   * any token
    */
   async revokeToken(jti: string, expiresAtMs?: number): Promise<void> {
     const keepMs = this.keepMs(expiresAtMs);
@@ -117,7 +116,8 @@ export class TokenRevocations {
   }
 
   /**
-   * Revokes a verified token and closes its sockets; also by its former names, which the previous release may look for.
+   * Revokes a verified token and closes its sockets; also under its former names, which the previous release may look
+   * for.
    */
   async revokeVerified({ userId, jti, formerNames = [], expiresAtMs }: TokenToRevoke): Promise<void> {
     const keys = this.#keysOf(userId);

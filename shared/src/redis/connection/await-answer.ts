@@ -1,5 +1,6 @@
-// Waits for an answer of Redis, and tells the caller plainly when none comes.
-// Guarantees: a missing answer becomes PETREL_UNAVAILABLE, with its cause; an answer that is an error stays itself.
+// Waits for an answer of Redis, and reports plainly if none comes.
+// Guarantees: a missing answer becomes PETREL_UNAVAILABLE, with its cause; an error that Redis answered with is passed
+// on unchanged.
 import { PetrelError } from "../../kernel/errors.js";
 import { isConnectionError } from "./connect.js";
 

@@ -1,6 +1,6 @@
-// Checks, before a service starts, that its Redis can keep what Petrel promises.
-// Guarantees: refuses, in one clear line, a server that is too old, that evicts keys, or that was laid out with another
-// partition count.
+// Checks, before a service starts, that its Redis can keep Petrel's guarantees.
+// Guarantees: refuses, in one clear line, a server that is too old, that evicts keys, or whose data was laid out for
+// another partition count.
 import { setTimeout as sleep } from "node:timers/promises";
 import { describeError, PetrelError } from "../../kernel/errors.js";
 import { allMasters, isCluster } from "./cluster-nodes.js";
@@ -14,7 +14,7 @@ const MASTERS_DEADLINE_MS = 5_000;
 
 /**
  * On a cluster, checks every master.
- * @throws PetrelError PETREL_UNAVAILABLE with what is wrong and what would be right
+ * @throws PetrelError PETREL_UNAVAILABLE saying what is wrong and what would be right
  */
 export async function checkServer(redis: Redis, partitionCount: number): Promise<void> {
   if (isCluster(redis)) {
@@ -34,7 +34,9 @@ export async function checkServer(redis: Redis, partitionCount: number): Promise
   }
 }
 
-/** Reads first: a Redis out of memory refuses the write, and the service that starts may free memory. */
+/**
+ * Reads first: a Redis that is out of memory refuses the write, and the starting service may be the one to free memory.
+ */
 async function readOrLayDown(redis: Redis, partitionCount: string): Promise<string | null> {
   const key = clusterKeys.partitionCount;
   const laidOutWith = await redis.get(key);
@@ -43,7 +45,7 @@ async function readOrLayDown(redis: Redis, partitionCount: string): Promise<stri
   return redis.get(key);
 }
 
-/** @param address where there are several servers to tell apart */
+/** @param address given if there are several servers to tell apart */
 async function checkOne(redis: SingleRedis, address: string | undefined): Promise<void> {
   const name = address === undefined ? "it" : `its node ${address}`;
   const { product, version } = await readServerVersion(redis);
@@ -75,7 +77,7 @@ export function isAtLeast(version: string, [major, minor]: readonly [number, num
   return haveMajor > major || (haveMajor === major && haveMinor >= minor);
 }
 
-/** Right after connecting, the links to the masters may not be there yet. */
+/** Just after connecting, the links to the masters may not exist yet. */
 async function untilAllMasters(cluster: Cluster): Promise<readonly SingleRedis[]> {
   const end = performance.now() + MASTERS_DEADLINE_MS;
   for (;;) {

@@ -1,5 +1,5 @@
 // Which node of a Redis Cluster has a key; on a single server, always that one.
-// Guarantees: a command sent to a node goes there or fails: no redirection, no second send, no other connection.
+// Guarantees: a command for a node goes there or fails: no redirection, no retry, no other connection.
 import { type Cluster, Command, type Redis as SingleRedis } from "ioredis";
 import type { Redis } from "./connect.js";
 import { addressOf } from "./open-cluster.js";
@@ -10,7 +10,7 @@ export function isCluster(redis: Redis): redis is Cluster {
   return redis.isCluster;
 }
 
-/** Where it is no cluster, it is one server. */
+/** Anything that is not a cluster is a single server. */
 function asSingle(redis: Redis): SingleRedis {
   return redis as SingleRedis;
 }
@@ -22,14 +22,14 @@ export function slotOf(key: string): number {
   return slot;
 }
 
-/** `host:port` of the master of a key's slot, as far as is known. */
+/** `host:port` of the master of a key's slot, if known. */
 export function masterAddress(cluster: Cluster, key: string): string | undefined {
   return cluster.slots[slotOf(key)]?.[0];
 }
 
 /**
  * The connection to the master of a key's slot.
- * @throws Error, which `isConnectionError` recognizes, where there is none at the moment
+ * @throws Error, recognised by `isConnectionError`, if there is none at the moment
  */
 export function masterOf(redis: Redis, key: string): SingleRedis {
   if (!isCluster(redis)) return asSingle(redis);
@@ -41,7 +41,7 @@ export function masterOf(redis: Redis, key: string): SingleRedis {
 
 /**
  * The connections to all masters that have slots.
- * @throws Error where one of them has no connection at the moment, or slots have no master
+ * @throws Error if one of them has no connection at the moment, or some slots have no master
  */
 export function allMasters(redis: Redis): readonly SingleRedis[] {
   if (!isCluster(redis)) return [asSingle(redis)];
@@ -56,19 +56,19 @@ export function allMasters(redis: Redis): readonly SingleRedis[] {
   });
 }
 
-/** All links, also to replicas, in whatever state. */
+/** All links in any state, also to replicas. */
 export function connectionsOf(redis: Redis): readonly SingleRedis[] {
   return isCluster(redis) ? redis.nodes("all") : [asSingle(redis)];
 }
 
-/** Calls the listener each time a link is ready from now on, or again; on a cluster, to any node, replicas too. */
+/** Calls the listener each time a link becomes ready from now on; on a cluster, for any node, including replicas. */
 export function onServerReady(redis: Redis, listener: (server: SingleRedis) => void): void {
   const listenTo = (server: SingleRedis): void => void server.on("ready", () => listener(server));
   if (isCluster(redis)) redis.on("+node", listenTo);
   for (const server of connectionsOf(redis)) listenTo(server);
 }
 
-/** Whether a server has slots of its own; assumed where that is not known. */
+/** Whether a server has slots of its own; assumed if unknown. */
 export function isMaster(redis: Redis, server: SingleRedis): boolean {
   try {
     return allMasters(redis).includes(server);
@@ -77,12 +77,12 @@ export function isMaster(redis: Redis, server: SingleRedis): boolean {
   }
 }
 
-/** Reads the map of slots anew, after a node said that it does not have a slot. */
+/** Reloads the slot map after a node said that it does not have a slot. */
 export function forgetSlots(redis: Redis): void {
   if (isCluster(redis)) redis.refreshSlotsCache();
 }
 
-/** @throws unless Redis answers (on a cluster, each master); `describeError` makes a line of the error */
+/** @throws unless Redis answers (on a cluster, each master); `describeError` turns the error into a line */
 export async function pingRedis(redis: Redis): Promise<void> {
   await Promise.all(allMasters(redis).map((master) => master.ping()));
 }

@@ -1,7 +1,7 @@
-// Opens connections to Redis, set so that a fault fails the call soon and is never waited for in silence.
+// Opens connections to Redis such that a fault fails the call soon instead of stalling it.
 // Guarantees: a command that cannot be sent fails at once. One without an answer fails after a deadline, and is never
-// sent again behind the caller's back. The connection comes back by itself, with backoff, and with the credentials that
-// the files hold by then.
+// resent behind the caller's back. The connection recovers by itself, with backoff, and with the credentials that the
+// files then hold.
 import type { EventEmitter } from "node:events";
 import { Redis as SingleRedis, type Cluster, type RedisOptions } from "ioredis";
 import { backoffMs } from "../../kernel/backoff.js";
@@ -14,8 +14,8 @@ import { readRedisTarget, type RedisTarget } from "./redis-target.js";
 import { SentinelSwitches } from "./sentinel-switches.js";
 
 /**
- * One server, alone or behind Sentinel; or a whole Redis Cluster, which sends each command where its keys are. The type
- * is what both can do; `isCluster` tells them apart.
+ * One server, alone or behind Sentinel; or a whole Redis Cluster, which routes each command by its keys. The type
+ * covers what both can do; `isCluster` tells them apart.
  */
 export type Redis = EventEmitter &
   Pick<SingleRedis, Exclude<keyof SingleRedis & keyof Cluster, keyof EventEmitter | OwnToEach>> & {
@@ -30,16 +30,16 @@ interface ConnectSettings {
   /** What this connection is for, such as "commands" or "subscriber"; appears in logs and in CLIENT LIST. */
   readonly role: string;
   readonly logger: Logger;
-  /** A command that Redis has not answered in this time fails; 0 for connections with blocking reads. */
+  /** A command without an answer fails after this time; 0 for connections with blocking reads. */
   readonly commandTimeoutMs?: number;
-  /** A link that is silent for this long while an answer is due is closed and opened anew. */
+  /** A link that is silent for this long while an answer is due is closed and reopened. */
   readonly silenceTimeoutMs?: number;
 }
 
-/** `url` is short for a target that is a single server: redis://… or rediss://… */
+/** `url` is shorthand for a single server: redis://… or rediss://… */
 export type ConnectOptions = ConnectSettings & ({ readonly target: RedisTarget } | { readonly url: string });
 
-/** @throws PetrelError PETREL_UNAVAILABLE where the first connection fails */
+/** @throws PetrelError PETREL_UNAVAILABLE if the first connection fails */
 export async function connectRedis(options: ConnectOptions): Promise<Redis> {
   const target = "url" in options ? readRedisTarget({ redisUrl: options.url }) : options.target;
   const redis =
@@ -57,7 +57,7 @@ export async function connectRedis(options: ConnectOptions): Promise<Redis> {
   return redis;
 }
 
-/** A cluster of which no node answers may leave its promise open. */
+/** Needed because a cluster without a reachable node may never settle its promise. */
 async function within(deadlineMs: number, connecting: Promise<void>): Promise<void> {
   let timer: NodeJS.Timeout | undefined;
   const late = new Promise<never>((_resolve, reject) => {
@@ -66,7 +66,7 @@ async function within(deadlineMs: number, connecting: Promise<void>): Promise<vo
   await Promise.race([connecting, late]).finally(() => clearTimeout(timer));
 }
 
-/** The options of every link, to whatever kind of server. */
+/** The options of every link, to any kind of server. */
 function linkOptions(target: RedisTarget, settings: ConnectSettings): RedisOptions {
   const { role, commandTimeoutMs = 5_000, silenceTimeoutMs = 10_000 } = settings;
   const { username } = target.access.credentials;
@@ -97,11 +97,11 @@ function openSingle(
   const redis = new SingleRedis({
     ...linkOptions(target, settings),
     db: target.database,
-    // A command that cannot be sent now fails now: the caller knows whether to try again, and until when.
+    // A command that cannot be sent now fails now: the caller knows whether and until when to retry.
     enableOfflineQueue: false,
     autoResubscribe: true,
     retryStrategy: retryDelayMs,
-    // A master that has become a replica keeps its connections: leave it, and look for the master again.
+    // A demoted master keeps its connections: leave it and look for the new master.
     reconnectOnError: (error) => error.message.startsWith("READONLY"),
     ...(target.kind === "standalone"
       ? target.server
@@ -109,17 +109,18 @@ function openSingle(
           name: target.masterName,
           sentinels: [...target.sentinels],
           ...(target.access.isEncrypted ? { enableTLSForSentinelMode: true } : {}),
-          // Not ioredis' `failoverDetector`: a switch that it hears of while the connection looks for the master ends
-          // that connection for good.
+          // Not ioredis's `failoverDetector`: if it learns of a failover while the connection looks for the master, it
+          // ends that connection for good.
           ...(switches === undefined ? {} : { natMap: switches.resolve }),
           sentinelCommandTimeout: 2_000,
-          // Without it the connection would end for good. At the start, where nothing answers, the caller is told.
+          // Without this the connection would end for good. At the start, if nothing answers, the caller gets the
+          // error.
           sentinelRetryStrategy: (attempt: number) => (wasReady ? retryDelayMs(attempt) : null),
         }),
   });
   followAccess(redis.options, target.access, logger);
   switches?.watch(redis);
-  // Logged again when the reason changes: after the network is fixed, a wrong password must show too.
+  // Logged again if the reason changes: once the network is fixed, a wrong password must show too.
   const outage = new Outage({ logger, ...CONNECTION_OUTAGE, fields: { role } });
   redis.on("error", (error: unknown) => outage.fail(describeError(error)));
   redis.on("ready", () => {
@@ -130,8 +131,8 @@ function openSingle(
 }
 
 /**
- * Whether an error means that the answer is missing (the call may have run or not), or that Redis could not run the
- * call now. Where that is safe, the same call may be sent again.
+ * Whether an error means that the answer is missing (the call may or may not have run), or that Redis could not run the
+ * call now. If that is safe, the same call may be sent again.
  */
 export function isConnectionError(error: unknown): boolean {
   if (!(error instanceof Error)) return false;
@@ -140,7 +141,7 @@ export function isConnectionError(error: unknown): boolean {
     /^(LOADING|BUSY|MASTERDOWN|CLUSTERDOWN|READONLY|TRYAGAIN|MOVED|ASK|NOSCRIPT|OOM|MISCONF|UNBLOCKED|NOREPLICAS)\b/.test(
       error.message,
     ) ||
-    // What a cluster's link could not be opened for: the commands that wait for it are told.
+    // The reason why a cluster's link could not be opened, given to the commands that wait for it.
     /^(NOAUTH|WRONGPASS|ERR max number of clients)\b/.test(error.message)
   );
 }

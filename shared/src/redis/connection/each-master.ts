@@ -1,9 +1,9 @@
-// dispatch/reconcile-partitions -> here: a task for every server that holds data.
+// dispatch/reconcile-partitions -> here: runs a task for every server that holds data.
 // Guarantees: one server at a time, so the load stays that of one.
 import { allMasters } from "./cluster-nodes.js";
 import type { Redis, SingleRedis } from "./connect.js";
 
-/** Calls `task` for each master of a cluster, or for the one server there is. */
+/** Calls `task` for each master of a cluster, or for the only server. */
 export async function forEachMaster(
   redis: Redis,
   task: (master: SingleRedis) => Promise<void>,

@@ -1,7 +1,6 @@
 // accept-batch, push-node/collect-acks -> here -> turn-batcher: one batcher for each master of a cluster.
-// Guarantees: items for a master that does not answer delay nobody whose data is elsewhere. A partition's items go in
-// the order they came, even if its slot moves to another master while they wait. A single server has one batcher for
-// all.
+// Guarantees: items for a master that does not answer delay only their own. A partition's items keep their order, even
+// if its slot moves to another master while they wait. A single server has one batcher for everything.
 import { TurnBatcher, type TurnBatcherOptions } from "../../kernel/turn-batcher.js";
 import { isCluster, slotOf } from "./cluster-nodes.js";
 import type { Redis } from "./connect.js";
@@ -12,7 +11,7 @@ export interface MasterBatchersOptions<Item> extends Omit<TurnBatcherOptions<Ite
   readonly partitionOf: (item: Item) => PartitionKeys;
   /**
    * Carries out one batch; must not reject.
-   * @param master the batcher's master: an address, or "" where there is only one server
+   * @param master the batcher's master: an address, or "" for a single server
    */
   readonly flush: (items: Item[], master: string) => Promise<void>;
 }
@@ -26,14 +25,14 @@ interface Home<Item> {
 export class MasterBatchers<Item> {
   readonly #options: MasterBatchersOptions<Item>;
   readonly #batchers = new Map<string, TurnBatcher<Item>>();
-  /** By partition: where its items go. */
+  /** By partition: the batcher for its items. */
   readonly #homes: (Home<Item> | undefined)[] = [];
 
   constructor(options: MasterBatchersOptions<Item>) {
     this.#options = options;
   }
 
-  /** Items that wait for a call. */
+  /** The number of items that wait for a call. */
   get waiting(): number {
     let waiting = 0;
     for (const batcher of this.#batchers.values()) waiting += batcher.waiting;
@@ -49,7 +48,7 @@ export class MasterBatchers<Item> {
     for (const batcher of this.#batchers.values()) batcher.flush();
   }
 
-  /** Resolves when nothing waits and nothing is under way. */
+  /** Resolves once nothing waits and nothing is in progress. */
   async drained(): Promise<void> {
     let busy: TurnBatcher<Item>[];
     do {
@@ -63,7 +62,7 @@ export class MasterBatchers<Item> {
     const known = this.#homes[keys.partition];
     if (!isCluster(redis)) return known ?? this.#settle(keys, 0, "");
     const slot = known?.slot ?? slotOf(keys.owner);
-    // Where no master is known, nothing can be sent: the item joins those before it, to wait or fail with them.
+    // Without a known master nothing can be sent: the item joins the earlier ones, to wait or fail with them.
     const master = redis.slots[slot]?.[0] ?? known?.master ?? "";
     if (known === undefined) return this.#settle(keys, slot, master);
     if (known.master !== master) {
@@ -93,7 +92,7 @@ export class MasterBatchers<Item> {
     return batcher;
   }
 
-  /** Addresses come and go where each restart brings a new one. */
+  /** If each restart brings a new address, old ones would pile up. */
   #forgetFormerMasters(): void {
     const inUse = new Set(this.#homes.map((home) => home?.master));
     for (const [master, batcher] of this.#batchers) {

@@ -1,6 +1,6 @@
 // connect -> here: a Redis Cluster, with a link to each of its nodes.
-// Guarantees: as for a single server, nothing waits in a queue for a link, and nothing is sent again after a link
-// broke. The map of slots is read anew while a node is gone, and every few seconds.
+// Guarantees: as for a single server, nothing waits in a queue for a link, and nothing is resent after a link broke.
+// The slot map is reloaded while a node is gone, and every few seconds.
 import { Cluster, type Redis as SingleRedis, type RedisOptions } from "ioredis";
 import { backoffMs } from "../../kernel/backoff.js";
 import { describeError } from "../../kernel/errors.js";
@@ -10,7 +10,7 @@ import { followAccess } from "./redis-access.js";
 import type { RedisTarget } from "./redis-target.js";
 
 const SLOTS_REFRESH_MS = 5_000;
-/** With the delay, this bounds how long a command waits where a slot is moving, or has no master. */
+/** Together with the delay, bounds how long a command waits while a slot is moving or has no master. */
 const MAX_REDIRECTIONS = 8;
 const RETRY_DELAY_MS = 100;
 const NODE_RETRY = { baseMs: 50, capMs: 500 } as const;
@@ -22,7 +22,7 @@ export const CONNECTION_OUTAGE = {
   over: "redis: connection is back",
 } as const;
 
-/** Not connected yet. */
+/** Does not connect yet. */
 export function openCluster(
   { seeds, access }: Extract<RedisTarget, { readonly kind: "cluster" }>,
   link: RedisOptions,
@@ -33,16 +33,16 @@ export function openCluster(
     enableOfflineQueue: false,
     scaleReads: "master",
     maxRedirections: MAX_REDIRECTIONS,
-    // Only a command that a node refused is sent again. A link that broke may have carried it: the caller decides.
+    // Only a command that a node refused is resent. A broken link may have delivered it: the caller decides.
     retryDelayOnFailover: 0,
     retryDelayOnClusterDown: RETRY_DELAY_MS,
     retryDelayOnTryAgain: RETRY_DELAY_MS,
     slotsRefreshInterval: SLOTS_REFRESH_MS,
     slotsRefreshTimeout: 1_000,
     clusterRetryStrategy: (attempt) => 50 + backoffMs(attempt, { baseMs: 100, capMs: 1_000 }),
-    // The map of slots tells which nodes are there, see below; the nodes are not asked.
+    // The slot map tells which nodes exist, see below; the nodes themselves are not asked.
     enableReadyCheck: false,
-    // A certificate names hosts, so names are not resolved to addresses.
+    // A certificate names hosts, so do not resolve names to addresses.
     ...(access.isEncrypted ? { dnsLookup: (host, done) => done(null, host) } : {}),
     redisOptions: link,
   });
@@ -72,18 +72,18 @@ export function openCluster(
   cluster.on("node error", (error: unknown, node: string) => lose(node, error));
   cluster.on("ready", () => find("all"));
   cluster.on("+node", (node: SingleRedis) => {
-    // Also the links made after this one: for subscriptions, and to read the map.
+    // Also applies to links made later: for subscriptions, and to read the slot map.
     followAccess(node.options, access, logger);
     const address = addressOf(node);
     node.on("ready", () => find(address));
-    // Connects soon, to a replica too: commands do not wait for a link, and the replica may be the next master. Not in
-    // this turn, as the first command for it may be on its way.
+    // Connects soon, also to a replica: commands do not wait for a link, and the replica may be the next master. Not in
+    // this turn, because the first command for it may be on its way.
     setTimeout(() => {
       if (node.status === "wait") node.connect().catch(() => undefined);
     }, waitMs(address));
   });
-  // A node whose link ends leaves the pool. The map of slots says who has its slots now, and brings the node back if
-  // it still has them.
+  // A node whose link ends leaves the pool. The slot map says who has its slots now, and brings the node back if it
+  // still has them.
   cluster.on("-node", (node: SingleRedis) => {
     const address = addressOf(node);
     failures.set(address, (failures.get(address) ?? 0) + 1);
@@ -95,7 +95,7 @@ export function openCluster(
   return cluster;
 }
 
-/** host:port, as the map of slots writes it. */
+/** host:port, in the slot map's spelling. */
 export function addressOf({ options }: SingleRedis): string {
   return `${options.host}:${options.port}`;
 }

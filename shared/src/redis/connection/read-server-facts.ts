@@ -1,23 +1,23 @@
-// dispatch/diagnose -> here: what each Redis master says of itself, for people who look for what is wrong.
-// Guarantees: reads only, a few short answers a master; a master that does not answer is told as that.
+// dispatch/diagnose -> here: what each Redis master reports about itself, for troubleshooting.
+// Guarantees: reads only, a few short answers per master. A master that does not answer is reported as such.
 import { describeError } from "../../kernel/errors.js";
 import { allMasters } from "./cluster-nodes.js";
 import type { Redis, SingleRedis } from "./connect.js";
 
 export interface ServerFacts {
-  /** `host:port` as this process has it. */
+  /** `host:port` as this process knows it. */
   readonly server: string;
-  /** Why nothing else is known. */
+  /** Why the other facts are missing. */
   readonly problem?: string;
-  /** The shortest of some round trips, ms. */
+  /** The shortest of a few round trips, ms. */
   readonly roundTripMs?: number;
-  /** Its clock is so far ahead of this process'; negative: behind. Exact to half a round trip. */
+  /** How far its clock is ahead of this process's; negative: behind. Exact to half a round trip. */
   readonly clockAheadMs?: number;
   /** Lines of INFO, by name; see `infoNames`. */
   readonly info?: Readonly<Record<string, string>>;
 }
 
-/** What is told of INFO. Nothing that names files or commands. */
+/** The reported lines of INFO. None names files or commands. */
 export const infoNames: readonly string[] = [
   "redis_version",
   "valkey_version",
@@ -39,7 +39,7 @@ export const infoNames: readonly string[] = [
 
 const ROUND_TRIPS = 5;
 
-/** @param wallMs this process' own clock */
+/** @param wallMs this process's own clock */
 export async function readServerFacts(redis: Redis, wallMs: () => number): Promise<ServerFacts[]> {
   let masters: readonly SingleRedis[];
   try {

@@ -1,6 +1,6 @@
-// redis-target -> here -> connect: the password, authorities and certificate that a link to Redis is opened with.
-// Guarantees: files are read again for each new link, so a rotation needs no restart. A file that cannot be used is
-// logged once, and the former content stays in use. A certificate and its key change together or not at all.
+// redis-target -> here -> connect: the password, authorities and certificate for a link to Redis.
+// Guarantees: files are read again for each new link, so a rotation needs no restart. An unusable file is logged once,
+// and the previous content stays in use. A certificate and its key change together or not at all.
 import { readFileSync } from "node:fs";
 import type { RedisOptions } from "ioredis";
 import { ConfigError } from "../../kernel/config.js";
@@ -9,7 +9,7 @@ import type { Logger } from "../../kernel/logging/logging.js";
 import type { WatchedCertificates } from "../../kernel/tls/certificate-times.js";
 import { checkBegun, checkPair, readCertificate } from "../../kernel/tls/read-certificate.js";
 
-/** The credentials' settings. Of each secret, only the text or its file may be set. */
+/** The credentials' settings. Each secret is given as text or as a file, not both. */
 export interface RedisAccessSettings {
   readonly username?: string | undefined;
   readonly password?: string | undefined;
@@ -33,18 +33,18 @@ export interface RedisCredentials {
   readonly username: string | undefined;
   readonly password: string | undefined;
   readonly sentinelPassword: string | undefined;
-  /** Present where the link is encrypted. */
+  /** Set if the link is encrypted. */
   readonly tls: RedisTls | undefined;
 }
 
-/** What is read from files as one unit. */
+/** One or more files that are read as a unit. */
 interface Part {
   /** For logs and errors. */
   readonly what: string;
   readonly variables: string;
   readonly read: () => readonly string[];
   current: readonly string[];
-  /** Why it was refused, so that it is logged once. */
+  /** The last refusal, so that it is logged once. */
   refused: string;
 }
 
@@ -95,7 +95,7 @@ export class RedisAccess {
     };
   }
 
-  /** For a link that is opened now. The files are small, and seldom read. */
+  /** For a link that is being opened. The files are small and rarely read. */
   readAgain(logger: Pick<Logger, "info" | "warn">): RedisCredentials {
     for (const part of this.#parts.values()) {
       const { what, variables } = part;
@@ -106,7 +106,7 @@ export class RedisAccess {
         part.current = next;
         logger.info({ what, variables }, "redis: settings for new connections have changed");
       } catch (error) {
-        // For example, only half of a pair was replaced so far, and the other half comes in a moment.
+        // For example, only half of a pair was replaced so far, and the other half follows in a moment.
         const reason = describeError(error);
         if (reason === part.refused) continue;
         part.refused = reason;
@@ -119,7 +119,7 @@ export class RedisAccess {
     return this.credentials;
   }
 
-  /** What new links are opened with. */
+  /** What new links use. */
   watched(logger: Pick<Logger, "info" | "warn">): readonly WatchedCertificates[] {
     return [
       { use: "redis_client", kind: "chain", read: () => this.readAgain(logger).tls?.cert },
@@ -142,8 +142,8 @@ export class RedisAccess {
 }
 
 /**
- * Makes a client of ioredis ask `access` each time it opens its link: it reads these options only then.
- * @param options of a client that exists already: ioredis copies those that it is given
+ * Makes an ioredis client ask `access` each time it opens its link, because it reads these options only then.
+ * @param options of an existing client: ioredis copies the ones that it is given
  */
 export function followAccess(
   options: RedisOptions,
@@ -175,9 +175,9 @@ function follow<K extends keyof RedisOptions>(
   Object.defineProperty(options, name, { get: read, enumerable: true, configurable: true });
 }
 
-/** @throws where there is none */
+/** @throws if there is none */
 function readSecret(file: string): string {
-  // A secret that an editor or `echo` wrote ends with a line break.
+  // A secret written by an editor or `echo` ends with a line break.
   const secret = readFileSync(file, "utf8").replace(/\r?\n$/, "");
   if (secret === "") throw new Error("the file is empty");
   return secret;

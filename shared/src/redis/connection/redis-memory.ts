@@ -1,6 +1,6 @@
-// start-collect, start-dispatch -> here: how full Redis is, asked when somebody reads the metrics.
-// Guarantees: one question a server and reading; a server that does not answer has no series, and the other metrics are
-// still there. Used is what Redis itself holds against its limit.
+// start-collect, start-dispatch -> here: how full Redis is, read at the scrape.
+// Guarantees: one query per server and scrape. A server that does not answer has no series; the other metrics are still
+// there. Counts what Redis itself counts against its limit.
 import { Gauge, type Registry } from "../../kernel/metrics/metrics.js";
 import { allMasters, isCluster } from "./cluster-nodes.js";
 import type { Redis, SingleRedis } from "./connect.js";
@@ -8,17 +8,17 @@ import { addressOf } from "./open-cluster.js";
 
 export interface RedisMemory {
   readonly usedBytes: number;
-  /** `maxmemory`; 0 where there is no limit. */
+  /** `maxmemory`; 0 if there is no limit. */
   readonly maxBytes: number;
 }
 
-/** Where there is one server, or one behind Sentinel: a failover begins no new series. */
+/** For a single server, or one behind Sentinel: a failover does not start a new series. */
 const THE_ONLY_ONE = "primary";
 
 /** @param info the answer to `INFO memory` */
 export function parseRedisMemory(info: string): RedisMemory {
   const read = (field: string): number => Number(new RegExp(`^${field}:(\\d+)`, "m").exec(info)?.[1] ?? 0);
-  // Buffers of replicas and of the append-only file do not make Redis refuse writes.
+  // Redis does not count these buffers, for replicas and the append-only file, against its limit.
   const usedBytes = Math.max(0, read("used_memory") - read("mem_not_counted_for_evict"));
   return { usedBytes, maxBytes: read("maxmemory") };
 }
@@ -65,7 +65,7 @@ async function readAll(redis: Redis): Promise<ReadonlyMap<string, RedisMemory>> 
   return new Map(results.flatMap((result) => (result.status === "fulfilled" ? [result.value] : [])));
 }
 
-/** None where the cluster is not known at the moment. */
+/** Empty if the cluster's nodes are unknown at the moment. */
 function mastersOf(redis: Redis): readonly SingleRedis[] {
   try {
     return allMasters(redis);

@@ -1,6 +1,6 @@
 // connect -> here: how Redis answers this process, as the process sees it.
-// Guarantees: low cardinality: labels name links, never commands or keys. A call is measured once, from when it is made
-// to its answer or failure. A link with blocking reads is not measured here.
+// Guarantees: low cardinality: labels name links, never commands or keys. Each call is measured once, from the call to
+// its answer or failure. A link with blocking reads is not measured here.
 import { DurationHistogram } from "../../kernel/metrics/duration-histogram.js";
 import { Counter, Gauge, type Registry } from "../../kernel/metrics/metrics.js";
 import type { Redis } from "./connect.js";
@@ -49,14 +49,14 @@ export class RedisMetrics {
   }
 
   /**
-   * Shows whether a connection is there.
+   * Shows whether a connection is up.
    * @param link what the link is for, such as "commands"; a fixed word, used once
    */
   watchLink(redis: Redis, link: string): void {
     this.#links.set(link, redis);
   }
 
-  /** The same, and measures every call of the connection from now on. */
+  /** The same, and measures every call on the connection from now on. */
   watch(redis: Redis, link: string): void {
     this.watchLink(redis, link);
     for (const reason of redisFailures) this.#failures.inc({ link, reason }, 0);
@@ -77,7 +77,7 @@ export class RedisMetrics {
   }
 }
 
-/** @returns undefined where nothing failed: the script is not loaded yet (NOSCRIPT), or the slot has moved */
+/** @returns undefined if nothing failed: the script is not loaded yet (NOSCRIPT), or the slot has moved */
 export function classifyRedisFailure(error: unknown): RedisFailure | undefined {
   const { name, message } = error instanceof Error ? error : { name: "", message: "" };
   if (name !== "ReplyError") return message.includes("timed out") ? "timeout" : "connection";

@@ -1,6 +1,6 @@
-// Configuration -> here -> connect: which Redis, and how to get in.
-// Guarantees: one of three kinds. Settings that contradict each other or cannot be read are refused by name, never half
-// understood. `address` names the server without its password.
+// Configuration -> here -> connect: which Redis, and how to authenticate.
+// Guarantees: one of three kinds. Contradictory or unreadable settings are refused by name, never half understood.
+// `address` names the server without its password.
 import { ConfigError } from "../../kernel/config.js";
 import { RedisAccess } from "./redis-access.js";
 
@@ -24,7 +24,7 @@ export type RedisTarget = {
   | { readonly kind: "cluster"; readonly seeds: readonly RedisAddress[] }
 );
 
-/** What `redisSettings` of kernel/config reads. */
+/** The settings that `redisSettings` of kernel/config reads. */
 export interface RedisSettings {
   readonly redisUrl: string;
   readonly redisSentinels?: string | undefined;

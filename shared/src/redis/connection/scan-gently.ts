@@ -1,15 +1,15 @@
 // redis/erase-user, erase-stray-owners -> here: all keys of one server with a matching name, step by step.
-// Guarantees: finds each key that is there all the time at least once; leaves half of the server's time to others.
+// Guarantees: finds every key that exists throughout at least once; leaves half of the server's time to others.
 import { pause } from "../../kernel/pause.js";
 import type { SingleRedis } from "./connect.js";
 
-/** Keys looked at in a step: about a quarter of a millisecond of Redis' time. */
+/** Keys per step: about a quarter of a millisecond of Redis's time. */
 const KEYS_A_STEP = 1_000;
 
 /**
  * https://redis.io/docs/latest/commands/scan/
  * @param pattern in glob style
- * @param visit given the names of a step, at least one
+ * @param visit gets the names found by one step, at least one
  */
 export async function scanGently(
   server: SingleRedis,

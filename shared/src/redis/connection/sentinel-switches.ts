@@ -1,7 +1,7 @@
-// connect -> here: what the sentinels publish of a failover; each link to the master that they watch listens to it.
+// connect -> here: what the sentinels publish about a failover; each link to the master that they watch listens to it.
 // Guarantees: the link leaves the old master before its successor is promoted, as soon as one sentinel names that
-// successor, whatever the other sentinels still answer. A failover that is given up leads back. A link to a sentinel
-// that has died in silence is noticed and opened anew.
+// successor, whatever the other sentinels still answer. An abandoned failover leads back. A link to a sentinel that
+// died silently is detected and reopened.
 import { Redis as SingleRedis } from "ioredis";
 import { backoffMs } from "../../kernel/backoff.js";
 import { describeError } from "../../kernel/errors.js";
@@ -16,29 +16,27 @@ export interface SentinelSwitchesOptions {
   readonly logger: Logger;
 }
 
-/**
- * The first words, from the sentinel that leads the failover: which replica it will promote, and that it was promoted.
- */
+/** Published by the sentinel that leads the failover: which replica it will promote, and that it was promoted. */
 const CHOSEN = "+selected-slave";
 const PROMOTED = "+promoted-slave";
-/** Each sentinel says this once it knows of the switch; the others up to some seconds later. */
+/** Each sentinel publishes this once it knows of the switch; the others up to some seconds later. */
 const SWITCHED = "+switch-master";
 const GIVEN_UP = "-failover-abort-slave-timeout";
 const CHANNELS = [CHOSEN, PROMOTED, SWITCHED, GIVEN_UP];
 
 const PROBE_EVERY_MS = 5_000;
 const ANSWER_MS = 2_000;
-/** By then each sentinel that can be reached answers with the new master by itself. */
+/** By then each reachable sentinel answers with the new master by itself. */
 const BELIEVED_MS = 10_000;
 
 interface Successor {
   readonly address: string;
-  /** Promoted, not only chosen. */
+  /** Already promoted, not only selected. */
   readonly isSure: boolean;
   readonly untilMs: number;
 }
 
-/** What one link knows of failovers. */
+/** What one link knows about failovers. */
 export class SentinelSwitches {
   readonly #options: SentinelSwitchesOptions;
   /** A master's `host:port` -> its successor's */
@@ -46,16 +44,14 @@ export class SentinelSwitches {
   readonly #links: SingleRedis[] = [];
   #probe: NodeJS.Timeout | undefined;
   #redis: SingleRedis | undefined;
-  /** Where the link was last opened to: `host:port`, as the sentinels name it. */
+  /** The address that the link was last opened to: `host:port`, as the sentinels write it. */
   #at: string | undefined;
 
   constructor(options: SentinelSwitchesOptions) {
     this.#options = options;
   }
 
-  /**
-   * ioredis asks this, as its `natMap`, about each address that a sentinel gives it; the link's own address comes last.
-   */
+  /** Used as ioredis's `natMap`: called with each address that a sentinel gives, the link's own address last. */
   readonly resolve = (answered: string): RedisAddress => {
     const at = this.#follow(answered);
     this.#at = at;
@@ -63,11 +59,11 @@ export class SentinelSwitches {
     return { host: at.slice(0, colon), port: Number(at.slice(colon + 1)) };
   };
 
-  /** From its first connection to its end. */
+  /** Watches from its first connection to its end. */
   watch(redis: SingleRedis): void {
     this.#redis = redis;
     redis.once("ready", () => this.#listen());
-    // A failover may have been heard of between a sentinel's answer and the link that it led to.
+    // News of a failover may arrive between a sentinel's answer and the link that it led to.
     redis.on("ready", () => this.#leave());
     redis.on("end", () => {
       clearInterval(this.#probe);
@@ -77,7 +73,7 @@ export class SentinelSwitches {
 
   #follow(address: string): string {
     let at = address;
-    // Ends: a successor has no successor of its own when it is written.
+    // Terminates, because a new successor never has a successor of its own.
     for (let next = this.#successors.get(at); next !== undefined; next = this.#successors.get(at)) {
       if (performance.now() > next.untilMs) {
         this.#successors.delete(at);
@@ -91,7 +87,7 @@ export class SentinelSwitches {
   #listen(): void {
     const { target } = this.#options;
     for (const sentinel of target.sentinels) this.#open(sentinel);
-    // A subscriber only listens: without this probe, a link that was cut would look like silence.
+    // A subscriber only listens: without this probe, a broken link would look like silence.
     this.#probe = setInterval(() => {
       for (const link of this.#links) {
         if (link.status === "ready") {
@@ -168,11 +164,11 @@ export class SentinelSwitches {
     const chosen = this.#successors.get(master);
     if (chosen === undefined || chosen.isSure) return;
     this.#successors.delete(master);
-    // Where only reads are sent, the replica that was not promoted would never report that.
+    // A link that only reads would never notice that its replica was not promoted.
     if (this.#at === chosen.address) this.#reconnect("the failover was given up");
   }
 
-  /** The sentinel that led may have died before it said how the failover ended. */
+  /** The leading sentinel may have died before it published the end of the failover. */
   #giveUpUnsure(nowMs: number): void {
     for (const [master, { untilMs }] of this.#successors) if (nowMs > untilMs) this.#giveUp(master);
   }
@@ -182,8 +178,8 @@ export class SentinelSwitches {
   }
 
   /**
-   * Never while the link looks for the master: ioredis would take that for the link's end. What it then finds passes
-   * through `resolve`, or is checked when the link is ready.
+   * Never while the link is looking for the master, because ioredis would end the link for good. The address that it
+   * then finds goes through `resolve`, or is checked when the link is ready.
    */
   #reconnect(reason: string): void {
     const { role, logger } = this.#options;

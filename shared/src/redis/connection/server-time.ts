@@ -1,11 +1,11 @@
-// Redis' own clock, which decides leases, `due` and expiries.
-// Guarantees: never this machine's clock, which may differ from the others'.
+// Redis's own clock, which decides leases, `due` and expiries.
+// Guarantees: never this machine's clock, which may differ from other machines'.
 import { masterOf } from "./cluster-nodes.js";
 import type { Redis } from "./connect.js";
 
 /**
- * @param key on a cluster, where the masters' clocks may differ: a key that the time is for, to ask its master; without
- * one, any master is asked
+ * @param key on a cluster, where masters' clocks may differ: a key whose master to ask; without one, any master is
+ * asked
  * @returns milliseconds since 1970 UTC
  */
 export async function readServerTimeMs(redis: Redis, key?: string): Promise<number> {

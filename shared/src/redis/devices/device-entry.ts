@@ -1,10 +1,10 @@
 // redis/devices-store -> here: a device's entry in its user's hash; scripts read the first four parts.
-// Guarantees: what is encoded decodes to the same; an entry that cannot be read counts as none.
+// Guarantees: decoding an encoded entry restores it; an unreadable entry counts as none.
 import type { ApnsEnvironment, Device, NewDevice } from "../../protocol/fallback/device.js";
 
 /**
- * Parts, separated by tabs: registeredAtMs, lastSeenAtMs, quarantinedUntilMs (0: not), claim, platform, and what the
- * platform needs. An iPhone's entry ends with "t" and the time of the first push that was taken, once there was one.
+ * Parts, separated by tabs: registeredAtMs, lastSeenAtMs, quarantinedUntilMs (0: none), claim, platform, and the
+ * platform's own fields. Once a push was accepted, an iPhone's entry ends with "t" and the time of the first one.
  */
 export interface DeviceEntry {
   readonly device: Device;
@@ -27,7 +27,7 @@ function partsOf(device: NewDevice): (string | number)[] {
   }
 }
 
-/** @returns undefined where the text is no such entry */
+/** @returns undefined if the text is not such an entry */
 export function decodeDeviceEntry(id: string, text: string): DeviceEntry | undefined {
   const [registeredAt, lastSeen, quarantinedUntil, claim = "", platform, first, second, environment, taken] =
     text.split("\t");

@@ -1,5 +1,5 @@
-// redis/devices-store -> here: the name of a device.
-// Guarantees: the same for the same app and token, whatever the case; reveals nothing of the token.
+// redis/devices-store -> here: a device's id.
+// Guarantees: the same for the same app and token, in either case; reveals nothing of the token.
 import { createHash } from "node:crypto";
 import type { NewDevice } from "../../protocol/fallback/device.js";
 
@@ -17,7 +17,7 @@ function partsOf(device: NewDevice): string[] {
       return [device.platform, device.topic, device.environment, device.token.toLowerCase()];
     case "wechat":
       return [device.platform, device.appid, "", device.openid];
-    // The endpoint is the browser; its keys may change.
+    // The endpoint identifies the browser; its keys may change.
     case "web":
       return [device.platform, "", "", device.endpoint];
   }

@@ -1,7 +1,7 @@
-// dispatch/channels -> here -> redis/invalidate-devices: devices that a provider does not reach any more.
-// Guarantees: a sender waits for nothing here. Verdicts that come together go together, one call for each partition.
-// What Redis cannot take now is tried again. A verdict lost with this process, or beyond the bound, comes from the
-// provider again.
+// dispatch/channels -> here -> redis/invalidate-devices: devices that a provider no longer reaches.
+// Guarantees: senders never wait here. Verdicts that arrive together are sent together, one call per partition. What
+// Redis cannot take now is retried. If a verdict is lost with this process or beyond the bound, the provider gives it
+// again.
 import { setMaxListeners } from "node:events";
 import { backoffMs } from "../../kernel/backoff.js";
 import { describeError } from "../../kernel/errors.js";
@@ -32,9 +32,9 @@ export interface Invalidation {
   /** Of an iOS device. */
   readonly environment?: ApnsEnvironment;
   readonly reason: InvalidationReason;
-  /** Since when the provider knows: a device registered at that time or later stays. */
+  /** Since when the provider knows: a device registered at or after that time stays. */
   readonly providerTimestampMs?: number;
-  /** As read before the send: where the provider gives no time, a device registered later than this stays. */
+  /** As read before the send. If the provider gives no time, a device registered after this stays. */
   readonly registeredAtMs: number;
 }
 
@@ -42,24 +42,24 @@ export interface DeviceInvalidationsOptions {
   readonly scripts: ScriptRunner;
   readonly partitions: readonly PartitionKeys[];
   readonly logger: Logger;
-  /** `dropped`: more than may wait; the provider will tell again. */
+  /** `dropped`: the queue was full; the provider will tell again. */
   readonly onCounted?: (
     outcome: InvalidationOutcome | "dropped",
     reason: InvalidationReason,
     count: number,
   ) => void;
-  /** How many may wait; beyond it they are dropped. */
+  /** How many may wait; further ones are dropped. */
   readonly maxWaiting?: number;
-  /** Notes kept of each partition. */
+  /** Notes kept per partition. */
   readonly auditCap?: number;
-  /** How long the first lingers for others to join its batch. */
+  /** How long the first verdict lingers for others to join its batch. */
   readonly lingerMs?: number;
 }
 
 const MAX_WAITING = 50_000;
 const LINGER_MS = 50;
 export const DEFAULT_AUDIT_CAP = 10_000;
-/** Entries that a call of a script takes. */
+/** Entries per script call. */
 const MAX_A_CALL = 200;
 const BACKOFF = { baseMs: 50, capMs: 2_000 } as const;
 const BACKOFF_LEAST_MS = 20;
@@ -72,7 +72,7 @@ export class DeviceInvalidations {
 
   constructor(options: DeviceInvalidationsOptions) {
     this.#options = options;
-    // Each partition that tries again waits for this signal.
+    // Each retrying partition waits for this signal.
     setMaxListeners(0, this.#stopping.signal);
     this.#queue = new TurnBatcher({
       flush: (verdicts) => this.#flush(verdicts),
@@ -82,13 +82,13 @@ export class DeviceInvalidations {
     });
   }
 
-  /** Removes the device, if it was registered before the provider's time. */
+  /** Removes the device if it was registered before the provider's timestamp. */
   forget(invalidation: Invalidation): void {
     const { providerTimestampMs, registeredAtMs } = invalidation;
     this.#add({ ...invalidation, what: "forget", beforeMs: providerTimestampMs ?? registeredAtMs + 1 });
   }
 
-  /** Keeps the device, but sends nothing to it until then. */
+  /** Keeps the device, but sends nothing to it until this time. */
   quarantine(invalidation: Invalidation, untilMs: number): void {
     const { registeredAtMs } = invalidation;
     this.#add({
@@ -99,13 +99,13 @@ export class DeviceInvalidations {
     });
   }
 
-  /** Resolves when nothing waits. */
+  /** Resolves once nothing waits. */
   drained(): Promise<void> {
     this.#queue.flush();
     return this.#queue.drained();
   }
 
-  /** Tries what waits once more, and then gives up. */
+  /** Tries once more to send what waits, then gives up. */
   async stop(): Promise<void> {
     this.#stopping.abort();
     await this.drained();

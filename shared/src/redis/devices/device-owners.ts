@@ -1,18 +1,19 @@
-// redis/devices-store, device-invalidations -> here -> devices/claim-device.lua, release-device: which one user owns a
-// device.
-// Guarantees: users live in different slots, so this one key decides; each change is one step, and undoes no later one.
+// redis/devices-store, device-invalidations -> here -> devices/claim-device.lua, release-device: the one user who owns
+// a device.
+// Guarantees: users live in different slots, so this single key decides. Each change is one step and undoes no later
+// one.
 import { clusterKeys } from "../keys.js";
 import type { ScriptRunner } from "../scripts/script-runner.js";
 
 export interface DeviceClaim {
   readonly userId: string;
-  /** The registration; each has its own claim, which is written at most once. */
+  /** Identifies a registration; each has its own claim, which is written at most once. */
   readonly claim: string;
 }
 
 /**
- * How long an owner is kept when its device is neither registered nor reached, ms: longer than any DEVICE_KEEP_DAYS. So
- * it ends only where the process that should have removed it died.
+ * How long an owner is kept while its device is neither registered nor reached, ms: longer than any DEVICE_KEEP_DAYS.
+ * So it expires only if the process that should have removed it died.
  */
 export const OWNER_KEEP_MS = 1_000 * 24 * 60 * 60 * 1000;
 
@@ -31,7 +32,7 @@ export class DeviceOwners {
 
   /**
    * @param expected as it was read
-   * @returns whether it was as expected; if so, it is `next` from now on
+   * @returns whether it still was as expected; if so, it is `next` from now on
    */
   async claim(deviceId: string, expected: DeviceClaim | undefined, next: DeviceClaim): Promise<boolean> {
     const answer = await this.#scripts.run(
@@ -42,12 +43,12 @@ export class DeviceOwners {
     return answer === "claimed";
   }
 
-  /** Frees the device, if it still has this claim. */
+  /** Frees the device if it still has this claim. */
   async release(deviceId: string, claimed: DeviceClaim): Promise<void> {
     await this.#scripts.run("release-device.v1", [clusterKeys.deviceOwner(deviceId)], [textOf(claimed)]);
   }
 
-  /** The device was seen: its owner is kept as long again. */
+  /** Extends the owner's time, because the device was seen. */
   async keep(deviceId: string): Promise<void> {
     await this.#scripts.redis.pexpire(clusterKeys.deviceOwner(deviceId), OWNER_KEEP_MS);
   }

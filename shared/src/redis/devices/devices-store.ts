@@ -1,8 +1,8 @@
 // auth/routes/devices, dispatch/channels -> here -> devices/register-device.lua, claim-device: where a user can be
 // reached.
-// Guarantees: at any moment a device is listed for one user at most, whoever registers it and whatever dies meanwhile.
-// Once its registration was answered, a device is there until it is removed, forgotten or registered by another user.
-// See docs/phones/devices.md.
+// Guarantees: at any moment a device is listed for at most one user, whoever registers it and whatever dies meanwhile.
+// Once a registration is confirmed, the device stays until it is removed, forgotten or registered by another user. See
+// docs/phones/devices.md.
 import { randomBytes } from "node:crypto";
 import { PetrelError } from "../../kernel/errors.js";
 import type { Device, NewDevice } from "../../protocol/fallback/device.js";
@@ -15,16 +15,16 @@ import type { PartitionKeys } from "../keys.js";
 import type { ScriptRunner } from "../scripts/script-runner.js";
 
 export interface DevicesStoreOptions {
-  /** Devices of one user; beyond it, the least recently seen go. */
+  /** The most devices of one user; beyond it, the least recently seen are removed. */
   readonly maxPerUser?: number;
 }
 
 const MAX_PER_USER = 20;
-/** Concurrent registrations of the same device make a registration begin anew. */
+/** Concurrent registrations of the same device make a registration start over. */
 const MAX_ATTEMPTS = 20;
-/** `lastSeenAtMs` is exact to this. */
+/** The precision of `lastSeenAtMs`. */
 const TOUCH_STEP_MS = 24 * 60 * 60 * 1000;
-/** How many devices this process remembers as seen lately. */
+/** How many devices this process remembers as recently seen. */
 const MAX_TOUCHED = 50_000;
 const CLAIM_BYTES = 9;
 
@@ -48,10 +48,10 @@ export class DevicesStore {
   }
 
   /**
-   * May run again without harm: it renews `registeredAtMs` and `lastSeenAtMs`, and ends a quarantine. A device of
-   * another user becomes this one's.
-   * @throws PetrelError PETREL_UNAVAILABLE where Redis does not answer, as all methods here: the device may be
-   * registered or not; if not, its former user still has it
+   * Idempotent: renews `registeredAtMs` and `lastSeenAtMs`, and ends a quarantine. Takes the device over from another
+   * user.
+   * @throws PetrelError PETREL_UNAVAILABLE if Redis does not answer, like all methods here; the device may or may not
+   * be registered, and if not, its former user still has it
    */
   async register(userId: string, device: NewDevice, nowMs: number): Promise<void> {
     const id = deviceIdOf(device);
@@ -61,20 +61,20 @@ export class DevicesStore {
     throw new PetrelError("PETREL_UNAVAILABLE", "The device is being registered by too many at once.");
   }
 
-  /** @returns false where another registration or removal came between: try again then */
+  /** @returns false if another registration or removal interfered: try again then */
   async #tryToRegister(userId: string, id: string, device: NewDevice, nowMs: number): Promise<boolean> {
     const { devices } = this.#keysOf(userId);
     const former = await this.#owners.read(id);
     const claim = randomBytes(CLAIM_BYTES).toString("base64url");
-    // First the entry, which nobody sees before the next step: dying here leaves all as it was.
+    // First the entry, which nobody sees before the next step: if the process dies here, nothing has changed.
     const evicted = await this.#scripts.run(
       "register-device.v2",
       [devices],
       [id, encodeDeviceEntry(device, claim, nowMs), this.#maxPerUser],
     );
-    // This step moves the device from one user to the other at once.
+    // This step moves the device from one user to the other atomically.
     const isClaimed = await this.#owners.claim(id, former, { userId, claim });
-    // The result does not depend on this clean-up: what stays behind is seen by nobody, and is swept.
+    // The result does not depend on this clean-up: leftovers are invisible, and are swept later.
     await Promise.allSettled([
       ...evicted
         .split("\n")
@@ -91,16 +91,16 @@ export class DevicesStore {
     return this.#isSettled(userId, id, claim);
   }
 
-  /** @returns false where the entry was removed before it was claimed: try again then */
+  /** @returns false if the entry was removed before it was claimed: try again then */
   async #isSettled(userId: string, id: string, claim: string): Promise<boolean> {
     const { redis } = this.#scripts;
     const { devices } = this.#keysOf(userId);
     if ((await redis.hexists(devices, id)) === 1) return true;
-    // Removed after it was claimed: that removal came later, and has freed it.
+    // Removed after it was claimed: that removal came later, and has freed the device.
     if ((await this.#owners.read(id))?.claim !== claim) return true;
     if ((await redis.hlen(devices)) < this.#maxPerUser) return false;
-    // One too many. Another try would evict another device that is being registered, which would do the same, without
-    // end.
+    // One device too many. Another attempt would evict another device that is being registered, whose registration
+    // would do the same, endlessly.
     await this.#owners.release(id, { userId, claim }).catch(() => undefined);
     return true;
   }
@@ -111,7 +111,7 @@ export class DevicesStore {
     const owners = await awaitAnswer(Promise.all(entries.map(({ device }) => this.#owners.read(device.id))));
     const own = entries.filter((_entry, i) => owners[i]?.userId === userId).map(({ device }) => device);
     for (const device of own) {
-      // The first push that an iPhone takes is noted, however recently the device was registered.
+      // The first push that an iPhone accepts is recorded, however recently the device was registered.
       if (device.platform !== "ios" || device.isTaken === true) {
         this.#noteTouched(userId, device.id, device.lastSeenAtMs);
       }
@@ -119,26 +119,26 @@ export class DevicesStore {
     return own.sort((a, b) => (a.id < b.id ? -1 : 1));
   }
 
-  /** @returns whether it was there */
+  /** @returns whether it existed */
   async remove(userId: string, deviceId: string): Promise<boolean> {
     const owner = await awaitAnswer(this.#owners.read(deviceId));
     if (owner?.userId !== userId) return false;
     const claim = await awaitAnswer(this.#removeEntry(userId, deviceId));
     if (claim === "") return false;
-    // A claim that stays behind is renewed or replaced by the next registration, or ends by itself.
+    // A leftover claim is renewed or replaced by the next registration, or expires.
     await this.#owners.release(deviceId, { userId, claim }).catch(() => undefined);
     return true;
   }
 
   /**
-   * A provider took a push for the device. At most one call a day and device.
-   * Also resolves where the device is gone.
+   * Call it when a provider accepted a push for the device. At most one write per day and device. Also resolves if the
+   * device is gone.
    */
   async touch(userId: string, deviceId: string, nowMs: number): Promise<void> {
     const touchedMs = this.#touched.get(`${userId}/${deviceId}`);
     if (touchedMs !== undefined && nowMs - touchedMs < TOUCH_STEP_MS) return;
     const { devices } = this.#keysOf(userId);
-    // Before the answer: of many pushes at once, one writes.
+    // Before the answer, so that only one of many concurrent pushes writes.
     this.#noteTouched(userId, deviceId, nowMs);
     try {
       const answer = await awaitAnswer(
@@ -151,11 +151,11 @@ export class DevicesStore {
     }
   }
 
-  /** Removes all of a user's devices, except those that are being registered at this very time. */
+  /** Removes all of a user's devices, except those that are being registered at this very moment. */
   async forgetUser(userId: string): Promise<void> {
     const entries = await awaitAnswer(this.#readEntries(userId));
     for (const { device, claim } of entries) {
-      // Released first: after a death in between, nobody sees the entry, and it leads here again.
+      // Release first: if the process dies in between, nobody sees the entry, and it leads here again.
       await awaitAnswer(this.#owners.release(device.id, { userId, claim }));
       await awaitAnswer(this.#removeEntry(userId, device.id, claim));
     }
@@ -173,7 +173,7 @@ export class DevicesStore {
 
   #noteTouched(userId: string, deviceId: string, atMs: number): void {
     const key = `${userId}/${deviceId}`;
-    // Set anew, it becomes the youngest.
+    // Delete it first, so that it becomes the youngest.
     this.#touched.delete(key);
     this.#touched.set(key, atMs);
     if (this.#touched.size <= MAX_TOUCHED) return;

@@ -1,5 +1,5 @@
 // redis/erase-user -> here -> devices/release-device.lua: devices that still name an erased user as their owner.
-// Guarantees: releases those that a process which died left behind; keeps a device that the user has registered.
+// Guarantees: releases owners that a dead process left behind; keeps a device that the user has registered.
 import { masterOf } from "../connection/cluster-nodes.js";
 import type { SingleRedis } from "../connection/connect.js";
 import { decodeDeviceEntry } from "./device-entry.js";
@@ -9,7 +9,7 @@ import { clusterKeys, type PartitionKeys } from "../keys.js";
 import { scanGently } from "../connection/scan-gently.js";
 import type { ScriptRunner } from "../scripts/script-runner.js";
 
-/** Walks through the owners of all devices, on every server: nothing else leads to an owner without a device. */
+/** Scans the owners of all devices, on every server: nothing else leads to an owner without a device. */
 export async function eraseStrayOwners(
   scripts: ScriptRunner,
   keys: PartitionKeys,
@@ -24,7 +24,7 @@ export async function eraseStrayOwners(
         const [owner, claim] = values[i]?.split("\t") ?? [];
         if (owner !== userId || claim === undefined) continue;
         const deviceId = name.slice(prefix.length);
-        // Checked after the owner: an entry is written before it is claimed.
+        // Read it after the owner, because an entry is written before it is claimed.
         const text = await masterOf(scripts.redis, keys.owner).hget(keys.devices(userId), deviceId);
         const entry = text === null ? undefined : decodeDeviceEntry(deviceId, text);
         if (entry?.claim !== claim) await owners.release(deviceId, { userId, claim });
@@ -33,13 +33,13 @@ export async function eraseStrayOwners(
   );
 }
 
-/** Keys in different slots, of one server. */
+/** The keys lie in different slots of one server. */
 async function readValues(server: SingleRedis, names: readonly string[]): Promise<(string | undefined)[]> {
   const pipeline = server.pipeline();
   for (const name of names) pipeline.get(name);
   const answers = (await pipeline.exec()) ?? [];
   return answers.map(([error, value]) => {
-    // It may have moved to another server meanwhile.
+    // The slot may have moved to another server meanwhile.
     if (error !== null) throw error;
     return typeof value === "string" ? value : undefined;
   });

@@ -1,5 +1,5 @@
-// dispatch/sweep-devices -> here: which devices were not seen for long, and how many are in quarantine.
-// Guarantees: changes nothing; a key of another kind affects its own user only.
+// dispatch/sweep-devices -> here: devices that were not seen for long, and how many are in quarantine.
+// Guarantees: changes nothing; a key of the wrong type affects only its own user.
 import { appOf, tokenEndOf } from "../../protocol/fallback/device.js";
 import type { Redis } from "../connection/connect.js";
 import { decodeDeviceEntry } from "./device-entry.js";
@@ -7,7 +7,7 @@ import type { DeviceVerdict } from "./invalidate-devices.js";
 import type { PartitionKeys } from "../keys.js";
 
 export interface LookAtDevices {
-  /** What to sweep: devices that were last seen before `beforeMs`. */
+  /** Sweep these: devices that were last seen before `beforeMs`. */
   readonly notSeen: readonly DeviceVerdict[];
   /** How many of the others are in quarantine at `nowMs`. */
   readonly quarantined: number;
@@ -21,7 +21,7 @@ export async function findNotSeen(
   { beforeMs, nowMs }: { readonly beforeMs: number; readonly nowMs: number },
 ): Promise<LookAtDevices> {
   const ofUsers = await Promise.all(
-    // A key of another kind affects its own user only.
+    // A key of the wrong type affects only its own user.
     userIds.map((userId) => redis.hgetall(keys.devices(userId)).catch(ifWrongType)),
   );
   let quarantined = 0;

@@ -1,5 +1,6 @@
-// redis/{token-revocations, route-store} -> here: was a token revoked by a name that the previous release gave it?
-// Guarantees: costs nothing for a token that has a `jti`, as nearly all have.
+// redis/{token-revocations, route-store} -> here: whether a token was revoked under a name that the previous release
+// gave it.
+// Guarantees: costs nothing for a token with a `jti`, as nearly all have.
 import type { PartitionKeys } from "../keys.js";
 import type { ScriptRunner } from "../scripts/script-runner.js";
 
@@ -10,7 +11,7 @@ export interface FormerlyNamed {
   readonly formerNames?: readonly string[] | undefined;
 }
 
-/** @throws what ioredis throws where Redis does not answer */
+/** @throws what ioredis throws if Redis does not answer */
 export async function isRevokedByFormerName(
   scripts: ScriptRunner,
   keys: PartitionKeys,

@@ -1,7 +1,6 @@
 // redis/device-invalidations, sweep-devices -> here -> devices/invalidate-devices.lua: forgets or quarantines devices,
 // unless they were registered again.
-// Guarantees: comparing, removing and noting are one step; after it, the owner of the removed registration is released,
-// and no other.
+// Guarantees: one step compares, removes and records. Then the owner of exactly that registration is released.
 import type { ApnsEnvironment } from "../../protocol/fallback/device.js";
 import type {
   InvalidationOutcome,
@@ -13,9 +12,9 @@ import { eventKeys } from "../scripts/event-writing.js";
 import type { ScriptRunner } from "../scripts/script-runner.js";
 
 export interface DeviceVerdict {
-  /** `sweep` forgets too, but compares when the device was last seen. */
+  /** `sweep` also forgets, but compares the time when the device was last seen. */
   readonly what: "forget" | "quarantine" | "sweep";
-  /** Only if the device was registered (of a sweep: last seen) before this. */
+  /** Applies only if the device was registered (for a sweep: last seen) before this. */
   readonly beforeMs: number;
   readonly quarantinedUntilMs?: number;
   readonly userId: string;
@@ -36,8 +35,8 @@ export interface InvalidationCount {
 }
 
 /**
- * @param verdicts at most 200, on users of one partition
- * @param auditCap notes kept of the partition
+ * @param verdicts at most 200, about users of one partition
+ * @param auditCap notes kept per partition
  * @returns how many had which outcome, by reason; devices that are gone do not count
  */
 export async function invalidateDevices(
@@ -62,7 +61,7 @@ export async function invalidateDevices(
     const key = `${outcome} ${reason}`;
     counts.set(key, { outcome, reason, count: (counts.get(key)?.count ?? 0) + 1 });
   }
-  // An owner that stays behind ends by itself, or is replaced by the next registration.
+  // A leftover owner expires, or is replaced by the next registration.
   const owners = new DeviceOwners(scripts);
   await scripts.together(() =>
     Promise.allSettled(forgotten.map(({ deviceId, ...claimed }) => owners.release(deviceId, claimed))),

@@ -1,5 +1,6 @@
-// dispatch/routes/list-invalidations -> here -> streams/list-newest-first: what devices/invalidate-devices.lua noted.
-// Guarantees: newest first over all partitions; while pages are read, none repeats a note or misses one that stays.
+// dispatch/routes/list-invalidations -> here -> streams/list-newest-first: what devices/invalidate-devices.lua
+// recorded.
+// Guarantees: newest first over all partitions; across pages, no note is repeated, and none that stays is missed.
 import { STREAM_POSITION_PATTERN } from "../../kernel/http/page-query.js";
 import type { ApnsEnvironment } from "../../protocol/fallback/device.js";
 import type {
@@ -12,9 +13,9 @@ import { listNewestFirst, type ListPlace } from "../streams/list-newest-first.js
 import { fieldOf } from "../streams/stream-entry.js";
 
 export interface NotedInvalidation {
-  /** Opaque; names the note, and marks where a page ended. */
+  /** Opaque; identifies the note, and serves as a page's cursor. */
   readonly id: string;
-  /** When it was noted, ms by Redis' clock. */
+  /** When it was recorded, ms by Redis's clock. */
   readonly atMs: number;
   readonly outcome: InvalidationOutcome;
   readonly reason: InvalidationReason;
@@ -32,7 +33,7 @@ export interface NotedInvalidation {
 
 export interface InvalidationPage {
   readonly items: readonly NotedInvalidation[];
-  /** The id after which to go on; undefined after the last page. */
+  /** The id after which to continue; undefined after the last page. */
   readonly nextAfter: string | undefined;
 }
 
@@ -51,7 +52,7 @@ export class InvalidationsStore {
   }
 
   /**
-   * @param reason all reasons if it is not given
+   * @param reason all reasons if absent
    * @param after the id at the end of the last page
    */
   async list(

@@ -1,7 +1,7 @@
 // collect/erase-user -> here -> erasure/erase-user.lua, erase-entries, erase-retries, erase-records: erases a user.
-// Guarantees: first the user's schedules, tokens, sockets, inbox and kept topics end, the last of them in one step; then all else goes, in bounded steps. After
-// a death in between, nothing reaches what is left, and another call finishes it. What came after the first step stays.
-// docs/operate/erasing-a-person.md says what remains, and why.
+// Guarantees: first the user's schedules, tokens, sockets, inbox and kept topics go, the last of them in one step; then
+// everything else, in bounded steps. If the process dies in between, nothing reaches what is left, and another call
+// completes it. What arrives after the first step stays. docs/operate/erasing-a-person.md says what remains, and why.
 import { deadLetterCauses } from "../../protocol/fallback/dead-letter-causes.js";
 import { fallbackChannels } from "../../protocol/fallback/fallback-channels.js";
 import { partitionOfUser } from "../../protocol/messages/partition.js";
@@ -24,17 +24,17 @@ export interface UserEraserOptions {
 }
 
 export interface ErasedUser {
-  /** Messages that the inbox held. */
+  /** Messages that were in the inbox. */
   readonly messages: number;
-  /** Records of messages, each with what was tried for it. */
+  /** Records of messages, with their attempts. */
   readonly records: number;
   /** Entries of `ready`, the fallback streams, the retries, the dead letters and the events. */
   readonly entries: number;
-  /** Notes on the user's devices. */
+  /** Audit notes about the user's devices. */
   readonly notes: number;
 }
 
-/** What one call of a script takes. */
+/** Records per script call. */
 const MAX_RECORDS = 200;
 
 export class UserEraser {
@@ -49,16 +49,16 @@ export class UserEraser {
   }
 
   /**
-   * Takes as long as a walk over all keys. Nothing names the records of messages that were acknowledged and trimmed,
-   * nor the device owners that a process which died left behind, so only a walk finds them.
-   * @throws PetrelError PETREL_UNAVAILABLE where Redis does not answer: call it again then
+   * Takes as long as a scan of all keys: nothing else leads to the records of messages that were acknowledged and
+   * trimmed, or to device owners that a dead process left behind.
+   * @throws PetrelError PETREL_UNAVAILABLE if Redis does not answer; call it again then
    */
   async erase(userId: string): Promise<ErasedUser> {
     const keys = this.#partitions[partitionOfUser(userId, this.#partitions.length)];
     if (keys === undefined) throw new Error("there are no partitions");
     const messages = await awaitAnswer(this.#begin(keys, userId));
     let entries = 0;
-    // Before the fallback streams: only from here can something still go there.
+    // Before the fallback streams, because only from here can anything still enter them.
     for (const channel of queuesOfFallback) {
       entries += await awaitAnswer(this.#eraseRetries(keys, userId, channel));
     }
@@ -72,15 +72,15 @@ export class UserEraser {
     await this.#devices.forgetUser(userId);
     await awaitAnswer(this.#scripts.redis.unlink(keys.wechatRefusals(userId)));
     await awaitAnswer(eraseStrayOwners(this.#scripts, keys, userId));
-    // After the devices: a provider's verdict on one of them may be noted as long as it is there.
+    // After the devices: while a device exists, a provider's verdict on it may still be recorded.
     const notes = await awaitAnswer(this.#eraseEntries(keys, userId, keys.invalidations));
-    // After all that may still write one.
+    // After everything that may still write an event.
     entries += await awaitAnswer(this.#eraseEntries(keys, userId, keys.events));
     const records = await awaitAnswer(this.#eraseFound(keys, userId));
     return { messages, records, entries, notes };
   }
 
-  /** The schedules first, some with each call; the call that leaves none does all the rest of this step. */
+  /** The schedules first, some with each call; the call that leaves none also does the rest of this step. */
   async #begin(keys: PartitionKeys, userId: string): Promise<number> {
     for (;;) {
       const members = await this.#scripts.redis.zrange(
@@ -143,9 +143,9 @@ export class UserEraser {
     return erased;
   }
 
-  /** What only a walk over all keys finds: records and collapse turns. */
+  /** What only a scan of all keys finds: records and collapse turns. */
   async #eraseFound(keys: PartitionKeys, userId: string): Promise<number> {
-    // One server for the whole walk: a cursor means nothing to another.
+    // One server for the whole scan: a cursor means nothing to another.
     const server = masterOf(this.#scripts.redis, keys.owner);
     let erased = 0;
     await scanGently(server, `${keys.prefix}*`, async (names) => {
@@ -159,7 +159,7 @@ export class UserEraser {
     return erased;
   }
 
-  /** The user's records among these keys: read here, since most are somebody else's; the script decides. */
+  /** The user's records among these keys. Read them here, because most belong to others; the script decides. */
   async #findRecords(keys: PartitionKeys, userId: string, names: readonly string[]): Promise<string[]> {
     const ids = names.flatMap((name) => idOfRecordKey(keys, name) ?? []);
     if (ids.length === 0) return [];
@@ -187,7 +187,7 @@ export class UserEraser {
   }
 }
 
-/** Those for which no channel was chosen yet come first: only from there can an entry go to the others. */
+/** The common queue first, because only from there can an entry move to the others. */
 const queuesOfFallback: readonly (string | undefined)[] = [undefined, ...fallbackChannels];
 
 function fallbackStreams(keys: PartitionKeys): string[] {

@@ -1,6 +1,6 @@
 // events/read-events.lua -> here: the events of one partition, from a position on.
-// Guarantees: in the order in which they were written, so in order for each user; none that is kept is left out. Where
-// something between the position and the next event is gone, `gap` says so, once.
+// Guarantees: in the order in which they were written, and so in order for each user; none that is still kept is left
+// out. If something between the position and the next event is gone, `gap` reports it, once.
 import { decodeStoredEvent } from "../../protocol/events/stored-event.js";
 import { describeEvent, type EventItem } from "../../protocol/events/event-item.js";
 import { encodeEventId, type EventPosition } from "../../protocol/events/event-position.js";
@@ -8,31 +8,31 @@ import type { EventType } from "../../protocol/events/event-types.js";
 import type { PartitionKeys } from "../keys.js";
 import type { ScriptRunner } from "../scripts/script-runner.js";
 
-/** Where to begin: behind a position, at the oldest event that is kept, at the next one, or at a time by Redis' clock. */
+/** Where to begin: after a position, at the oldest kept event, with the next new one, or at a time by Redis's clock. */
 export type EventStart = EventPosition | "oldest" | "now" | { readonly fromMs: number };
 
 export interface PositionedEvent {
   readonly item: EventItem;
-  /** Behind this event: reading on from here brings the next one. */
+  /** Just after this event: reading from here returns the next one. */
   readonly position: EventPosition;
 }
 
 export interface PartitionEvents {
   readonly events: readonly PositionedEvent[];
-  /** Where the page begins: the start, or behind what is gone. */
+  /** Where the page begins: the start, or after what is gone. */
   readonly begins: EventPosition;
-  /** Where to read on: behind what was read, also behind events of other types. */
+  /** Where to continue: after everything that was read, including events of other types. */
   readonly next: EventPosition;
-  /** Events before the first of these, and behind the start, are gone: there were too many, or Redis lost them. */
+  /** Events between the start and the first of these are gone: there were too many, or Redis lost them. */
   readonly gap: boolean;
-  /** Whether the limit, not the end of the stream, has ended this page. */
+  /** Whether the limit rather than the end of the stream has ended this page. */
   readonly hasMore: boolean;
 }
 
 export interface ReadEventsOptions {
-  /** How many entries are read; fewer events where some are of other types. */
+  /** How many entries to read; fewer events if some are of other types. */
   readonly limit: number;
-  /** All types if it is not given. */
+  /** All types if absent. */
   readonly types?: ReadonlySet<EventType> | undefined;
 }
 
@@ -56,7 +56,7 @@ export async function readPartitionEvents(
     from = page.next;
     left -= page.count;
     events.push(...page.events.filter(({ item }) => types?.has(item.type) ?? true));
-    // (A page may be shorter where its events are long.)
+    // (A page may be shorter if its events are long.)
     if (page.count === 0 || left <= 0) {
       return { events, begins, next: page.next, gap, hasMore: page.count > 0 };
     }
@@ -121,7 +121,7 @@ function decodeEntryId(id: string): EntryId {
   return { ms: Number(ms), n: Number(n) };
 }
 
-/** The mark that an entry was written under: the last one that begins before it. */
+/** The mark that an entry was written with: the last one that begins before it. */
 function markOf(
   marks: readonly (EventPosition | (EntryId & { readonly mark: number }))[],
   id: EntryId,

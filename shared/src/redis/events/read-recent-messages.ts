@@ -1,6 +1,6 @@
 // collect/describe-user -> here: a user's newest messages, whatever became of them.
-// Guarantees: reads only, a bounded amount. The inbox has those that are open, and the newest acknowledged ones; those that
-// left it are found by their events, where EVENTS writes them and they are among the partition's newest.
+// Guarantees: reads only, a bounded amount. The inbox has the open messages and the newest acknowledged ones. Messages
+// that have left it are found through their events, if EVENTS enables those and they are among the partition's newest.
 import { decodeStoredEvent } from "../../protocol/events/stored-event.js";
 import { decodeInboxMessage } from "../../protocol/messages/stored-message.js";
 import type { Redis } from "../connection/connect.js";
@@ -11,10 +11,10 @@ export interface RecentMessage {
   readonly seq: number;
 }
 
-/** Of the partition's newest events, so many are looked through. */
+/** How many of the partition's newest events are searched. */
 const EVENTS_READ = 1_000;
 
-/** @returns the newest first */
+/** @returns newest first */
 export async function readRecentMessages(
   redis: Redis,
   keys: PartitionKeys,

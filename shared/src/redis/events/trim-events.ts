@@ -1,12 +1,12 @@
-// dispatch/trim-partitions -> here -> events/trim-events.lua: events that are older than they are kept.
-// Guarantees: fenced; a reader whose position is in what was dropped is told.
+// dispatch/trim-partitions -> here -> events/trim-events.lua: removes events past their retention.
+// Guarantees: fenced; a reader whose position was dropped is told.
 import type { PartitionKeys } from "../keys.js";
 import type { ScriptRunner } from "../scripts/script-runner.js";
 
 export interface TrimmedEvents {
   readonly dropped: number;
   readonly kept: number;
-  /** Of the oldest one that is kept. */
+  /** The age of the oldest kept event. */
   readonly oldestAgeMs: number;
 }
 

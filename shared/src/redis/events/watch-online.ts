@@ -1,5 +1,5 @@
-// dispatch/watch-online -> here -> events/look-online.lua: users who were online, and may not be any more.
-// Guarantees: fenced; one step finds out that nobody holds a connection of the user, and says so.
+// dispatch/watch-online -> here -> events/look-online.lua: users who were online, and may no longer be.
+// Guarantees: fenced; one step finds that nobody holds a connection of the user, and writes the event.
 import type { Redis } from "../connection/connect.js";
 import { readServerTimeMs } from "../connection/server-time.js";
 import type { PartitionKeys } from "../keys.js";
@@ -8,7 +8,7 @@ import type { AbsenceRules } from "../wake/wake-users.js";
 
 export interface DueOnline {
   readonly userIds: readonly string[];
-  /** In how long the first of the others is due; undefined where there is none. */
+  /** How long until the first of the others is due; undefined if there is none. */
   readonly nextInMs: number | undefined;
 }
 
@@ -27,7 +27,7 @@ export async function findDueOnline(redis: Redis, keys: PartitionKeys, limit: nu
   return { userIds, nextInMs: undefined };
 }
 
-/** @returns how many of these users are offline now; stale: the token is not the owner's (nothing was changed) */
+/** @returns how many of these users are now offline; stale: the token is not the owner's (nothing was changed) */
 export async function lookOnline(
   scripts: ScriptRunner,
   keys: PartitionKeys,

@@ -1,7 +1,7 @@
-// dispatch/channels/apns/device-breaker -> here: the apps in which a dispatcher has just seen many tokens called bad at
-// once.
-// Guarantees: what one process has seen keeps the others from judging single tokens of the same spike; the note ends by
-// itself.
+// dispatch/channels/apns/device-breaker -> here: the apps for which a dispatcher has just seen many tokens called bad
+// at once.
+// Guarantees: one process's observation keeps the others from judging single tokens of the same spike; the note
+// expires.
 import type { ApnsEnvironment } from "../../protocol/fallback/device.js";
 import { clusterKeys } from "../keys.js";
 import type { ScriptRunner } from "../scripts/script-runner.js";

@@ -1,7 +1,7 @@
 // dispatch/routes/dead-letters -> here -> streams/list-newest-first, fallback/replay-dead-letter.lua: messages that
 // failed for good.
-// Guarantees: while pages are read, none repeats a letter or misses one that stays. A replay moves its letter in one
-// step, and only where the message still waits for it.
+// Guarantees: across pages, no letter is repeated, and none that stays is missed. A replay moves its letter in one
+// step, and only if the message still waits for it.
 import { deadLetterCauses, type DeadLetterCause } from "../../protocol/fallback/dead-letter-causes.js";
 import { type DeadLetterPlace, formatDeadLetterId } from "../../protocol/fallback/dead-letter-id.js";
 import {
@@ -21,20 +21,18 @@ export interface DeadLetter extends DeadLetterPlace {
   readonly message: FallbackEntry;
   readonly reason: string;
   readonly attempts: number;
-  /** When it failed, ms by Redis' clock. */
+  /** When it failed, ms by Redis's clock. */
   readonly failedAtMs: number;
 }
 
 export interface DeadLetterPage {
   /** Newest first. */
   readonly items: readonly DeadLetter[];
-  /** Where the next page goes on; undefined after the last one. */
+  /** Where the next page begins; undefined after the last one. */
   readonly next: DeadLetterPlace | undefined;
 }
 
-/**
- * See fallback/replay-dead-letter.lua. All but the first say what became of the message, and that nothing was changed.
- */
+/** See fallback/replay-dead-letter.lua. All but the first say what became of the message; nothing was changed then. */
 export const replayOutcomes = [
   "replayed",
   "unknown",
@@ -59,7 +57,7 @@ export class DeadLettersStore {
     this.#partitions = partitions;
   }
 
-  /** How many letters each cause has, in all partitions. */
+  /** The number of letters of each cause, over all partitions. */
   async count(): Promise<ReadonlyMap<DeadLetterCause, number>> {
     const counts = await Promise.all(
       deadLetterCauses.map(async (cause) => {
@@ -74,7 +72,7 @@ export class DeadLettersStore {
 
   /**
    * The letters of all partitions, newest failure first.
-   * @param cause all causes where it is not given
+   * @param cause all causes if absent
    * @param after where the last page ended
    */
   async list(
@@ -97,7 +95,7 @@ export class DeadLettersStore {
           ? undefined
           : { entryId: after.entryId, stream: streamNumber(after.partition, after.cause) },
       limit,
-      // If all are equally full, one read of each is enough; a fuller one is read on.
+      // If all are equally full, one read of each is enough; a fuller one is read again.
       readAtOnce: Math.min(
         PAGE_OF_STREAM.most,
         Math.max(PAGE_OF_STREAM.least, Math.ceil((2 * limit) / streams.length)),
@@ -113,15 +111,15 @@ export class DeadLettersStore {
     return raw === undefined ? undefined : decodeLetter(keys.partition, cause, raw);
   }
 
-  /** @returns whether it was there; its message stays as it is */
+  /** @returns whether it existed; its message stays as it is */
   async remove({ partition, cause, entryId }: DeadLetterPlace): Promise<boolean> {
     const keys = this.#partitions[partition];
     return keys !== undefined && (await this.#redis.xdel(keys.deadLetters(cause), entryId)) === 1;
   }
 
   /**
-   * Removes the present letters, a few hundred at a time; what comes meanwhile stays.
-   * @param cause all causes where it is not given
+   * Removes the present letters, a few hundred at a time; what arrives meanwhile stays.
+   * @param cause all causes if absent
    * @returns how many were removed
    */
   async purge(cause: DeadLetterCause | undefined): Promise<number> {
@@ -145,7 +143,7 @@ export class DeadLettersStore {
     }
   }
 
-  /** The message is tried again, from its first attempt on; where the inbox was full, it is due anew. */
+  /** Retries the message, starting with its first attempt; if the inbox was full, it becomes due anew. */
   async replay(letter: DeadLetter): Promise<ReplayOutcome> {
     const { partition, cause, entryId, message } = letter;
     const keys = this.#partitions[partition];

@@ -1,7 +1,7 @@
-// dispatch/channels/apns/apns-channel -> here: which of a user's devices have a message already, while others are still
-// to be tried.
-// Guarantees: kept until the message expires, so also for a replay of its dead letter; nothing is kept of a message
-// that was settled at its first attempt.
+// dispatch/channels/apns/apns-channel -> here: which of a user's devices already have a message while others must still
+// be tried.
+// Guarantees: kept until the message expires, so also for a replay of its dead letter. Nothing is stored for a message
+// that is settled at its first attempt.
 import type { Redis } from "../connection/connect.js";
 import type { PartitionKeys } from "../keys.js";
 import type { ScriptRunner } from "../scripts/script-runner.js";
@@ -24,7 +24,7 @@ export async function readDeviceSends(
 }
 
 /**
- * Keeps nothing where the message's record is gone, or where its id belongs to another message by now.
+ * Stores nothing if the message's record is gone, or its id belongs to another message by now.
  * @param devices ids, not empty
  */
 export async function keepDeviceSends(

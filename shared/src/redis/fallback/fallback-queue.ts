@@ -16,7 +16,10 @@ import { fieldOf } from "../streams/stream-entry.js";
 /** The consumer group of every fallback stream. */
 export const FALLBACK_GROUP = "workers";
 
-/** One of a partition's streams: three for each channel, and three of those for which none was chosen yet. */
+/**
+ * One of a partition's streams: three for each channel, and three in the common queue of messages without a channel
+ * yet.
+ */
 export interface FallbackSource {
   readonly keys: PartitionKeys;
   readonly priority: Priority;
@@ -28,16 +31,16 @@ export interface TakenEntry extends FallbackSource {
   /** The stream's id, `ms-n`. */
   readonly entryId: string;
   readonly message: FallbackEntry;
-  /** Attempts made before. A worker that died while it held the entry has made one. */
+  /** Earlier attempts, including one by a worker that died while it held the entry. */
   readonly attempts: number;
-  /** How often a worker got it and did not settle it. */
+  /** How often a worker took it and did not settle it. */
   readonly abandoned: number;
 }
 
-/** What waits in a partition's streams, and no worker has read. */
+/** The entries of a partition's streams that no worker has read. */
 export interface PolledPartition {
   readonly nowMs: number;
-  /** Retries that were due and went back to their streams. */
+  /** Due retries that were moved back to their streams. */
   readonly promoted: number;
   /** Entries that wait for another attempt. */
   readonly retries: number;
@@ -45,8 +48,8 @@ export interface PolledPartition {
 }
 
 /**
- * @param limit how many retries go back in this call, at most
- * @param channel whose; absent: of those that no channel was chosen for yet
+ * @param limit how many retries this call moves at most
+ * @param channel whose queue; absent: the common queue
  */
 export async function promoteRetries(
   scripts: ScriptRunner,
@@ -67,11 +70,11 @@ export async function promoteRetries(
 }
 
 /**
- * The oldest unread entries; never waits for one. Where there is no consumer group (yet, or any more), it is made, and
- * begins with all that is there.
- * @param consumer names this process; a restarted one has another name
- * @throws what ioredis throws where the answer is missing: entries may be ours without our knowing, and are claimed
- * later, as a dead worker's are
+ * The oldest unread entries; never blocks. If the consumer group does not exist (any more), creates it, starting at the
+ * oldest entry.
+ * @param consumer identifies this process; a restarted one has another name
+ * @throws what ioredis throws if the answer is missing: some entries may be ours without our knowing, and are claimed
+ * later like a dead worker's
  */
 export async function readFallback(
   scripts: ScriptRunner,
@@ -104,8 +107,8 @@ export async function readFallback(
 
 /**
  * Claims entries that others have held for too long.
- * @param isHeldHere tells this process' own entries, which are under way and need no claim
- * @param idleMs how long they have been held, at least
+ * @param isHeldHere recognises this process's own entries, which are in progress and need no claim
+ * @param idleMs how long they must have been held
  */
 export async function claimFallback(
   redis: Redis,
@@ -151,7 +154,7 @@ export interface ClaimOptions {
   readonly isHeldHere: (stream: string, entryId: string) => boolean;
 }
 
-/** Lets the next worker that looks for abandoned entries have this one at once, as if we had never had it. */
+/** Lets the next worker that looks for abandoned entries take this one at once, as if we had never had it. */
 export async function giveBackFallback(
   scripts: ScriptRunner,
   entry: TakenEntry,
@@ -167,7 +170,7 @@ export async function giveBackFallback(
 
 /**
  * Removes workers that hold nothing.
- * @param only this one, where it is given
+ * @param only removes this one only, if given
  */
 export async function forgetWorkers(
   scripts: ScriptRunner,
@@ -187,11 +190,11 @@ export interface FallbackBacklog {
   /** Entries in the streams, including those under way. */
   readonly queued: Readonly<Record<Priority, number>>;
   readonly retries: number;
-  /** When the oldest entry of all streams came, ms by Redis' clock. */
+  /** When the oldest entry of all streams arrived, ms by Redis's clock. */
   readonly oldestAtMs: number | undefined;
 }
 
-/** @param channel what waits for it; absent: what waits for a channel to be chosen */
+/** @param channel whose queue; absent: the common queue */
 export async function readFallbackBacklog(
   redis: Redis,
   keys: PartitionKeys,

@@ -1,10 +1,9 @@
 // dispatch/channels/apns -> here: the token that authenticates us to Apple, one for each key, shared by all
 // dispatchers.
-// Guarantees: when several propose a token at once, all get the same one; none replaces another within the interval
-// that Apple asks for; a token ends by itself before it is an hour old.
-//
-// It is stored in the clear, for an hour at most, as the messages that it authenticates are. The key that it is made
-// with never comes here.
+// Guarantees: if several propose a token at once, all get the same one. None replaces another within the interval that
+// Apple demands. A token expires before it is an hour old.
+// It is stored unencrypted, for an hour at most, like the messages that it authenticates. The key that makes it is
+// never stored here.
 import { partitionOfUser } from "../../protocol/messages/partition.js";
 import { awaitAnswer } from "../connection/await-answer.js";
 import type { PartitionKeys } from "../keys.js";
@@ -20,7 +19,7 @@ export interface StoredProviderToken {
 export interface ProviderKeyName {
   readonly teamId: string;
   readonly keyId: string;
-  /** The public key's. */
+  /** Of the public key. */
   readonly fingerprint: string;
 }
 
@@ -36,7 +35,7 @@ export class ProviderTokenStore {
     this.#partitions = partitions;
   }
 
-  /** @throws PetrelError PETREL_UNAVAILABLE where Redis does not answer, as all methods here */
+  /** @throws PetrelError PETREL_UNAVAILABLE if Redis does not answer, like all methods here */
   async read(key: ProviderKeyName): Promise<StoredProviderToken | undefined> {
     const text = await awaitAnswer(this.#scripts.redis.get(this.#nameOf(key)));
     return text === null ? undefined : decode(text);
@@ -44,7 +43,7 @@ export class ProviderTokenStore {
 
   /**
    * Proposes a token.
-   * @returns the one that counts from now on: this one, or the stored one, where that is less than minIntervalMs older
+   * @returns the one that applies from now on: this one, or the stored one if that is less than minIntervalMs older
    */
   async agree(
     key: ProviderKeyName,
@@ -62,7 +61,7 @@ export class ProviderTokenStore {
     );
   }
 
-  /** Spreads the tokens over the partitions, as users are. */
+  /** Spreads the tokens over the partitions, like users. */
   #nameOf({ teamId, keyId, fingerprint }: ProviderKeyName): string {
     const name = `${teamId}.${keyId}.${fingerprint}`;
     const { partition } = this.#partitions[partitionOfUser(name, this.#partitions.length)] as PartitionKeys;

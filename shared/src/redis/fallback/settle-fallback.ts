@@ -1,4 +1,4 @@
-// dispatch/fall-back -> here -> fallback/settle-fallback.lua: what became of an attempt.
+// dispatch/fall-back -> here -> fallback/settle-fallback.lua: records the outcome of an attempt.
 // Guarantees: one step; of several workers that tried the same entry, the first settles it.
 import type { DeadLetterCause } from "../../protocol/fallback/dead-letter-causes.js";
 import { encodeAttempt, shortenReason, type AttemptNote } from "../../protocol/fallback/fallback-attempt.js";
@@ -9,36 +9,37 @@ import { eventKeys } from "../scripts/event-writing.js";
 import type { ScriptRunner } from "../scripts/script-runner.js";
 
 export type Settlement =
-  /** A channel took it. */
+  /** A channel accepted it. */
   | { readonly outcome: "taken"; readonly channel: string }
-  /** Nothing is sent: nobody can be reached, or the message has an end that says all. */
+  /** Nothing was sent: nobody can be reached, or the message has an end that says everything. */
   | { readonly outcome: "dropped" }
-  /** Nothing is sent: the message had ended, which is noted for who asks why. */
+  /** Nothing was sent because the message had ended; recorded to explain why there was no push. */
   | { readonly outcome: "unneeded"; readonly skip: SkipNote }
   | { readonly outcome: "retry"; readonly delayMs: number }
   /** This channel is asked next. */
   | {
       readonly outcome: "passed";
       readonly channel: string;
-      /** What a channel before it failed for. */
+      /** Why an earlier channel failed, if one did. */
       readonly failure: FallbackFailure | undefined;
     }
   | { readonly outcome: "failed"; readonly cause: DeadLetterCause; readonly reason: string };
 
 export interface Settled {
   /**
-   * `ended`: it failed, but had ended in another way before: no dead letter · `gone`: another worker has settled it.
+   * `ended`: the fallback failed, but the message had ended otherwise before, so there is no dead letter · `gone`:
+   * another worker has settled it.
    */
   readonly outcome: "settled" | "ended" | "gone";
-  /** How many of the oldest dead letters made room for this one. */
+  /** How many of the oldest dead letters were removed to make room for this one. */
   readonly evicted: number;
 }
 
-/** How many of a message's attempts are kept: the last ones. */
+/** How many of a message's attempts are kept; the last ones stay. */
 const ATTEMPTS_KEPT = 50;
 
 /**
- * @param attempts made by now, this one included
+ * @param attempts so far, including this one
  * @param notes what was tried, oldest first
  */
 export async function settleFallback(
@@ -102,8 +103,8 @@ export async function settleFallback(
 export interface SettleOptions {
   readonly attempts: number;
   readonly notes: readonly AttemptNote[];
-  /** Dead letters kept, for each partition and cause. */
+  /** Dead letters kept per partition and cause. */
   readonly deadLettersCap: number;
-  /** Names the send that this settles, see recall/begin-send; absent where nothing was sent. */
+  /** The name of the send that this settles, see recall/begin-send; absent if nothing was sent. */
   readonly sendName?: string | undefined;
 }

@@ -1,6 +1,6 @@
-// dispatch/channels/keep-collapse-order -> here -> fallback/take-collapse-turn.lua: which of a user's
-// notifications with one collapse key may be sent.
-// Guarantees: one at a time in the whole cluster, while leases last; none after a newer one has begun.
+// dispatch/channels/keep-collapse-order -> here -> fallback/take-collapse-turn.lua: which of a user's notifications
+// with one collapse key may be sent.
+// Guarantees: one at a time in the whole cluster, as long as leases last; none after a newer one has begun.
 import { hash } from "node:crypto";
 import { lineageOf } from "../../protocol/messages/stored-message.js";
 import type { PartitionKeys } from "../keys.js";
@@ -14,9 +14,9 @@ export interface CollapsibleMessage {
 }
 
 export interface TurnOptions {
-  /** Names this send, and no other; holds no tab. */
+  /** Uniquely identifies this send; holds no tab. */
   readonly holder: string;
-  /** How long the turn lasts, unless the send says that it has ended. */
+  /** How long the turn lasts, unless the send reports its end. */
   readonly leaseMs: number;
   /** The message's expiry, ms since 1970 by Redis' clock. */
   readonly keepUntilMs: number;
@@ -26,7 +26,7 @@ export type CollapseTurn =
   | { readonly turn: "go" }
   /** A newer one has begun. */
   | { readonly turn: "superseded" }
-  /** Another is being sent, for `forMs` at most. */
+  /** Another one is being sent, for at most `forMs`. */
   | { readonly turn: "busy"; readonly forMs: number };
 
 export async function takeCollapseTurn(
@@ -42,7 +42,7 @@ export async function takeCollapseTurn(
   throw new Error(`take-collapse-turn answered ${JSON.stringify(answer)}`);
 }
 
-/** Lets the next one begin; leaves alone a send that took over meanwhile. */
+/** Lets the next one begin; has no effect on a send that took over meanwhile. */
 export async function endCollapseTurn(
   scripts: ScriptRunner,
   keys: PartitionKeys,

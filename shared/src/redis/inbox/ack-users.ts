@@ -1,5 +1,5 @@
 // push-node/collect-acks -> here -> inbox/ack.lua: moves users' `acked` forward.
-// Guarantees: never back, never beyond the last number assigned, never in a foreign epoch; see the script.
+// Guarantees: never back, never beyond the last number assigned, never in another epoch; see the script.
 import { DEFAULT_SLOW_HISTORY } from "./hold-history.js";
 import type { PartitionKeys } from "../keys.js";
 import { eventKeys } from "../scripts/event-writing.js";
@@ -8,22 +8,22 @@ import type { ScriptRunner } from "../scripts/script-runner.js";
 export interface UserAck {
   readonly userId: string;
   readonly epoch: string;
-  /** Up to and including. */
+  /** Inclusive. */
   readonly seq: number;
 }
 
 /**
- * A user who gets several messages in so long a time is looked at once in an ack timeout instead of being put into
- * `due` and taken out for each of them.
+ * A user who acknowledges again within this time stays in `due`: one look per ack timeout is cheaper than an insertion
+ * and a removal per message.
  */
 const MOMENT_MS = 1_000;
 
 /**
  * @param acks at most 200, of one partition
  * @param history acked messages that stay readable for a user's other devices
- * @param slowHistory acked messages that stay for one that is behind, at most
- * @param momentMs who acknowledged something so short a time ago stays in `due`, where the wake looks
- * @returns for each, in order, the user's `acked` now, or undefined where the epoch is not the user's
+ * @param slowHistory the most acked messages that stay for a device that is behind
+ * @param momentMs a user who acknowledged something this recently stays in `due`, for the wake to look at
+ * @returns for each, in order, the user's `acked` now, or undefined if the epoch is not the user's
  */
 export async function ackUsers(
   scripts: ScriptRunner,
@@ -62,7 +62,7 @@ export async function ackUsers(
   });
   scripts.ends.count("delivered", moved);
   if (unfinished.length === 0) return results;
-  // Each call writes a bounded number of events, and an acknowledgement reaches as far as they do.
+  // Each call writes a bounded number of events, and an acknowledgement reaches only as far as its events.
   const rest = unfinished.flatMap((i) => acks[i] ?? []);
   const further = await ackUsers(scripts, keys, rest, history, slowHistory, momentMs);
   for (const [n, i] of unfinished.entries()) results[i] = further[n];

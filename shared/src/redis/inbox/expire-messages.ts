@@ -7,16 +7,16 @@ import type { ScriptRunner } from "../scripts/script-runner.js";
 
 export interface ExpiredMessage {
   readonly seq: number;
-  /** Without it the number says nothing: its user may have been erased, and be back with a new history. */
+  /** The number means nothing without it: the user may have been erased and have a new history. */
   readonly epoch: string;
   readonly id: string;
 }
 
-/** The next expiry, known to a caller that has read all of a user's open messages. */
+/** The next expiry; only a caller that has read all of a user's open messages knows it. */
 export interface NextExpiry {
   /** The earliest expiry among the open messages, ms. */
   readonly atMs: number;
-  /** The user's seq when the reading began; a message stored since then makes this void. */
+  /** The user's seq when the read began; a message stored since then invalidates this. */
   readonly readSeq: number;
   /** The user's epoch then. */
   readonly epoch: string;
@@ -45,7 +45,7 @@ export async function expireMessages(
   }
   let written = 0;
   for (const [i, { epoch, part }] of calls.entries()) {
-    // It counts once every end is written.
+    // Pass it only with the last call, when every end is written.
     const next = i === calls.length - 1 ? nextExpiry : undefined;
     const answer = await scripts.run(
       "expire.v5",
@@ -76,7 +76,7 @@ interface ExpireCall {
   readonly part: readonly ExpiredMessage[];
 }
 
-/** A call is about one history. Messages of several were read while their user was erased. */
+/** A call concerns one history. If the user was erased meanwhile, the messages may belong to several. */
 function splitIntoCalls(messages: readonly ExpiredMessage[]): ExpireCall[] {
   const calls: ExpireCall[] = [];
   for (let start = 0; start < messages.length;) {

@@ -1,5 +1,5 @@
 // dispatch/expire-users -> here -> inbox/find-expired.lua: which of a user's open messages have expired.
-// Guarantees: reads in pages, so no look holds Redis up; numbers and times only, however large the messages are.
+// Guarantees: reads in pages, so no look blocks Redis; returns only numbers and times, however large the messages are.
 import type { PartitionKeys } from "../keys.js";
 import type { ScriptRunner } from "../scripts/script-runner.js";
 
@@ -10,7 +10,7 @@ export interface OverdueMessage {
   readonly id: string;
 }
 
-/** How far a look has come; begins as `undefined`. */
+/** How far a look has got; starts as `undefined`. */
 export interface LookPosition {
   /** The seq at the end of the last page. */
   readonly after: number;
@@ -35,8 +35,8 @@ export interface OverduePage {
 }
 
 /**
- * @param writtenAtMs at the end of a look: when it began; all ends that it found are written
- * @returns undefined where there is no such user, or nothing of it is open
+ * @param writtenAtMs for the end of a look: when it began; all ends that it found are written
+ * @returns undefined if there is no such user, or the user has no open messages
  */
 export async function findExpired(
   scripts: ScriptRunner,

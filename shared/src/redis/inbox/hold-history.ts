@@ -1,6 +1,6 @@
-// push-node/catch-up -> here -> inbox/hold-history.lua: a connection that is behind asks to keep what it still lacks.
-// Guarantees: what its user's other devices acknowledge is kept for it within a bound, for a minute from each request;
-// a connection that falls further behind is told when it reads, see read-inbox.
+// push-node/catch-up -> here -> inbox/hold-history.lua: asks to keep what a connection that is behind still needs.
+// Guarantees: what the user's other devices acknowledge is kept for it, within a bound, for a minute from each request.
+// A connection that falls further behind is told when it reads, see read-inbox.
 import type { PartitionKeys } from "../keys.js";
 import type { ScriptRunner } from "../scripts/script-runner.js";
 
@@ -9,9 +9,9 @@ export const DEFAULT_SLOW_HISTORY = 10_000;
 
 /** How many acknowledged messages stay readable. */
 export interface InboxHistory {
-  /** Messages that stay for any device of the user. */
+  /** Kept for any device of the user. */
   readonly history: number;
-  /** Messages that stay for a device that is behind, at most. */
+  /** The most kept for a device that is behind. */
   readonly slowHistory: number;
 }
 
@@ -19,7 +19,7 @@ export interface SlowReader {
   readonly userId: string;
   readonly connection: string;
   readonly epoch: string;
-  /** Everything up to here was sent to it; undefined once it is up to date again. */
+  /** The last message that was sent to it; undefined once it is up to date again. */
   readonly lastSent: number | undefined;
 }
 

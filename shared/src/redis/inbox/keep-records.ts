@@ -1,27 +1,27 @@
-// dispatch/{wake-users, reconcile-partitions, fall-back}, push-node/catch-up -> here -> inbox/keep-records.lua: records
-// that outlive their open messages.
-// Guarantees: a message open for longer than some minutes is found by its id until a day after its end; a lost record
-// is made again; keys of another kind affect their own user only.
+// dispatch/{wake-users, reconcile-partitions, fall-back}, push-node/catch-up -> here -> inbox/keep-records.lua:
+// prolongs the records of open messages.
+// Guarantees: a message that is open for longer than some minutes can be found by its id until a day after its end. A
+// lost record is restored. Keys of the wrong type affect only their own user.
 import type { PartitionKeys } from "../keys.js";
 import type { ScriptRunner } from "../scripts/script-runner.js";
 
 /**
- * How long a record is kept, from now or, where its message stays open longer, from the expiry: a day and a spare hour.
+ * How long a record is kept, from now, or from the expiry of a message that stays open longer: a day and a spare hour.
  */
 export const DEFAULT_RECORD_KEEP_MS = 25 * 60 * 60 * 1000;
 
-/** Younger messages of a user who is looked at again soon are left: most of them are acknowledged by then. */
+/** Skips younger messages of a user who is looked at again soon, because most of them are acknowledged by then. */
 export const YOUNG_MS = 10 * 60 * 1000;
 
 export interface UserToKeep {
   readonly userId: string;
-  /** Younger messages are left as they are; 0 where nobody looks at the user soon. */
+  /** Skips messages younger than this; 0 if nobody looks at the user soon. */
   readonly minAgeMs: number;
 }
 
 const MAX_PER_CALL = 200;
 
-/** Resolves when all of it is done, call after call. */
+/** Resolves when everything is done, call after call. */
 export async function keepRecords(
   scripts: ScriptRunner,
   keys: PartitionKeys,

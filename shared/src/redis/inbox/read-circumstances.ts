@@ -1,6 +1,6 @@
-// collect/explain-message -> here: what Redis knows of one message beside its record: its user's cursors, the policy it
-// was sent with, and what is about to happen to it.
-// Guarantees: reads only. Each fact held at some moment of the call; together they are no snapshot.
+// collect/explain-message -> here: what Redis knows about one message besides its record: its user's cursors, the
+// policy it was sent with, and what is about to happen to it.
+// Guarantees: reads only. Each fact held at some moment during the call; together they are not a snapshot.
 import { decodeSkip, type FallbackSkip } from "../../protocol/fallback/fallback-skip.js";
 import { decodeInboxMessage, type InboxMessage } from "../../protocol/messages/stored-message.js";
 import { readServerTimeMs } from "../connection/server-time.js";
@@ -11,20 +11,20 @@ export interface UserCursors {
   readonly seq: number;
   readonly acked: number;
   readonly ackedAtMs: number | undefined;
-  /** Up to this one a node was told to send again. */
+  /** Messages up to this one were sent to a node again. */
   readonly nudged: number;
 }
 
 export interface Circumstances {
   /** By Redis' clock. */
   readonly nowMs: number;
-  /** Undefined where the user has no sequence. */
+  /** Undefined if the user has no sequence. */
   readonly cursors: UserCursors | undefined;
-  /** As the inbox still holds it: open messages, and the newest acknowledged ones. */
+  /** From the inbox, which holds the open messages and the newest acknowledged ones. */
   readonly entry: Pick<InboxMessage, "fallback" | "priority" | "notification"> | undefined;
-  /** When a dispatcher looks after the user next. */
+  /** When a dispatcher looks at the user next. */
   readonly nextLookMs: number | undefined;
-  /** A channel is being asked at this moment. */
+  /** A channel is being asked right now. */
   readonly isSending: boolean;
   readonly skips: readonly FallbackSkip[];
 }
@@ -48,7 +48,7 @@ export async function readCircumstances(
   return {
     nowMs,
     cursors: cursorsOf(user),
-    // Its user was erased meanwhile: the number is another message's.
+    // The user was erased meanwhile: the number belongs to another message.
     entry: message?.id === id ? message : undefined,
     nextLookMs: nextLook === null ? undefined : Number(nextLook),
     isSending: sending === 1,

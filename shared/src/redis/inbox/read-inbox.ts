@@ -1,33 +1,31 @@
 // push-node/catch-up, collect/user-routes, dispatch/expire-users -> here -> inbox/read-inbox.lua: a user's stored
 // messages, page by page.
-// Guarantees: ascending by seq; above `acked` only ended messages are missing. Where another device acknowledged
-// something, and it was trimmed before this reader had it, the page says so.
+// Guarantees: ascending by seq; above `acked` only ended messages are missing. If another device acknowledged something
+// that was trimmed before this reader had it, the page says so.
 import { decodeInboxMessage, type InboxMessage } from "../../protocol/messages/stored-message.js";
 import type { PartitionKeys } from "../keys.js";
 import type { ScriptRunner } from "../scripts/script-runner.js";
 
 export interface InboxPageRequest {
   readonly maxEntries: number;
-  /** The page ends with the message that passes this. */
+  /** The page ends with the message that exceeds this. */
   readonly maxBytes: number;
-  /**
-   * The connection that reads: while it has more than a page to read, what it lacks is kept for it, see hold-history.
-   */
+  /** The reading connection: while it has more than a page to read, what it lacks is kept for it, see hold-history. */
   readonly reader?: { readonly connection: string; readonly epoch: string };
 }
 
 export interface InboxPage {
-  /** Empty where there is nothing above `after`. */
+  /** Empty if there is nothing above `after`. */
   readonly messages: readonly InboxMessage[];
-  /** Redis' clock when it was read, ms: what has expired by then has ended. */
+  /** Redis's clock at the read, ms: what has expired by then has ended. */
   readonly nowMs: number;
-  /** Something between `after` and this page was acknowledged, and trimmed. */
+  /** Something between `after` and this page was acknowledged and trimmed. */
   readonly isTrimmed: boolean;
-  /** The reader was noted as behind. */
+  /** The reader is registered as behind. */
   readonly isHeld: boolean;
 }
 
-/** @param after the page begins above this seq */
+/** @param after exclusive: the page begins above this seq */
 export async function readInbox(
   scripts: ScriptRunner,
   keys: PartitionKeys,

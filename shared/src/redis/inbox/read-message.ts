@@ -1,6 +1,6 @@
 // collect/message-routes, dispatch/fall-back -> here: what became of a message.
-// Guarantees: a final state, once reported, is reported ever after. The record is read after the cursor, and the end of
-// an expired message is written before it is called expired.
+// Guarantees: a final state, once reported, never changes. The record is read after the cursor, and the end of an
+// expired message is written before it is reported as expired.
 import { decodeAttempt, type FallbackAttempt } from "../../protocol/fallback/fallback-attempt.js";
 import {
   decodeMessageRecord,
@@ -29,24 +29,24 @@ export type MessageState =
 export interface FoundUserMessage {
   readonly record: MessageRecord;
   readonly state: Exclude<MessageState, "scheduled">;
-  /** Its user still has this history, and was not erased since. */
+  /** Its user still has this history, and has not been erased since. */
   readonly isOfUser: boolean;
   /**
-   * When the state was reached, ms. For `delivered` the time of the user's last acknowledgement: exact where this
-   * was the message it named, else an upper bound (see `stateAtIsUpperBound`).
+   * When the state was reached, ms. For `delivered`, the time of the user's last acknowledgement: exact if that named
+   * this message, otherwise an upper bound (see `stateAtIsUpperBound`).
    */
   readonly stateAtMs: number | undefined;
   readonly stateAtIsUpperBound: boolean;
 }
 
-/** A message that has no number: it waits for its time, or ended before it got one. */
+/** A message without a number: it waits for its time, or ended before it got one. */
 export interface UnnumberedMessage {
   readonly record: MessageRecord;
   readonly state: Exclude<MessageState, "queued" | "delivered" | "pushed">;
   readonly isOfUser: false;
 }
 
-/** A message for a topic, or for all, that was published: nothing else becomes of it. */
+/** A message for a topic or for all that was published; its state is final. */
 export interface PublishedMessage {
   /** Its `seq` is the message's offset. */
   readonly record: MessageRecord;
@@ -64,8 +64,9 @@ export function isUnnumbered(found: FoundMessage): found is UnnumberedMessage {
 }
 
 /**
- * @param nowMs Redis' clock, where the caller knows it; else Redis is asked: a process' own clock may be hours off
- * @returns undefined where there is no such message, or its record is gone
+ * @param nowMs Redis's clock, if the caller knows it; otherwise Redis is asked, because a process's own clock may be
+ * hours off
+ * @returns undefined if there is no such message, or its record is gone
  */
 export async function readMessage(
   scripts: ScriptRunner,
@@ -85,7 +86,7 @@ export async function readMessage(
   const topic = topicOfRecipient(userId);
   if (topic !== undefined) return { record: atFirst, state: "published", topic, isOfUser: false };
   if (expiresAtMs <= serverNowMs) {
-    // The script decides by Redis' clock, and leaves what is acked.
+    // The script decides by Redis's clock, and leaves acked messages alone.
     await expireMessages(scripts, keys, userId, [{ seq, epoch: epochThen, id }]);
   }
   const [cursor, recordNow] = await Promise.all([
@@ -94,7 +95,7 @@ export async function readMessage(
   ]);
   if (recordNow === null) return undefined;
   const record = decodeMessageRecord(recordNow);
-  // Its user was erased meanwhile, and its id scheduled anew.
+  // Its user was erased meanwhile, and the id was scheduled anew.
   if (record.seq === NO_SEQ) return unnumbered(record);
   return judgeRecord(record, cursor);
 }
@@ -102,7 +103,7 @@ export async function readMessage(
 /** `epoch`, `acked`, `ackedAt` of a user's hash, read before the record. */
 export type UserCursor = readonly (string | null | undefined)[];
 
-/** What became of a message that has its number; one past its expiry must have its end by now. */
+/** The state of a numbered message; if it has expired, its end must be written by now. */
 function judgeRecord(record: MessageRecord, [epoch, acked, ackedAt]: UserCursor): FoundUserMessage {
   const isOfUser = typeof epoch === "string" && lineageOf(epoch) === lineageOf(record.epoch);
   const isAcked = isOfUser && record.seq <= Number(acked ?? 0);
@@ -124,7 +125,7 @@ function judgeRecord(record: MessageRecord, [epoch, acked, ackedAt]: UserCursor)
 /**
  * The same for many messages of a partition, in a few calls.
  * @param asked their recipients, as records write them
- * @returns in order; undefined where there is no record
+ * @returns in order; undefined if there is no record
  */
 export async function readMessages(
   scripts: ScriptRunner,
@@ -135,7 +136,7 @@ export async function readMessages(
   const { redis } = scripts;
   if (asked.length === 0) return [];
   const users = [...new Set(asked.map(({ recipient }) => recipient))];
-  // The cursors first: what has ended since reads as open, and is looked at again.
+  // The cursors first: a message that ends in between reads as open, and is read again.
   const cursors = await Promise.all(
     users.map((userId) => redis.hmget(keys.user(userId), "epoch", "acked", "ackedAt")),
   );
@@ -167,7 +168,7 @@ function ended({
   return { state, stateAtMs: atMs, stateAtIsUpperBound: false };
 }
 
-/** What fallback channels tried for a message, oldest first; only the last attempts where there were many. */
+/** The attempts by fallback channels, oldest first; only the last ones if there were many. */
 export async function readAttempts(
   redis: Redis,
   keys: PartitionKeys,

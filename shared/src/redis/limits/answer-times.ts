@@ -1,20 +1,20 @@
-// ask-windows -> here: how long an answer of Redis may take, going by how long answers took lately.
-// Guarantees: a Redis that is always slow is waited for, within a bound; one that was quick is given up soon. An answer
-// that comes after it was given up counts too, so the next one is waited for.
+// ask-windows -> here: how long to wait for an answer of Redis, judged by how long recent answers took.
+// Guarantees: a Redis that is always slow is waited for, within a bound; one that was quick is given up soon. A late
+// answer counts too, so the next one is waited for.
 
 export interface AnswerTimesOptions {
-  /** Waited for at least this long, however quick Redis was. */
+  /** The shortest wait, however quick Redis was. */
   readonly floorMs: number;
-  /** Waited for at most this long, however slow Redis was; at least the floor. */
+  /** The longest wait, however slow Redis was; at least the floor. */
   readonly ceilingMs?: number;
 }
 
 export const DEFAULT_CEILING_MS = 2_000;
-/** How many times as long as the slowest of the last answers the next one may take. */
+/** The next answer may take this many times as long as the slowest of the recent ones. */
 const MARGIN = 3;
-/** The slowest answer is remembered for one to two periods, or longer where none came since. */
+/** The slowest answer is remembered for one to two periods, or longer if none came since. */
 const PERIOD_MS = 10_000;
-/** The weight of each answer in the usual time. */
+/** The weight of each new answer in the average. */
 const WEIGHT = 1 / 8;
 
 export class AnswerTimes {
@@ -40,7 +40,7 @@ export class AnswerTimes {
     this.#usualMs = this.#usualMs === undefined ? tookMs : this.#usualMs + (tookMs - this.#usualMs) * WEIGHT;
   }
 
-  /** How long an answer usually takes; 0 where nothing is known. */
+  /** How long an answer usually takes; 0 if unknown. */
   get usualMs(): number {
     return this.#usualMs ?? 0;
   }

@@ -1,8 +1,8 @@
 // sliding-window-limiter, reported-window-limiter -> here -> limits/take-from-window.lua: the calls of both.
-// Guarantees: the questions of one turn leave in one write. Each has its answer by the deadline, which follows how long
-// answers take (answer-times), or none; a later answer is handed on all the same. After a missing answer nobody waits
-// until one has come again: one call at a time tries. On a cluster a master that is away or slow affects its own keys
-// only.
+// Guarantees: the queries of one turn leave in one write. Each has its answer by a deadline, which adapts to recent
+// answers (answer-times), or none; a later answer is still passed on. After a missing answer nobody waits until an
+// answer has come again: one call at a time probes. On a cluster, a master that is slow or away affects only its own
+// keys.
 import type { Clock } from "../../kernel/clock.js";
 import { describeError } from "../../kernel/errors.js";
 import type { Logger } from "../../kernel/logging/logging.js";
@@ -14,15 +14,15 @@ import { clusterKeys } from "../keys.js";
 import type { LimitCountsOf } from "./limit-counts.js";
 import type { ScriptRunner } from "../scripts/script-runner.js";
 
-/** A question about one key. */
+/** A query about one key. */
 export interface WindowQuestion {
   readonly key: string;
   readonly limit: number;
-  /** Taken already: counted, whatever the limit. */
+  /** Already taken: counted regardless of the limit. */
   readonly reported: number;
-  /** How much to take for later, as far as the limit allows. */
+  /** How much to take in advance, as far as the limit allows. */
   readonly extra: number;
-  /** Each is taken whole or not at all. */
+  /** Each is granted whole or not at all. */
   readonly takes: readonly number[];
 }
 
@@ -31,11 +31,11 @@ export interface WindowAnswer {
   /** "+" for each take that was granted, "-" for the others. */
   readonly answers: string;
   readonly extra: number;
-  /** In the whole window, with what was just granted. */
+  /** In the whole window, including what was just granted. */
   readonly used: number;
-  /** What is used, oldest first, on this process' clock; accurate to half the time that the answer took. */
+  /** What is used, oldest first, by this process's clock; accurate to half the round trip. */
   readonly shares: readonly WindowShare[];
-  /** When the window no longer counts what this call took or reported. */
+  /** When the window stops counting what this call took or reported. */
   readonly leavesAtMs: number;
 }
 
@@ -46,34 +46,34 @@ interface NoAnswer {
 
 export interface WindowAsk {
   readonly key: string;
-  /** Called when the turn's questions leave: it asks what is true then. */
+  /** Called when the turn's queries leave, so that it asks for what is needed then. */
   readonly ask: () => WindowQuestion;
-  /** Called once. @param answer undefined where Redis did not answer, or has just failed to answer others */
+  /** Called once. @param answer undefined if Redis did not answer, or recently did not answer others */
   readonly answered: (answer: WindowAnswer | undefined) => void;
-  /** Called after `answered(undefined)` when an answer came all the same. */
+  /** Called after `answered(undefined)` if an answer comes after all. */
   readonly answeredLate: (answer: WindowAnswer) => void;
 }
 
-/** Where there is only one server, `serverOf` may be left out. */
+/** On a single server, `serverOf` may be omitted. */
 export type WindowScripts = Pick<ScriptRunner, "run" | "together"> & Partial<Pick<ScriptRunner, "serverOf">>;
 
 export interface WindowAskerOptions {
   readonly scripts: WindowScripts;
   readonly name: string;
   readonly windowMs: number;
-  /** For how many sub-windows beyond the window a take counts. */
+  /** How many sub-windows beyond the window a take counts. */
   readonly longer: number;
-  /** The shortest deadline of an answer, ms. */
+  /** The shortest deadline for an answer, ms. */
   readonly deadlineMs: number;
   readonly counts: LimitCountsOf;
   readonly logger: Pick<Logger, "warn" | "info"> | undefined;
   readonly clock: Clock;
 }
 
-/** How long nobody asks after an answer has failed to come. */
+/** How long nobody asks after an answer is missing. */
 const SILENCE_MS = 1_000;
 const MAX_IN_FLIGHT = 4;
-/** A call with more would keep others waiting for Redis. */
+/** A larger call would make others wait for Redis. */
 export const MAX_TAKES = 500;
 const MAX_KEYS_PER_FLUSH = 500;
 /** How many masters of a cluster are remembered. */
@@ -87,12 +87,14 @@ export class WindowAsker {
     this.#options = options;
   }
 
-  /** Whether the key's server failed to answer, and has not answered since: this process then decides alone. */
+  /**
+   * Whether the key's server is silent: it missed an answer and has given none since. This process then decides alone.
+   */
   isSilent(key: string): boolean {
     return this.#serverOf(key).isSilent;
   }
 
-  /** Whether the server is silent, and it is time to try it again. */
+  /** Whether the server is silent and due for a probe. */
   isTrialDue(key: string, nowMs: number): boolean {
     return this.#serverOf(key).isTrialDue(nowMs);
   }
@@ -117,7 +119,7 @@ export class WindowAsker {
   }
 }
 
-/** The questions to one server. */
+/** The queries to one server. */
 class ServerAsks {
   readonly #options: WindowAskerOptions;
   readonly #batcher: TurnBatcher<WindowAsk>;
@@ -161,7 +163,7 @@ class ServerAsks {
     const sentAtMs = clock.monotonicMs();
     const isTrial = this.#isSilent;
     if (isTrial && !this.isTrialDue(sentAtMs)) {
-      // The server has gone silent since: what waits behind need not wait for another deadline.
+      // The server has fallen silent since: do not make these wait for another deadline.
       for (const { ask, answered } of asks) {
         ask();
         answered(undefined);
@@ -171,7 +173,7 @@ class ServerAsks {
     this.#isTrying = isTrial;
     let timer: NodeJS.Timeout | undefined;
     const late = new Promise<"late">((resolve) => {
-      // A turn later: answers that arrived while this process itself was busy are read first.
+      // One turn later, so that answers that arrived while this process itself was busy are read first.
       timer = setTimeout(() => setImmediate(() => resolve("late")), this.#times.deadlineMs);
     });
     try {
@@ -196,7 +198,7 @@ class ServerAsks {
     this.#noteSilence(first === "late" ? "no answer in time" : first.why);
     answered(undefined);
     if (first !== "late") return;
-    // Nobody awaits this: it never rejects.
+    // Not awaited; it never rejects.
     void call.then((answer) => {
       if (answer.kind === "answer") answeredLate(answer);
     });
@@ -218,7 +220,7 @@ class ServerAsks {
       const nowMs = clock.monotonicMs();
       const tookMs = nowMs - sentAtMs;
       this.#times.note(tookMs, nowMs);
-      // Too slow for anybody to wait for: it still counts as silent, and is told afterwards what was taken meanwhile.
+      // A slower answer leaves the server silent; Redis is told afterwards what was taken meanwhile.
       if (tookMs <= this.#times.ceilingMs) this.#noteAnswer();
       return this.#read(text, (sentAtMs + nowMs) / 2);
     } catch (error) {
@@ -226,7 +228,7 @@ class ServerAsks {
     }
   }
 
-  /** @param ranAtMs when the script ran, as far as one can tell */
+  /** @param ranAtMs when the script ran, estimated */
   #read(text: string, ranAtMs: number): WindowAnswer {
     const [head = "", ring = ""] = text.split("\n");
     const [answers = "", extra, used, leftMs] = head.split(" ");

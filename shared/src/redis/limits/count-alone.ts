@@ -1,13 +1,13 @@
 // sliding-window-limiter -> here: how much of one key's limit this process may admit by itself while Redis does not
-// answer, and what to tell Redis of that afterwards.
-// Guarantees: in any window, never more than this process' share, or the limit where the share is unknown; nor more
-// than Redis had left by its last answer. What Redis was told, or granted after all, is not told again; what it may not
-// have received is.
+// answer, and what to report to Redis afterwards.
+// Guarantees: in any window, never more than this process's share, or than the limit if the share is unknown; nor more
+// than Redis had left at its last answer. What Redis was told, or granted after all, is not reported again; what it may
+// not have received is.
 import { admissibleAtMs, usedAt, WindowRing, type WindowShare } from "../../kernel/limits/window-ring.js";
 
-/** For how many windows after an answer this process' share of what was taken is known. */
+/** For how many windows after an answer this process's share is known. */
 const SHARE_KNOWN_WINDOWS = 10;
-/** The part of the limit that a process may admit by itself, however small its share was. */
+/** The minimum fraction of the limit that a process may admit by itself. */
 const MIN_SHARE = 0.05;
 
 export interface TakenPart {
@@ -17,21 +17,21 @@ export interface TakenPart {
 
 export class AloneCount {
   readonly #windowMs: number;
-  /** What the window held when Redis last answered. */
+  /** The window's contents at Redis's last answer. */
   seen: readonly WindowShare[] = [];
-  /** What was admitted without Redis, and Redis has not been told of. */
+  /** Admitted without Redis, and not yet reported to it. */
   #untold: WindowRing | undefined;
-  /** What Redis gave this process lately: what is older than a window hardly counts. */
+  /** What Redis granted this process recently; fades out over a window. */
   #given = 0;
   #givenAtMs = Number.NEGATIVE_INFINITY;
-  /** `#given` as a part of all that was taken then. */
+  /** `#given` as a fraction of everything that was taken then. */
   #share = 0;
 
   constructor(windowMs: number) {
     this.#windowMs = windowMs;
   }
 
-  /** @returns how much is left then; undefined where nothing was taken */
+  /** @returns how much is left then; undefined if nothing was taken */
   take(count: number, limit: number, nowMs: number): number | undefined {
     this.#untold ??= new WindowRing(this.#windowMs);
     const alone = this.#untold.usedAt(nowMs) + count;
@@ -41,18 +41,18 @@ export class AloneCount {
     return free - alone;
   }
 
-  /** How long until that much may be taken, ms; at least 1. */
+  /** The wait until this much may be taken, ms; at least 1. */
   waitMs(count: number, limit: number, nowMs: number): number {
     const hereMs = this.#untold?.waitMs(count, this.#shareOf(limit, count, nowMs), nowMs) ?? 0;
     return Math.max(1, hereMs, admissibleAtMs(this.seen, limit, count) - nowMs);
   }
 
-  /** What Redis must be told of now. */
+  /** What must be reported to Redis now. */
   untold(nowMs: number): readonly TakenPart[] {
     return this.#untold?.parts(nowMs) ?? [];
   }
 
-  /** Redis counts these: it need not be told any more. */
+  /** Redis counts these now, so they need no further report. */
   forget(parts: readonly TakenPart[], nowMs: number): void {
     if (this.#untold === undefined) return;
     for (const { atMs, count } of parts) this.#untold.remove(count, atMs);
@@ -68,7 +68,7 @@ export class AloneCount {
     this.#share = Math.min(1, this.#given / used);
   }
 
-  /** A single take that is larger than the share is admitted. */
+  /** A single take larger than the share is admitted. */
   #shareOf(limit: number, count: number, nowMs: number): number {
     if (nowMs - this.#givenAtMs > SHARE_KNOWN_WINDOWS * this.#windowMs) return limit;
     return Math.max(count, Math.ceil(limit * Math.max(MIN_SHARE, this.#share)));

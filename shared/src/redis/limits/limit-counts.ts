@@ -1,5 +1,5 @@
-// The limiters -> here: what they refused and asked, for /metrics.
-// Guarantees: counting costs an addition; the limit's name is the only label, never a key, user or address.
+// The limiters -> here: how much they refused and asked, for /metrics.
+// Guarantees: counting costs an addition. The limit's name is the only label, never a key, user or address.
 import { Counter, type Registry } from "../../kernel/metrics/metrics.js";
 
 const kinds = {
@@ -17,7 +17,7 @@ export type LimitCountsOf = Record<Kind, number>;
 export class LimitCounts {
   readonly #counts = new Map<string, LimitCountsOf>();
 
-  /** The counts of one limit; add to them. */
+  /** The counts of one limit; increment them directly. */
   of(limit: string): LimitCountsOf {
     const known = this.#counts.get(limit);
     if (known !== undefined) return known;

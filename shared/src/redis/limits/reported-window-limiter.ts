@@ -1,9 +1,9 @@
-// A frame of a socket -> here -> ask-windows: a limit on a hot path that seldom reaches it.
-// Guarantees: a take is answered at once and allocates nothing; memory is bounded. This process alone never lets more
-// than the limit and its share through. All processes together exceed the limit by as much as docs/send/limits.md says,
-// because each tells Redis afterwards, once per half of its share. A key that was over the limit lately gets from each
-// process only that process' part of it: so a flood at several processes passes once, before Redis has answered, and
-// not in every window.
+// A frame of a socket -> here -> ask-windows: a limit for a hot path that rarely reaches it.
+// Guarantees: a take is decided at once and allocates nothing; memory is bounded. This process alone never admits more
+// than the limit plus its share. All processes together exceed the limit by as much as docs/send/limits.md says,
+// because each reports to Redis afterwards, once per half of its share. A key that recently exceeded the limit gets
+// from each process only that process's part of it. So a flood at several processes passes once, before Redis has
+// answered, and not in every window.
 import { type Clock, systemClock } from "../../kernel/clock.js";
 import type { Logger } from "../../kernel/logging/logging.js";
 import { RecentMap } from "../../kernel/recent-map.js";
@@ -14,14 +14,14 @@ import { DEFAULT_DEADLINE_MS, DEFAULT_MAX_KEYS } from "./sliding-window-limiter.
 
 export interface ReportedWindowLimiterOptions {
   readonly scripts: WindowScripts;
-  /** Names the limit in Redis and in the metrics: lower-case letters and hyphens. */
+  /** Names the limit in Redis and in metrics: lower-case letters and hyphens. */
   readonly name: string;
-  /** How much may be taken in a window; 0: no limit. */
+  /** How much may be taken in a window; 0 means no limit. */
   readonly limit: number;
   readonly windowMs: number;
   /** The share of the limit that this process may take in a window without telling Redis. Default 0.1. */
   readonly askFrom?: number;
-  /** The shortest deadline for Redis' answer, ms; longer for a Redis that is always slow. */
+  /** The shortest deadline for Redis's answer, ms; longer for a Redis that is always slow. */
   readonly deadlineMs?: number;
   /** How many keys are remembered. */
   readonly maxKeys?: number;
@@ -30,20 +30,20 @@ export interface ReportedWindowLimiterOptions {
   readonly clock?: Clock;
 }
 
-/** For how many windows after it was over the limit a key gets from each process only that process' part of it. */
+/** For how many windows after exceeding the limit a key gets from each process only that process's part. */
 const WATCHED_WINDOWS = 10;
 
 interface KeyState {
-  /** Taken and not told. It leaks, so a key that stays below the share is never asked about. */
+  /** Taken and not reported. A leaky bucket, so a key that stays below the share is never asked about. */
   level: number;
   levelAtMs: number;
   isAsking: boolean;
   refusedUntilMs: number;
-  /** All that was taken here since the key was first asked about. */
+  /** Everything taken here since the key was first asked about. */
   ring: WindowRing | undefined;
-  /** What Redis was told, until Redis no longer counts it. */
+  /** What was reported to Redis, until Redis no longer counts it. */
   told: WindowShare[];
-  /** How much may be taken here in a window until `partUntilMs`. */
+  /** How much may be taken here per window until `partUntilMs`. */
   part: number;
   partUntilMs: number;
 }
@@ -63,9 +63,9 @@ export class ReportedWindowLimiter {
     const { deadlineMs = DEFAULT_DEADLINE_MS, maxKeys = DEFAULT_MAX_KEYS } = options;
     this.#limit = limit;
     this.#windowMs = windowMs;
-    // Half may be full already, and half leaks away in a window: together never more than the share.
+    // One half may be full already, and another half leaks away during a window: together never more than the share.
     this.#halfShare = (limit * askFrom) / 2;
-    // As much as is told before it is used up.
+    // Equals what is reported before it is used up.
     this.#leastPart = Math.ceil(limit * askFrom);
     this.#clock = clock;
     this.#counts = (options.counts ?? new LimitCounts()).of(name);
@@ -83,8 +83,8 @@ export class ReportedWindowLimiter {
   }
 
   /**
-   * @returns 0: taken; otherwise nothing was taken, and trying again makes sense after this many ms (Infinity where
-   * `count` is more than the limit)
+   * @returns 0: taken; otherwise nothing was taken, and a retry makes sense after this many ms (Infinity if `count`
+   * exceeds the limit)
    */
   take(key: string, count = 1): number {
     if (this.#limit <= 0) return 0;
@@ -136,7 +136,7 @@ export class ReportedWindowLimiter {
     state.isAsking = true;
     let reported = 0;
     const ask = (): WindowQuestion => {
-      // While Redis is silent the level grows for as long as that lasts; older takes than a window's are no one's concern.
+      // While Redis is silent the level keeps growing, but takes older than a window no longer matter.
       reported = Math.min(Math.ceil(state.level), ring.usedAt(this.#clock.monotonicMs()));
       state.level = 0;
       return { key, limit: this.#limit, reported, extra: 0, takes: [] };
@@ -146,12 +146,12 @@ export class ReportedWindowLimiter {
       ask,
       answered: (answer) => {
         state.isAsking = false;
-        // Redis is told with the next question.
+        // The next query reports it.
         if (answer === undefined) state.level += reported;
         else this.#learn(state, reported, answer);
       },
       answeredLate: (answer) => {
-        // If Redis was told again meanwhile, it counts twice there, for a window.
+        // If it was reported again meanwhile, Redis counts it twice, for one window.
         state.level = Math.max(0, state.level - reported);
         this.#learn(state, reported, answer);
       },
@@ -165,7 +165,7 @@ export class ReportedWindowLimiter {
     state.refusedUntilMs = admissibleAtMs(shares, this.#limit, 1);
     if (state.refusedUntilMs > nowMs) state.partUntilMs = nowMs + WATCHED_WINDOWS * this.#windowMs;
     else if (nowMs >= state.partUntilMs) return;
-    // Both by Redis' count, late or not: the others took what was not taken here.
+    // Both by Redis's count, late or not: the others took whatever was not taken here.
     const here = Math.min(used, usedAt(state.told, nowMs));
     state.part = Math.max(this.#leastPart, Math.ceil((this.#limit * here) / Math.max(used, 1)));
   }

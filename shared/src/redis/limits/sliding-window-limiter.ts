@@ -1,8 +1,8 @@
 // Any route or socket -> here -> ask-windows: how much a key, a user or an address may take in a window.
 // Guarantees: never more than the limit in any window, over all processes, as long as Redis answers, however slowly, up
-// to a bound. Where it does not, this process never admits more than its share, and tells Redis when it answers again
-// (docs/send/limits.md). A take is charged whole or not at all. A refused flood costs no call, and a busy key costs one call
-// per share of its limit. Memory is bounded.
+// to a bound. If it does not, this process never admits more than its share, and tells Redis when it answers again
+// (docs/send/limits.md). A take is charged whole or not at all. A refused flood costs no call, and a busy key costs one
+// call per share of its limit. Memory is bounded.
 import { type Clock, systemClock } from "../../kernel/clock.js";
 import type { LimitDecision } from "../../kernel/limits/limit-decision.js";
 import type { Logger } from "../../kernel/logging/logging.js";
@@ -23,14 +23,14 @@ export type { LimitDecision } from "../../kernel/limits/limit-decision.js";
 
 export interface SlidingWindowLimiterOptions {
   readonly scripts: WindowScripts;
-  /** Names the limit in Redis and in the metrics: lower-case letters and hyphens. */
+  /** Names the limit in Redis and in metrics: lower-case letters and hyphens. */
   readonly name: string;
-  /** How much may be taken in a window, unless `take` names another limit; 0: no limit. */
+  /** How much may be taken in a window, unless `take` gives another limit; 0 means no limit. */
   readonly limit: number;
   readonly windowMs: number;
-  /** The share of the limit that may be taken ahead for a busy key; without it each take is asked for. */
+  /** The share of the limit that may be taken in advance for a busy key; without it, Redis is asked for each take. */
   readonly prepaid?: number;
-  /** The shortest deadline for Redis' answer, ms; longer for a Redis that is always slow. */
+  /** The shortest deadline for Redis's answer, ms; longer for a Redis that is always slow. */
   readonly deadlineMs?: number;
   /** How many keys are remembered. */
   readonly maxKeys?: number;
@@ -48,12 +48,12 @@ interface WaitingTake {
   readonly resolve: (decision: LimitDecision) => void;
 }
 
-/** A call for a key, while it is under way and after it was given up. */
+/** A call about a key, while in progress and after it was given up. */
 interface KeyAsk {
   takes: readonly WaitingTake[];
   limit: number;
   askedAtMs: number;
-  /** What it tells Redis of. */
+  /** What it reports to Redis. */
   told: readonly TakenPart[];
   /** After it was given up: which of its takes this process admitted by itself, and when. */
   admitted: readonly boolean[];
@@ -63,13 +63,13 @@ interface KeyAsk {
 interface KeyState {
   readonly key: string;
   readonly ahead: TakenAhead;
-  /** What Redis last said, and what was admitted without it. */
+  /** Redis's last answer, and what was admitted without Redis. */
   readonly alone: AloneCount;
-  /** Whether Redis refused when it last answered. */
+  /** Whether Redis refused in its last answer. */
   wasFull: boolean;
   answeredAskAtMs: number;
   waiting: WaitingTake[];
-  /** Calls that wait for their turn, and those that are under way. */
+  /** Calls that wait for their turn, and those in progress. */
   queued: number;
   underWay: number;
   isTelling: boolean;
@@ -105,7 +105,7 @@ export class SlidingWindowLimiter {
       scripts,
       name,
       windowMs,
-      // What is taken ahead is given out up to a sub-window later, so it counts for that much longer.
+      // What is taken in advance is handed out up to a sub-window later, so it counts for that much longer.
       longer: prepaid > 0 ? 1 : 0,
       deadlineMs,
       logger,
@@ -117,8 +117,8 @@ export class SlidingWindowLimiter {
 
   /**
    * Takes `count` whole, or nothing of it. Never rejects.
-   * @param limit instead of the limiter's own, for a key that has one; 0: no limit
-   * @returns at once where Redis need not be asked
+   * @param limit replaces the limiter's own, for a key that has one; 0 means no limit
+   * @returns synchronously if Redis need not be asked
    */
   take(key: string, count = 1, limit: number = this.#limit): LimitDecision | Promise<LimitDecision> {
     if (limit <= 0) return unlimited;
@@ -132,7 +132,7 @@ export class SlidingWindowLimiter {
     if (given !== undefined) return given;
     if (this.#asker.isSilent(key)) {
       const decision = this.#decideAlone(state, count, limit, nowMs);
-      // Nobody waits for it.
+      // Probe without waiting for the answer.
       if (this.#asker.isTrialDue(key, nowMs)) this.#ask(state, limit);
       return decision;
     }
@@ -142,7 +142,7 @@ export class SlidingWindowLimiter {
     });
   }
 
-  /** Whether this would certainly be refused, as far as is known here; takes nothing. */
+  /** Whether this would certainly be refused, by what is known here; takes nothing. */
   refusal(
     key: string,
     count = 1,
@@ -152,7 +152,7 @@ export class SlidingWindowLimiter {
     if (limit <= 0) return undefined;
     const state = this.#keys.get(key);
     if (state === undefined || !state.wasFull) return undefined;
-    // Others may have taken since. It is later still then, and is asked again at this time.
+    // A lower bound: others may have taken since. Redis is asked again then.
     const waitMs = admissibleAtMs(state.alone.seen, limit, count) - nowMs;
     if (waitMs > 0 && state.ahead.left(nowMs) < count) return this.#refuse(limit, waitMs, true);
     return undefined;
@@ -185,9 +185,9 @@ export class SlidingWindowLimiter {
     return decision;
   }
 
-  /** @param refillLimit for a call that nobody waits for; takes that come meanwhile use the rest of the lots */
+  /** @param refillLimit for a call that nobody waits for; takes that arrive meanwhile use the rest of the lots */
   #ask(state: KeyState, refillLimit = 0): void {
-    // One at a time, unless enough wait to fill another.
+    // One at a time, unless enough are waiting to fill another.
     const { queued, underWay, waiting } = state;
     if (queued + underWay > 0 && waiting.length < MAX_TAKES * (queued + 1)) return;
     state.queued++;
@@ -253,7 +253,7 @@ export class SlidingWindowLimiter {
     if (extra > 0) state.ahead.add(extra, asked.askedAtMs + this.#lotMs, decision);
   }
 
-  /** What Redis had counted stays, whatever it answers; Redis is told later of what is admitted here. */
+  /** What Redis had counted stays, whatever it answers; it learns later what was admitted here. */
   #giveUp(state: KeyState, asked: KeyAsk): void {
     const nowMs = this.#clock.monotonicMs();
     asked.givenUpAtMs = nowMs;
@@ -264,7 +264,7 @@ export class SlidingWindowLimiter {
     });
   }
 
-  /** The decision stays. Redis need not be told again of what it granted, or was told of. */
+  /** The decision stands. What Redis granted, or was told, need not be reported again. */
   #settleLate(state: KeyState, asked: KeyAsk, answer: WindowAnswer): void {
     const nowMs = this.#clock.monotonicMs();
     this.#noteAnswer(state, asked, answer, nowMs);
@@ -282,20 +282,20 @@ export class SlidingWindowLimiter {
     let granted = extra + sumOf(asked.told);
     for (const [i, { count }] of asked.takes.entries()) if (answers[i] === "+") granted += count;
     alone.noteGiven(granted, used, nowMs);
-    // An overtaken answer knows less.
+    // An answer that was overtaken by a newer one is out of date.
     if (asked.askedAtMs < state.answeredAskAtMs) return;
     state.answeredAskAtMs = asked.askedAtMs;
     state.wasFull = answers.includes("-");
     alone.seen = shares;
   }
 
-  /** Less if Redis' usual answer leaves less time to give it out. */
+  /** Smaller if Redis's usual answer time leaves less time to hand it out. */
   #lotSize({ key, ahead }: KeyState, limit: number): number {
     if (this.#prepaid === 0 || !ahead.isBusy) return 0;
     return ahead.nextSize(limit * this.#prepaid, 1 - this.#asker.usualMs(key) / this.#lotMs);
   }
 
-  /** As Redis would, going by its last answer, but only for this process' share. */
+  /** As Redis would, by its last answer, but only for this process's share. */
   #decideAlone({ alone }: KeyState, count: number, limit: number, nowMs: number): LimitDecision {
     const remaining = alone.take(count, limit, nowMs);
     if (remaining === undefined) return this.#refuse(limit, alone.waitMs(count, limit, nowMs), true);

@@ -1,28 +1,28 @@
-// limits/sliding-window-limiter -> here: what was taken ahead for one key, and how much to take ahead next.
-// Guarantees: nothing is given out after its time; a key that is seldom asked for takes nothing ahead.
+// limits/sliding-window-limiter -> here: what was taken in advance for one key, and how much to take next.
+// Guarantees: nothing is handed out after its time; nothing is taken in advance for a rarely used key.
 import type { LimitDecision } from "../../kernel/limits/limit-decision.js";
 
-/** May be given out until its time is up. */
+/** An amount that may be handed out until its time is up. */
 interface Lot {
   left: number;
   readonly untilMs: number;
   readonly decision: LimitDecision;
 }
 
-/** From this many takes in a sub-window on, some are taken ahead: with fewer, they might come too late to be used. */
+/** Takes per sub-window from which some are taken in advance; with fewer, they might come too late to be used. */
 const BUSY_TAKES = 4;
 
 export class TakenAhead {
   /** Oldest first; at most two. */
   #lots: Lot[] = [];
-  /** How much was asked for, and how often, in this sub-window and in the one before. */
+  /** How much was asked for, and how often, in this sub-window and in the previous one. */
   #spent = 0;
   #spentBefore = 0;
   #takes = 0;
   #takesBefore = 0;
   #spentFromMs = Number.NEGATIVE_INFINITY;
 
-  /** Whether enough was asked for, in the sub-window before, to take some ahead. */
+  /** Whether the previous sub-window was busy enough to take some in advance. */
   get isBusy(): boolean {
     return this.#takesBefore >= BUSY_TAKES;
   }
@@ -69,9 +69,9 @@ export class TakenAhead {
   }
 
   /**
-   * As much as half a sub-window will need, going by the one before, so that it is used up before it expires.
+   * As much as half a sub-window will need, judged by the previous one, so that it is used up before it expires.
    * @param atMost a share of the limit
-   * @param usable which share of a sub-window is left when Redis' answer has come
+   * @param usable the fraction of a sub-window that is left when Redis's answer has come
    */
   nextSize(atMost: number, usable: number): number {
     if (usable <= 0) return 0;

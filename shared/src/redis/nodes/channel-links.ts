@@ -1,8 +1,8 @@
 // redis/accept/accept-batch, redis/topics/topic-publisher -> here -> redis/nodes/node-subscription,
-// push-node/topics/open-topics: channels that come and go, on one server or on a Redis Cluster.
+// push-node/topics/open-topics: subscriptions to channels that come and go, on one server or on a Redis Cluster.
 // Guarantees: each channel is subscribed to at its slot's master, over a link of our own to each master, and again
-// wherever the slot goes; one channel's subscriptions and their ends never overtake one another. A link that has died
-// in silence is noticed. Every loss of a subscription is reported, and every return.
+// wherever the slot goes. One channel's subscribe and unsubscribe never overtake each other. A link that died silently
+// is detected. Every loss and every return of a subscription is reported.
 import { backoffMs } from "../../kernel/backoff.js";
 import { describeError } from "../../kernel/errors.js";
 import { inSlices } from "../../kernel/in-slices.js";
@@ -13,22 +13,22 @@ import { isAnswer } from "../connection/is-answer.js";
 import { addressOf } from "../connection/open-cluster.js";
 
 export interface ChannelLinksOptions {
-  /** A connection for this alone. On a Cluster: its map of slots, and how to reach its nodes. */
+  /** A connection for this alone. On a cluster it provides the slot map and the way to reach the nodes. */
   readonly redis: Redis;
   readonly logger: Logger;
   readonly onText: (text: string, channel: string) => void;
-  /** Texts of these channels come from now on. What was published before may have been missed. */
+  /** Texts of these channels arrive from now on. Earlier ones may have been missed. */
   readonly onSubscribed: (channels: readonly string[]) => void;
-  /** Texts of this channel do not come any more, for now. */
+  /** Texts of this channel do not arrive for now. */
   readonly onLost?: (channel: string) => void;
 }
 
 interface Channel {
   readonly name: string;
   isWanted: boolean;
-  /** Where it is subscribed to: a key of `#links`. */
+  /** Where it is subscribed: a key of `#links`. */
   place: string | undefined;
-  /** A command for it is under way: the next one waits. */
+  /** A command for it is in progress; the next one waits. */
   isBusy: boolean;
 }
 
@@ -36,12 +36,12 @@ const PROBE_EVERY_MS = 2_000;
 const RETRY = { baseMs: 50, capMs: 1_000 } as const;
 const RETRY_LEAST_MS = 20;
 const MAX_PER_COMMAND = 200;
-/** The place of every channel where there is one server; its link comes back by itself. */
+/** The place of every channel on a single server, whose link recovers by itself. */
 const ONLY_PLACE = "";
 
 /**
- * ioredis subscribes on clusters too (`shardedSubscribers`), but does not report when a subscription was lost and is
- * back, and does not probe quiet links.
+ * ioredis can subscribe on clusters too (`shardedSubscribers`), but does not report lost and restored subscriptions,
+ * and does not probe quiet links.
  */
 export class ChannelLinks {
   readonly #options: ChannelLinksOptions;
@@ -63,14 +63,14 @@ export class ChannelLinks {
     if (isCluster(redis)) redis.on("refresh", () => this.#settleAll());
     else {
       const link = masterOf(redis, "");
-      // Subscribed to again here: only what is still wanted.
+      // Resubscribing happens here, and only for what is still wanted.
       link.options.autoResubscribe = false;
       this.#use(ONLY_PLACE, link);
     }
     this.#probe = setInterval(() => this.#probeLinks(), PROBE_EVERY_MS);
   }
 
-  /** Texts of this channel shall come, from some moment on: see `onSubscribed`. */
+  /** Starts receiving this channel's texts, from some moment on: see `onSubscribed`. */
   listen(name: string): void {
     let channel = this.#channels.get(name);
     if (channel === undefined) {
@@ -81,7 +81,7 @@ export class ChannelLinks {
     this.#settleSoon(channel);
   }
 
-  /** Texts of this channel need not come any more; a few still may. */
+  /** Stops receiving this channel's texts; a few may still arrive. */
   ignore(name: string): void {
     const channel = this.#channels.get(name);
     if (channel === undefined) return;
@@ -89,7 +89,7 @@ export class ChannelLinks {
     this.#settleSoon(channel);
   }
 
-  /** Whether texts of this channel come now. */
+  /** Whether this channel's texts arrive now. */
   isActive(name: string): boolean {
     const channel = this.#channels.get(name);
     return !this.#stopped && channel?.isWanted === true && channel.place !== undefined;
@@ -115,7 +115,7 @@ export class ChannelLinks {
     setImmediate(() => this.#settle());
   }
 
-  /** One command for all channels of a slot that came up in this turn. */
+  /** One command for all channels of a slot that changed in this turn. */
   #settle(): void {
     this.#isScheduled = false;
     if (this.#stopped) return;
@@ -124,7 +124,7 @@ export class ChannelLinks {
     const joins = new Map<string, Channel[]>();
     const leaves = new Map<string, Channel[]>();
     for (const channel of channels) {
-      // It comes up again when its command has ended.
+      // It is handled again when its command has ended.
       if (channel.isBusy) continue;
       const to = channel.isWanted ? this.#placeOf(channel.name) : undefined;
       if (channel.place !== undefined && channel.place !== to) {
@@ -150,7 +150,7 @@ export class ChannelLinks {
     return isCluster(redis) ? masterAddress(redis, name) : ONLY_PLACE;
   }
 
-  /** Channels that one command may name: on a Cluster, those of one slot. */
+  /** Channels that share a command: on a cluster, those of one slot. */
   #groupOf(place: string, { name }: Channel): string {
     return isCluster(this.#options.redis) ? `${place} ${slotOf(name)}` : place;
   }
@@ -173,7 +173,7 @@ export class ChannelLinks {
       if (this.#failed.size === 0) this.#failures = 0;
       if (!this.#stopped) this.#options.onSubscribed(names);
     } catch (error) {
-      // It may have subscribed all the same: only a new link is sure to have not.
+      // It may have subscribed nevertheless: only a new link certainly has not.
       if (!isAnswer(error) && link?.status === "ready") this.#leaveLink(link);
       this.#tryLater(channels, error);
     }
@@ -227,7 +227,7 @@ export class ChannelLinks {
       // A broken link is replaced here, wherever its slots are by then.
       retryStrategy: null,
     });
-    // A failure shows in the call that waits for it, or at the close.
+    // A failure shows in the call that waits for the link, or at its close.
     link.on("error", () => undefined);
     // The server unsubscribes listeners of a slot that leaves it: https://redis.io/docs/latest/commands/ssubscribe/
     link.on("moved", () => link.disconnect());
@@ -250,12 +250,12 @@ export class ChannelLinks {
     });
   }
 
-  /** The server unsubscribes whoever leaves. */
+  /** Dropping the link makes the server unsubscribe it. */
   #leaveLink(link: SingleRedis): void {
     link.disconnect(!isCluster(this.#options.redis));
   }
 
-  /** Masters come and go; no link stays behind. */
+  /** Masters come and go; unused links must not pile up. */
   #closeUnused(): void {
     if (!isCluster(this.#options.redis)) return;
     const inUse = new Set<string | undefined>();
@@ -269,7 +269,7 @@ export class ChannelLinks {
     if (!this.#stopped) this.#options.onLost?.(channel.name);
   }
 
-  /** Once for all that wait: a link that was lost has as many to wait for it as it had channels. */
+  /** Once for all waiters: a lost link has as many of them as it had channels. */
   #untilReady(link: SingleRedis): Promise<void> {
     const known = this.#readiness.get(link);
     if (known !== undefined) return known;
@@ -278,7 +278,7 @@ export class ChannelLinks {
     return ready;
   }
 
-  /** A subscriber only listens: without this probe, a link that was cut would look like silence. */
+  /** A subscriber only listens: without this probe, a broken link would look like silence. */
   #probeLinks(): void {
     for (const [place, link] of this.#links) {
       if (link.status !== "ready") continue;
@@ -305,7 +305,7 @@ function placeOfGroup(group: string): string {
   return group.split(" ", 1)[0] ?? "";
 }
 
-/** @throws where the link ends before it is ready */
+/** @throws if the link ends before it is ready */
 function untilReady(link: SingleRedis): Promise<void> {
   if (link.status === "ready") return Promise.resolve();
   return new Promise((resolve, reject) => {

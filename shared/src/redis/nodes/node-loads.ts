@@ -1,20 +1,19 @@
 // push-node/leave/rebalance -> here -> nodes/report-load.lua: how many connections each push node has.
-// Guarantees: a node that reports no more is left out soon; a node's time of joining stays what it was, also where Redis
-// has lost it.
+// Guarantees: a node that stops reporting is soon left out. A node keeps its joining time, even if Redis has lost it.
 import { clusterKeys } from "../keys.js";
 import type { ScriptRunner } from "../scripts/script-runner.js";
 
 export interface NodeLoad {
   readonly node: string;
   readonly connections: number;
-  /** By Redis' clock. */
+  /** By Redis's clock. */
   readonly joinedAtMs: number;
 }
 
 export interface NodeLoadsOptions {
   readonly scripts: ScriptRunner;
   readonly nodeId: string;
-  /** After which a node that has not reported counts as gone. */
+  /** How long without a report until a node counts as gone. */
   readonly staleMs: number;
 }
 
@@ -26,7 +25,7 @@ export class NodeLoads {
     this.#options = options;
   }
 
-  /** @returns all that there are, this one too */
+  /** @returns all nodes, including this one */
   async report(connections: number): Promise<NodeLoad[]> {
     const loads = await this.#call(String(connections));
     this.#joinedAtMs =

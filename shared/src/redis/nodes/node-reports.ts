@@ -1,8 +1,8 @@
-// push-node/node/report-node -> here -> nodes/report-node.lua, dispatch/routes/node-routes: what push nodes say of
-// themselves, and whether an operator asked one to drain.
-// Guarantees: a node learns what was asked of it with its next report, and again with each one: a lost answer changes
-// nothing. A node of an older release is listed too, without details: it is seen by its channel and its key. A node whose
-// key has ended does not live.
+// push-node/node/report-node -> here -> nodes/report-node.lua, dispatch/routes/node-routes: what push nodes report
+// about themselves, and whether an operator has asked one to drain.
+// Guarantees: a node learns of a request with its next report and again with each one, so a lost answer changes
+// nothing. A node of an older release is listed too, without details, because its channel and its key show it. A node
+// whose key has expired counts as dead.
 import { masterOf } from "../connection/cluster-nodes.js";
 import { readServerTimeMs } from "../connection/server-time.js";
 import { clusterKeys, type PartitionKeys } from "../keys.js";
@@ -12,20 +12,20 @@ import { findGoneNodes } from "./node-presence.js";
 export interface NodeReport {
   readonly version: string;
   readonly connections: number;
-  /** It takes no connections, and its clients are asked to move. */
+  /** It accepts no connections and asks its clients to move. */
   readonly draining: boolean;
 }
 
 export interface ListedNode {
   /** Name and boot epoch. */
   readonly id: string;
-  /** Undefined for a node of a release that does not report. */
+  /** Undefined for a node of a release without reports. */
   readonly report: (NodeReport & { readonly leaseEndsAtMs: number }) | undefined;
   /** An operator has asked it to drain. */
   readonly isAsked: boolean;
 }
 
-/** @returns what was asked of it: to drain, or not any more; undefined: nothing */
+/** @returns whether it should drain; undefined if nothing was requested */
 export async function reportNode(
   scripts: ScriptRunner,
   nodeId: string,
@@ -55,7 +55,7 @@ export async function listNodes({ redis }: ScriptRunner, anyPartition: Partition
   const [fields, nowMs, channels] = await Promise.all([
     redis.hgetall(clusterKeys.nodes),
     readServerTimeMs(redis, clusterKeys.nodes),
-    // Each node listens in each partition.
+    // Each node subscribes in every partition.
     masterOf(redis, anyPartition.due).pubsub("SHARDCHANNELS", `${escapePattern(anyPartition.channel)}*`),
   ]);
   const reports = new Map<string, ListedNode["report"]>();
@@ -67,7 +67,7 @@ export async function listNodes({ redis }: ScriptRunner, anyPartition: Partition
     if (report !== undefined && report.leaseEndsAtMs > nowMs)
       reports.set(field.slice("node:".length), report);
   }
-  // A process that hangs keeps its sockets, and so its channel; its key has ended.
+  // A process that hangs keeps its sockets, and so its channel, but its key has expired.
   const silent = [...reports].flatMap(([id, report]) => (report === undefined ? [id] : []));
   for (const id of await findGoneNodes(redis, silent)) reports.delete(id);
   return [...reports]
@@ -93,7 +93,7 @@ function decodeReport(text: string): ListedNode["report"] {
   };
 }
 
-/** Braces and such mean something in a pattern. */
+/** Braces and the like have a meaning in patterns. */
 function escapePattern(text: string): string {
   return text.replace(/[\\[\]*?]/g, "\\$&");
 }

@@ -1,7 +1,7 @@
-// accept/accept.lua, dispatch/route-messages -> here -> push-node/receive-envelopes: a node's channels, one a
-// partition, and those of all nodes, one a partition too, which carry revocations.
-// Guarantees: texts come in the order they were published. What is published while the link is down is lost, so every
-// return of the subscription is reported. A link that has died in silence is noticed and opened anew.
+// accept/accept.lua, dispatch/route-messages -> here -> push-node/receive-envelopes: a node's own channels, one per
+// partition, and the channels of all nodes, also one per partition, which carry revocations.
+// Guarantees: texts arrive in the order they were published. What is published while the link is down is lost, so every
+// return of the subscription is reported. A link that died silently is detected and reopened.
 import { PetrelError } from "../../kernel/errors.js";
 import type { Logger } from "../../kernel/logging/logging.js";
 import type { Redis } from "../connection/connect.js";
@@ -15,7 +15,7 @@ export interface NodeSubscriptionOptions {
   readonly nodeId: string;
   readonly logger: Logger;
   readonly onText: (text: string) => void;
-  /** The subscription is back after the link was down. */
+  /** The subscription is restored after the link was down. */
   readonly onResubscribed: () => void;
 }
 
@@ -28,8 +28,8 @@ export interface NodeSubscription {
 const START_DEADLINE_MS = 10_000;
 
 /**
- * Resolves when every channel is subscribed to.
- * @throws PetrelError PETREL_UNAVAILABLE where that takes too long
+ * Resolves when every channel is subscribed.
+ * @throws PetrelError PETREL_UNAVAILABLE if that takes too long
  */
 export async function subscribeNode(options: NodeSubscriptionOptions): Promise<NodeSubscription> {
   const { redis, partitions, nodeId, logger, onText, onResubscribed } = options;

@@ -1,7 +1,7 @@
-// push-node/node-routes -> here -> route-store: the connections that come and go in one turn of the event loop.
-// Guarantees: one call for each partition, all in one write; nothing waits for a call that is under way. Those that have
-// closed leave before others come. In a crowd they wait 2 ms for company; who leaves a grace lease waits 5 ms, or 20 ms
-// in a crowd, unless others go before. A user whose keys Redis refuses holds up nobody else.
+// push-node/node-routes -> here -> route-store: batches the connections that come and go in one turn of the event loop.
+// Guarantees: one call per partition, all in one write, without waiting for a call in progress. Closed connections are
+// removed before new ones are added. In a crowd a connect lingers 2 ms; a removal with a grace lease lingers 5 ms, or
+// 20 ms in a crowd, unless others go before. A user whose keys Redis refuses delays nobody else.
 import { groupBy } from "../../kernel/group-by.js";
 import { inSlices } from "../../kernel/in-slices.js";
 import { type Clock, systemClock } from "../../kernel/clock.js";
@@ -33,17 +33,17 @@ export interface RouteBatchesOptions {
   readonly scripts: ScriptRunner;
   readonly node: string;
   readonly limits: RouteLimits;
-  /** Whether all must go at once: this process is about to end. */
+  /** Whether to send at once because this process is about to end. */
   readonly isStopping: () => boolean;
   readonly clock?: Clock;
 }
 
-/** A crowd: the last call left less than this ago. */
+/** A crowd: less than this has passed since the last call. */
 const CROWD_MS = 5;
 const COMPANY_MS = 2;
-/** Its user counts as on the way back for seconds: this delays nobody's phone. */
+/** The grace lease lasts for seconds, so this delays no push to a phone. */
 const LEAVING_MS = 5;
-/** The same where the last call left less than twice this ago. */
+/** The same in a crowd: less than twice this has passed since the last call. */
 const LEAVING_IN_CROWD_MS = 20;
 const FULL = 2 * MAX_ROUTES_PER_CALL;
 
@@ -62,7 +62,7 @@ export class RouteBatches {
     this.#clock = options.clock ?? systemClock;
   }
 
-  /** Rejects with what ioredis throws where Redis does not answer, or with what Redis says of the user's keys. */
+  /** Rejects with what ioredis throws if Redis does not answer, or with Redis's error about the user's keys. */
   connect(keys: PartitionKeys, route: ComingRoute): Promise<ConnectResult> {
     return new Promise((resolve, reject) => {
       this.#coming.push({ keys, route, resolve, reject });
@@ -124,7 +124,7 @@ export class RouteBatches {
   }
 }
 
-/** @returns one promise a call, which never rejects */
+/** @returns one promise per call, which never rejects */
 function inCalls<Route, Result>(
   items: readonly Waiting<Route, Result>[],
   call: (keys: PartitionKeys, routes: readonly Route[]) => Promise<(Result | Error)[]>,

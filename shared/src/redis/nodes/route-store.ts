@@ -1,6 +1,6 @@
 // push-node/register-connection, push-node/renew-leases, dispatch/route-messages -> here: who holds a user's sockets.
-// Guarantees: one call decides the limit of connections per user, across all nodes; a route ends with its lease when
-// nobody renews it.
+// Guarantees: one call enforces the limit of connections per user, across all nodes. A route ends with its lease unless
+// it is renewed.
 import { randomBytes } from "node:crypto";
 import { subWindowMs } from "../../kernel/limits/window-ring.js";
 import { isRevokedByFormerName } from "../devices/former-token-names.js";
@@ -9,18 +9,18 @@ import { USER_KEEP_MS, type PartitionKeys } from "../keys.js";
 import type { ScriptRunner } from "../scripts/script-runner.js";
 import { readServerTimeMs } from "../connection/server-time.js";
 
-/** What a revocation may name of a connection's token. */
+/** The parts of a connection's token that a revocation may name. */
 export interface RouteToken {
   /** As in VerifiedToken. */
   readonly generation: number;
-  /** "" where the token has none. */
+  /** "" if the token has none. */
   readonly sessionId: string;
   readonly jti: string;
   /** What the previous release calls a token without a `jti`. */
   readonly formerNames?: readonly string[];
 }
 
-/** How many sign-ins of one user stay connected; the newest does. */
+/** How many sign-ins of one user stay connected; the newest always does. */
 export type SessionPolicy = "multi" | "one-per-platform" | "one";
 
 export interface RouteToConnect {
@@ -28,15 +28,15 @@ export interface RouteToConnect {
   readonly node: string;
   readonly connection: string;
   readonly platform: string;
-  /** Given where a connection registers again: it keeps its rank by age. */
+  /** Set if a connection registers again: it keeps its rank by age. */
   readonly connectTimeMs?: number;
-  /** Its node stops: it does not count against the limit. */
+  /** Its node is stopping, so it does not count against the limit. */
   readonly isLeaving?: boolean;
   /** The position that the client claims. */
   readonly position?: { readonly epoch: string; readonly since: number };
-  /** The connection is refused where this is revoked; without it there is nothing to check. */
+  /** The connection is refused if this is revoked; absent if there is nothing to check. */
   readonly token?: RouteToken;
-  /** Redis' clock, ms: a call that runs after this changes nothing. */
+  /** Redis's clock, ms: a call that runs later changes nothing. */
   readonly notAfterMs?: number | undefined;
 }
 
@@ -47,17 +47,17 @@ export interface RouteLimits extends Partial<InboxHistory> {
   readonly ackTimeoutMs: number;
   /** Default multi. */
   readonly sessionPolicy?: SessionPolicy;
-  /** New connections that a user may begin; by default, and with 0, there is no limit. */
+  /** How many new connections a user may begin; by default, and with 0, there is no limit. */
   readonly connectsPerMinute?: number;
 }
 
-/** From this many messages on a new connection is behind: more than a page of its catch-up. */
+/** From this many messages on, a new connection is behind: more than a page of catch-up. */
 const BEHIND_FROM = 100;
 const DEFAULT_HISTORY = 100;
 
-/** The newest of a user's messages that were taken back, see recall/cancel-message.lua. */
+/** The newest of a user's recalled messages, see recall/cancel-message.lua. */
 export interface UserRecalls {
-  /** No client has acknowledged anything above; what is between here and `acked` has ended otherwise. */
+  /** No client has acknowledged anything above; what is between here and `acked` ended otherwise. */
   readonly ackedUpTo: number;
   /** Oldest first. */
   readonly recalls: readonly { readonly seq: number; readonly id: string }[];
@@ -72,29 +72,29 @@ export type ConnectResult =
       readonly after: number;
       readonly resumed: boolean;
       readonly acked: number;
-      /** It has so much to catch up with that it was noted as behind, see hold-history. */
+      /** It has so much to catch up with that it was registered as behind, see hold-history. */
       readonly isHeld: boolean;
-      /** That the server keeps for the user. */
+      /** The topics that the server keeps for the user. */
       readonly keptTopics: readonly string[];
-      /** Undefined where none of the user's messages was taken back. */
+      /** Undefined if none of the user's messages was recalled. */
       readonly recalls: UserRecalls | undefined;
     }
   | { readonly outcome: "refused"; readonly connections: number }
-  /** It registered again, but the session policy keeps a newer sign-in, on that platform. */
+  /** It registered again, but the session policy prefers a newer sign-in, on that platform. */
   | { readonly outcome: "elsewhere"; readonly platform: string }
   | { readonly outcome: "revoked" }
-  /** The user has begun too many connections lately. */
+  /** The user has begun too many connections recently. */
   | { readonly outcome: "too-often"; readonly retryAfterMs: number }
   | { readonly outcome: "late" };
 
-/** The most connections of a call, be they new or gone. */
+/** The most connections per call, new or gone. */
 export const MAX_ROUTES_PER_CALL = 50;
 const CONNECT_WINDOW_MS = 60_000;
 const CONNECT_SUB_WINDOW_MS = subWindowMs(CONNECT_WINDOW_MS);
 
 /**
- * Whether a token was revoked by a name that `connectRoutes` does not know. The connection is in its node's registry
- * already: a revocation that comes after this finds it there.
+ * Whether a token was revoked under a name that `connectRoutes` does not know. The connection is in its node's registry
+ * already, so a later revocation finds it there.
  */
 export function isFormerlyRevoked(
   scripts: ScriptRunner,
@@ -106,7 +106,7 @@ export function isFormerlyRevoked(
     : isRevokedByFormerName(scripts, keys, { userId, ...token });
 }
 
-/** @throws what Redis says where it refuses the user's keys */
+/** @throws Redis's error if it refuses the user's keys */
 export async function connectRoute(
   scripts: ScriptRunner,
   keys: PartitionKeys,
@@ -122,7 +122,7 @@ export async function connectRoute(
 
 /**
  * Registers connections of one node, at most MAX_ROUTES_PER_CALL.
- * @returns for each, in order, its result, or what Redis says of its user's keys
+ * @returns for each, in order, its result, or Redis's error about its user's keys
  */
 export async function connectRoutes(
   scripts: ScriptRunner,
@@ -227,14 +227,14 @@ function decodeRecalls(text: string): UserRecalls {
 export interface RouteToRemove {
   readonly userId: string;
   readonly member: string;
-  /** How long its user counts as on the way back; 0 for a sign-out. */
+  /** How long its user counts as about to return; 0 for a sign-out. */
   readonly graceMs: number;
 }
 
 /**
- * Takes out a connection that has closed.
- * @param graceMs how long its user counts as on the way back; 0 for a sign-out
- * @throws what Redis says where it refuses the user's keys
+ * Removes a closed connection.
+ * @param graceMs how long its user counts as about to return; 0 for a sign-out
+ * @throws Redis's error if it refuses the user's keys
  */
 export async function removeRoute(
   scripts: ScriptRunner,
@@ -248,8 +248,8 @@ export async function removeRoute(
 }
 
 /**
- * Takes out connections that have closed, at most MAX_ROUTES_PER_CALL.
- * @returns for each, in order, what Redis says of its user's keys; undefined where that is nothing
+ * Removes closed connections, at most MAX_ROUTES_PER_CALL.
+ * @returns for each, in order, Redis's error about its user's keys; undefined if there is none
  */
 export async function removeRoutes(
   scripts: ScriptRunner,
@@ -270,12 +270,12 @@ export async function removeRoutes(
   });
 }
 
-/** The suffix of a member whose node stops, see nodes/mark-leaving.lua. */
+/** The suffix of a member whose node is stopping, see nodes/mark-leaving.lua. */
 const LEAVING = "/leaving";
 
 /**
- * Marks connections of a node that stops, at most 200 in a call: they no longer count against their users' limit.
- * @returns for each, in order, its member from now on
+ * Marks connections of a stopping node, at most 200 per call: they no longer count against their users' limit.
+ * @returns the new member of each, in order
  */
 export async function markLeaving(
   scripts: ScriptRunner,
@@ -291,7 +291,7 @@ export async function markLeaving(
   return routes.map(({ member }, i) => (missing.has(String(i + 1)) ? member : member + LEAVING));
 }
 
-/** A connection as its node knows it; without `token` there is none to check. */
+/** A connection as its node knows it; without `token` there is nothing to check. */
 export interface RouteToRenew {
   readonly userId: string;
   readonly member: string;
@@ -299,8 +299,8 @@ export interface RouteToRenew {
 }
 
 /**
- * Renews leases, at most 200 in a call.
- * @returns the indices of connections that are not registered (any more), or have a revoked token
+ * Renews leases, at most 200 per call.
+ * @returns the indices of connections that are not registered (any more), or whose token is revoked
  */
 export async function renewRoutes(
   scripts: ScriptRunner,
@@ -344,7 +344,7 @@ export interface LiveConnection {
   readonly node: string;
   readonly platform: string;
   readonly connectedAtMs: number;
-  /** As the routes hold it. */
+  /** As stored in the routes. */
   readonly member: string;
 }
 
@@ -354,12 +354,12 @@ export async function readConnections(
   keys: PartitionKeys,
   userId: string,
 ): Promise<LiveConnection[]> {
-  // By the clock that the leases were written by.
+  // By the clock that wrote the leases.
   const nowMs = await readServerTimeMs(scripts.redis, keys.due);
   const members = await scripts.redis.zrangebyscore(keys.routes(userId), nowMs, "+inf");
   return members.sort().flatMap((member) => {
     const [connectTime = "", node = "", id = "", platform = ""] = member.split("/");
-    // "-" stands for a socket that has closed: nobody is there now.
+    // "-" is a grace lease after a socket has closed: nobody is there now.
     return node === "-" ? [] : [{ id, node, platform, connectedAtMs: Number(connectTime), member }];
   });
 }

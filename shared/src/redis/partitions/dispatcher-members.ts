@@ -1,6 +1,6 @@
 // dispatch/own-partitions, dispatch/fallback/paused-channels -> here: which dispatchers are alive.
-// Guarantees: a member that does not renew is gone when its lease is over by Redis' clock; one that leaves is gone at
-// once. Both also hold where Redis is out of memory.
+// Guarantees: a member that does not renew is gone when its lease is over by Redis's clock; one that leaves is gone at
+// once. Both also work if Redis is out of memory.
 import type { Redis } from "../connection/connect.js";
 import { readServerTimeMs } from "../connection/server-time.js";
 import { clusterKeys } from "../keys.js";
@@ -28,7 +28,7 @@ export async function leaveMembership(redis: Redis, dispatcherId: string): Promi
   await redis.zrem(clusterKeys.dispatchers, dispatcherId);
 }
 
-/** The same for one that only sends: it shares no partitions, so it stands apart. */
+/** The same for one that only sends: it owns no partitions, so it is listed separately. */
 export async function renewSender(
   scripts: ScriptRunner,
   dispatcherId: string,
@@ -41,7 +41,7 @@ export async function leaveSenders(redis: Redis, dispatcherId: string): Promise<
   await redis.zrem(clusterKeys.senders, dispatcherId);
 }
 
-/** @returns the ids of all live dispatchers, whatever they do */
+/** @returns the ids of all live dispatchers, of any role */
 export async function readDispatchers(redis: Redis): Promise<string[]> {
   const nowMs = await readServerTimeMs(redis, clusterKeys.senders);
   const all = await Promise.all(

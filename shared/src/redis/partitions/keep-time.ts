@@ -1,7 +1,7 @@
-// dispatch/follow-time -> here -> partitions/{keep-time, set-back}.lua: a partition's clock, and what to do where it
-// was set back.
-// Guarantees: only the owner does it. A call that is cut off, or an owner that dies on the way, leaves it to be done
-// again: some things then come early, and nothing late.
+// dispatch/follow-time -> here -> partitions/{keep-time, set-back}.lua: a partition's clock, and what to do if it was
+// set back.
+// Guarantees: only the owner does it. If a call or its owner dies on the way, it is done again: some things then happen
+// early, and nothing late.
 import { fallbackChannels } from "../../protocol/fallback/fallback-channels.js";
 import { priorities } from "../../protocol/messages/stored-message.js";
 import { FALLBACK_GROUP } from "../fallback/fallback-queue.js";
@@ -11,11 +11,11 @@ import type { ScriptRunner } from "../scripts/script-runner.js";
 export interface PartitionTime {
   /** The master's clock. */
   readonly nowMs: number;
-  /** How far it was set back since the last look; 0 for not at all. */
+  /** How far it was set back since the last look; 0 if not at all. */
   readonly backMs: number;
 }
 
-/** @returns "stale" where the token is not the owner's any more (nothing was changed) */
+/** @returns "stale" if the token is no longer the owner's (nothing was changed) */
 export async function keepTime(
   scripts: ScriptRunner,
   keys: PartitionKeys,
@@ -33,16 +33,16 @@ export async function keepTime(
 }
 
 export interface SetBackOptions extends PartitionTime {
-  /** How far ahead of the former clock a user may have been armed for a look, other than for an expiry. */
+  /** How far ahead of the former clock a user's next look may be, other than for an expiry. */
   readonly armedForMs: number;
-  /** Whether the caller still owns the partition; asked before each call. */
+  /** Whether the caller still owns the partition; checked before each call. */
   readonly isHeld: () => boolean;
 }
 
 const USERS_IN_A_CALL = 200;
 const RETRIES_IN_A_CALL = 500;
 
-/** @returns false where the partition is not the caller's any more: the work is not done then */
+/** @returns false if the caller no longer owns the partition; then the work is not done */
 export async function setBack(
   scripts: ScriptRunner,
   keys: PartitionKeys,
@@ -73,7 +73,7 @@ export async function setBack(
   const untilMs = nowMs + backMs + armedForMs;
   for (let from = nowMs + 1; ;) {
     if (!isHeld()) return false;
-    // In rising order, and each falls: a user who was moved is not met again.
+    // In ascending order, and each moves down, so a moved user is not met again.
     const found = await scripts.redis.zrangebyscore(
       keys.due,
       from,

@@ -1,31 +1,31 @@
 // dispatch/own-partitions -> here -> partitions/lease.lua: who owns a partition.
-// Guarantees: one holder at a time by Redis' clock. Each new lease has a token of its own, and the owner scripts refuse
-// an older one.
+// Guarantees: one holder at a time by Redis's clock. Each new lease has a fencing token of its own, and the owner
+// scripts refuse an older one.
 import { randomBytes } from "node:crypto";
 import type { Redis } from "../connection/connect.js";
 import type { PartitionKeys } from "../keys.js";
 import type { ScriptRunner } from "../scripts/script-runner.js";
 
 /**
- * What owners of this release do that those of an earlier one leave undone. A script that stores what waits for such
- * an owner asks the owner's hash first, as schedules/schedule.lua does, and answers that it is off.
+ * What owners of this release do and those of an earlier one do not. A script that stores work for such an owner first
+ * checks the owner's hash, as schedules/schedule.lua does, and otherwise answers that the feature is off.
  */
 const ownerFeatures = ["schedules"] as const;
 
 export type LeaseResult =
   | { readonly outcome: "held"; readonly token: string; readonly untilMs: number }
-  /** `holder` is "" and `untilMs` over where nobody holds it. Times are Redis'. */
+  /** If nobody holds it, `holder` is "" and `untilMs` is over. Times are Redis's. */
   | { readonly outcome: "other"; readonly holder: string; readonly untilMs: number };
 
 export interface PartitionOwnerState {
-  /** "" where nobody holds it. */
+  /** "" if nobody holds it. */
   readonly holder: string;
   readonly untilMs: number;
 }
 
 /**
- * Takes a partition that is free, or has a lease that is over; a holder that takes it again gets a new token. A lease
- * that ends too far ahead, because the clock was set back, begins anew with this call.
+ * Takes a partition that is free or whose lease is over; a holder that takes it again gets a new token. A lease that
+ * ends too far ahead, because the clock was set back, starts anew with this call.
  */
 export async function takePartition(
   scripts: ScriptRunner,
@@ -49,7 +49,7 @@ export async function renewPartition(
   return decodeLease(await scripts.run("lease.v3", [keys.owner], ["renew", holder, leaseMs, token]));
 }
 
-/** @returns whether it was still held with this token, and is free now */
+/** @returns whether it was still held with this token, and is now free */
 export async function releasePartition(
   scripts: ScriptRunner,
   keys: PartitionKeys,

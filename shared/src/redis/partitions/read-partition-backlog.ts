@@ -1,34 +1,34 @@
 // dispatch/partition-gauges -> here: what waits in a partition, and for how long.
-// Guarantees: only reads, a bounded number of short answers, however many users there are: the ages come from the users
-// who are due next and from some at random; the share of those who wait too long from the latter alone.
+// Guarantees: reads only, a bounded number of short answers, however many users there are. Ages come from the users who
+// are due next and from a random sample; the share of late users comes from the sample alone.
 import type { Redis } from "../connection/connect.js";
 import type { PartitionKeys } from "../keys.js";
 import { readServerTimeMs } from "../connection/server-time.js";
 
 export interface PartitionBacklog {
-  /** Messages that are not handed over. */
+  /** Messages that are not handed over yet. */
   readonly ready: number;
-  /** Age of the oldest of them, ms; 0 where there is none. */
+  /** Age of the oldest of them, ms; 0 if there is none. */
   readonly readyOldestMs: number;
-  /** Users with something that is not acknowledged. */
+  /** Users with unacknowledged messages. */
   readonly dueUsers: number;
-  /** How long the most overdue user has waited for a look, ms; 0 where there is none. */
+  /** How long the most overdue user has waited for a look, ms; 0 if there is none. */
   readonly wakeLagMs: number;
-  /** Messages that wait for their time. */
+  /** Messages that wait for their scheduled time. */
   readonly scheduled: number;
-  /** How long ago the time of the most overdue one of them was, ms; 0 where none is. */
+  /** How overdue the most overdue one of them is, ms; 0 if none is. */
   readonly scheduleLagMs: number;
-  /** Age of the oldest message found that was neither acknowledged nor offered to the fallback, ms. */
+  /** Age of the oldest message found that is neither acknowledged nor offered to the fallback, ms. */
   readonly undeliveredOldestMs: number;
-  /** Users looked at, at random among `dueUsers`; all of them where they are few. */
+  /** Users in the random sample of `dueUsers`; all of them if they are few. */
   readonly sampledUsers: number;
-  /** Of these, with such a message older than `lateAfterMs`. */
+  /** How many of these have such a message older than `lateAfterMs`. */
   readonly lateUsers: number;
 }
 
-/** How many of those are looked at who have waited longest for their wake. */
+/** How many users are read of those who have waited longest for their wake. */
 const NEXT = 8;
-/** How many are looked at by chance, so that their share is that of all. */
+/** How many users are sampled at random, so that their share represents everybody's. */
 const SAMPLE = 32;
 
 /** @param lateAfterMs age at which an undelivered message makes its user late */
@@ -73,7 +73,7 @@ export async function readPartitionBacklog(
   };
 }
 
-/** @returns when the message was accepted, ms; undefined where there is none, or the user's keys are broken */
+/** @returns when the message was accepted, ms; undefined if there is none, or the user's keys are broken */
 async function readOldestOpen(
   redis: Redis,
   keys: PartitionKeys,

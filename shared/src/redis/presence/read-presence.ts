@@ -1,17 +1,17 @@
 // push-node/presence, collect -> here -> read-presence.lua, list-presence.lua: who is in topics of one partition.
-// Guarantees: a look at the counts costs the same however many are there; a call lists a bounded number of users.
+// Guarantees: reading the counts costs the same however many users are there; a call lists a bounded number of them.
 import type { PartitionKeys } from "../keys.js";
 import type { ScriptRunner } from "../scripts/script-runner.js";
 
-/** A topic's users are listed only where there are no more. */
+/** A topic with more users than this is only counted. */
 export const MAX_LISTED_USERS = 200;
-/** Topics, or users of a page, in one call. */
+/** Topics, or users of a page, per call. */
 const MAX_A_CALL = 200;
 
 export interface TopicPresence {
   readonly users: number;
   readonly connections: number;
-  /** In the order of their names; absent where they were not asked for, or are too many. */
+  /** In the order of their names; absent if not requested, or if there are too many. */
   readonly here?: readonly string[];
 }
 
@@ -20,7 +20,7 @@ export interface PresenceQuestion {
   readonly wantsList: boolean;
 }
 
-/** @returns one for each question, in order */
+/** @returns one for each query, in order */
 export async function readPresence(
   scripts: ScriptRunner,
   keys: PartitionKeys,
@@ -36,7 +36,7 @@ export async function readPresence(
       [MAX_LISTED_USERS, ...asked.map((i) => (questions[i]?.wantsList === true ? "1" : ""))],
     );
     for (const [at, line] of answer.split("\n").entries()) {
-      // The lists of those before it have filled the call: it is asked about again.
+      // Earlier lists have filled the call: ask about this one again.
       if (line !== "") found.set(asked[at] ?? 0, decodePresence(line));
     }
     open = open.filter((i) => !found.has(i));
@@ -54,7 +54,7 @@ function decodePresence(line: string): TopicPresence {
 export interface PresentUser {
   readonly userId: string;
   readonly connections: number;
-  /** Since when the user is there without a break, ms by Redis' clock. */
+  /** Since when the user has been there without interruption, ms by Redis's clock. */
   readonly sinceMs: number;
 }
 
@@ -66,7 +66,7 @@ export interface PresencePage {
 }
 
 /**
- * @param after the page begins behind this name; "" for the first page
+ * @param after exclusive: the page begins after this name; "" for the first page
  * @param limit any number: a large page is read in several calls
  */
 export async function listPresence(

@@ -1,18 +1,18 @@
 // dispatch/presence -> here -> find-gone-holders.lua, remove-holder.lua: nodes that are gone, and what they reported.
-// Guarantees: only a holder whose lease has ended is touched, and only by the partition's owner; a call takes out a
+// Guarantees: only a holder whose lease has ended is touched, and only by the partition's owner. A call removes a
 // bounded number of users.
 import type { PartitionKeys } from "../keys.js";
 import type { ScriptRunner } from "../scripts/script-runner.js";
 import { holderName, type PresenceHolder } from "./report-presence.js";
 
-/** Users taken out by one call. */
+/** Users removed per call. */
 const MAX_USERS = 200;
-/** Topics looked into by one call. */
+/** Topics searched per call. */
 const MAX_TOPICS = 50;
 
 export interface GoneHolders {
   readonly holders: readonly PresenceHolder[];
-  /** How long until the next lease ends; undefined where there is none. */
+  /** How long until the next lease ends; undefined if there is none. */
   readonly nextInMs: number | undefined;
 }
 
@@ -48,7 +48,7 @@ export interface RemovalRules {
 }
 
 /**
- * Takes out some of what a holder reported.
+ * Removes some of what a holder reported.
  * @param token the owner's
  */
 export async function removeHolder(

@@ -1,40 +1,40 @@
 // push-node/presence -> here -> report-presence.lua, renew-holder.lua: what a node holds in topics of one partition.
-// Guarantees: calls may repeat, come late or get lost; the newest counts. A node learns when it must write all it holds.
+// Guarantees: calls may be repeated, late or lost; the newest counts. A node is told when it must report everything
+// anew.
 import type { PartitionKeys } from "../keys.js";
 import type { ScriptRunner } from "../scripts/script-runner.js";
 
-/** A node as it stands in a partition from its start, or from when it last had to write all it holds. */
+/** A node's identity in a partition, from its start or from when it last had to report everything. */
 export interface PresenceHolder {
   readonly node: string;
-  /** Larger for each. */
+  /** Grows with each new holder. */
   readonly number: number;
 }
 
-/** How the partition's keys name it. */
+/** How it is named in the partition's keys. */
 export const holderName = ({ node, number }: PresenceHolder): string => `${node}/${number}`;
 
 export interface TopicReport {
   readonly topic: string;
-  /** Connections of each user in the topic; 0: the last one has just gone; undefined: the user is not there any more. */
+  /**
+   * Each user's connections in the topic; 0: the last one has just closed; undefined: the user is not there any more.
+   */
   readonly users: readonly (readonly [userId: string, connections: number | undefined])[];
 }
 
 export interface PresenceReport {
   readonly holder: PresenceHolder;
-  /** Larger with each call, whatever became of the call before. */
+  /** Grows with each call, whatever became of the call before. */
   readonly version: number;
-  /** The highest version of this holder's that was answered "ok"; 0 for none. */
+  /** The highest version of this holder that was answered "ok"; 0 if none was. */
   readonly written?: number;
-  /** What it stands there as, too, and is replacing. */
+  /** An earlier holder of this node that this one is replacing. */
   readonly former: PresenceHolder | undefined;
-  /** With 200 users in all at most. */
+  /** With at most 200 users in total. */
   readonly topics: readonly TopicReport[];
 }
 
-/**
- * @returns "old" where a call of a higher version came before this one; "unknown" where the node must begin as a new
- * holder
- */
+/** @returns "old" if a call of a higher version came first; "unknown" if the node must start over as a new holder */
 export async function reportPresence(
   scripts: ScriptRunner,
   keys: PartitionKeys,
@@ -81,11 +81,11 @@ export interface HolderRenewal {
   readonly begins?: boolean;
   /** As in a report. */
   readonly written?: number;
-  /** The one that it replaces, and how long that one stays from now. */
+  /** The holder that it replaces, and how much longer that one stays. */
   readonly former?: { readonly holder: PresenceHolder; readonly leaseMs: number };
 }
 
-/** @returns "unknown" where the node must begin as a new holder */
+/** @returns "unknown" if the node must start over as a new holder */
 export async function renewHolder(
   scripts: ScriptRunner,
   keys: PartitionKeys,

@@ -1,6 +1,6 @@
 // The keys of business systems: their owners, their scopes, and the hashes of their secrets.
 // Guarantees: a secret is stored only sealed, and only for a key that may sign. A revoked key stays revoked, whatever a
-// key file says. A key file that has not changed does not undo a rotation.
+// key file says. An unchanged key file does not undo a rotation.
 import { isProducerScope, type ProducerScope } from "../../protocol/producer-scopes.js";
 import { authKeys } from "../auth/auth-keys.js";
 import { awaitAnswer } from "../connection/await-answer.js";
@@ -14,29 +14,29 @@ export interface NewProducerKey {
   readonly scopes: readonly ProducerScope[];
   /** 64 lower-case hex characters. */
   readonly secretSha256: string;
-  /** The secret, encrypted at rest: with it the key may sign. */
+  /** The secret, encrypted at rest; it allows the key to sign. */
   readonly sealedSecret?: string | undefined;
   /** Its requests must be signed. */
   readonly require?: "signature" | undefined;
-  /** Replaces the limit that every key has; 0: nothing at all. */
+  /** Replaces the limit of ordinary keys; 0: may send nothing. */
   readonly messagesPerSecond?: number | "unlimited" | undefined;
 }
 
 export interface ProducerKeyRecord extends NewProducerKey {
-  /** RFC 3339, UTC, as all times here. */
+  /** RFC 3339, UTC, like all times here. */
   readonly createdAt: string;
   readonly rotatedAt?: string;
   readonly revokedAt?: string;
-  /** It is refused until it is let again. */
+  /** It is refused until it is resumed. */
   readonly suspendedAt?: string;
-  /** Secrets from before a rotation, newest first; their time may be over. */
+  /** Secrets from before a rotation, newest first; some may have expired. */
   readonly former?: readonly FormerSecret[];
 }
 
 export interface FormerSecret {
   readonly secretSha256: string;
   readonly sealedSecret?: string;
-  /** Redis' clock, ms: good before this. */
+  /** Redis's clock, ms: valid before this. */
   readonly untilMs: number;
 }
 
@@ -46,7 +46,7 @@ export interface SealedSecret {
   readonly sealedSecret: string;
 }
 
-/** What taking over an entry of a key file did. */
+/** The result of taking over an entry of a key file. */
 export interface FileKeyResult {
   readonly record: ProducerKeyRecord;
   readonly change: "created" | "changed" | "none";
@@ -54,7 +54,7 @@ export interface FileKeyResult {
 
 export interface ProducerKeyPage {
   readonly items: readonly ProducerKeyRecord[];
-  /** The id after which to go on; undefined at the end. */
+  /** The id after which to continue; undefined at the end. */
   readonly nextAfter: string | undefined;
 }
 
@@ -67,21 +67,21 @@ export class ProducerKeysReader {
   }
 
   /**
-   * Bound, so that it can be passed on as `findKey`.
-   * @throws PetrelError PETREL_UNAVAILABLE where Redis does not answer, as all methods here
+   * Bound, so that it can be passed as `findKey`.
+   * @throws PetrelError PETREL_UNAVAILABLE if Redis does not answer, like all methods here
    */
   readonly find = async (id: string): Promise<ProducerKeyRecord | undefined> => {
     return readRecord(await this.readFields(id));
   };
 
-  /** As stored; empty where there is no such key. */
+  /** As stored; empty if there is no such key. */
   protected readFields(id: string): Promise<Record<string, string>> {
     return awaitAnswer(this.#redis.hgetall(authKeys.producerKey(id)));
   }
 
   /**
    * In the order of their ids, including revoked keys.
-   * @param after the id after which to go on; undefined for the start
+   * @param after the id after which to continue; undefined for the start
    * @param limit at least 1
    */
   async list(after: string | undefined, limit: number): Promise<ProducerKeyPage> {
@@ -102,7 +102,7 @@ export class ProducerKeysReader {
   }
 }
 
-/** For auth, which keeps the keys. Works where Redis is out of memory, too. */
+/** For auth, which manages the keys. Also works if Redis is out of memory. */
 export class ProducerKeysStore extends ProducerKeysReader {
   readonly #scripts: ScriptRunner;
 
@@ -112,7 +112,7 @@ export class ProducerKeysStore extends ProducerKeysReader {
   }
 
   /**
-   * May be sent again, unchanged, where its answer was lost.
+   * May be repeated unchanged if its answer was lost.
    * @param key with an id that is not in use
    */
   async create(key: NewProducerKey, createdAt: Date): Promise<ProducerKeyRecord> {
@@ -126,13 +126,13 @@ export class ProducerKeysStore extends ProducerKeysReader {
   }
 
   /**
-   * Takes over an entry of a key file: creates a missing key, and renames and re-scopes an existing one. The file's
-   * secret counts only where it differs from the one that the file had last time.
+   * Takes over an entry of a key file: creates a missing key; renames and re-scopes an existing one. The file's secret
+   * counts only if it differs from the one that the file had last time.
    */
   async upsertFromFile(key: NewProducerKey, now: Date): Promise<FileKeyResult> {
     const existing = await this.readFields(key.id);
     const fileIsNew = existing["fileSecretSha256"] !== key.secretSha256;
-    // The present secret is the file's: seal it anew, with the present encryption key.
+    // The present secret is the file's, so seal it anew with the present encryption key.
     const secretIsOfFile = fileIsNew || existing["secretSha256"] === key.secretSha256;
     await this.#write(key.id, {
       ...describe(key),
@@ -146,8 +146,8 @@ export class ProducerKeysStore extends ProducerKeysReader {
   }
 
   /**
-   * The same change twice is the same state, but for the time of a suspension.
-   * @param id of a key that is there
+   * Idempotent, except for the time of a suspension.
+   * @param id of an existing key
    */
   async update(
     id: string,
@@ -165,7 +165,7 @@ export class ProducerKeysStore extends ProducerKeysReader {
 
   /**
    * Final: no later write removes `revokedAt`.
-   * @returns whether there is such a key
+   * @returns whether the key exists
    */
   async revoke(id: string, now: Date): Promise<boolean> {
     const args = ["revoke", 0, "revokedAt", now.toISOString()];
@@ -173,8 +173,8 @@ export class ProducerKeysStore extends ProducerKeysReader {
   }
 
   /**
-   * Replaces the sealed secrets of a key, former ones included, except where somebody else replaced them meanwhile.
-   * @param sealAgain undefined for a secret that stays as it is
+   * Replaces a key's sealed secrets, including former ones, unless somebody else has replaced them meanwhile.
+   * @param sealAgain returns undefined for a secret that stays as it is
    * @returns how many fields of the key were replaced
    */
   async reseal(id: string, sealAgain: (secret: SealedSecret) => string | undefined): Promise<number> {
@@ -236,7 +236,7 @@ function describeSecret({ secretSha256, sealedSecret }: NewProducerKey): Record<
 
 function changeOf(before: ProducerKeyRecord | undefined, after: ProducerKeyRecord): FileKeyResult["change"] {
   if (before === undefined) return "created";
-  // Each seal is different.
+  // Each sealing gives a different text.
   const shown = ({ sealedSecret, ...rest }: ProducerKeyRecord): string =>
     JSON.stringify({ ...rest, signs: sealedSecret !== undefined });
   return shown(before) === shown(after) ? "none" : "changed";
@@ -250,12 +250,12 @@ function readRecord(hash: Readonly<Record<string, string>>): ProducerKeyRecord |
     id,
     owner,
     name: name ?? id,
-    // Scopes of a newer release are unknown here, and nothing here asks for them.
+    // Drop scopes of a newer release: nothing here asks for them.
     scopes: (scopes ?? "").split(" ").filter(isProducerScope),
     secretSha256,
     createdAt: createdAt ?? new Date(0).toISOString(),
     ...(sealedSecret === undefined ? {} : { sealedSecret }),
-    // Whatever else a newer release may require: at least a signature.
+    // Whatever a newer release may require, it is at least a signature.
     ...(require === undefined ? {} : { require: "signature" }),
     ...(messagesPerSecond === undefined ? {} : { messagesPerSecond: readLimit(messagesPerSecond) }),
     ...(rotatedAt === undefined ? {} : { rotatedAt }),
@@ -266,7 +266,7 @@ function readRecord(hash: Readonly<Record<string, string>>): ProducerKeyRecord |
 }
 
 /**
- * In stored keys 0 has always meant no limit. A key that may send nothing has -1, which an older release takes for no
+ * In stored keys 0 has always meant no limit. A key that may send nothing has -1, which an older release reads as no
  * limit.
  */
 const STORED_UNLIMITED = 0;

@@ -1,6 +1,6 @@
 // auth's routes/rotate-key -> here -> producers/rotate-producer-key.lua: gives a producer key a new secret.
-// Guarantees: concurrent rotations lose nothing: during the overlap, each secret that was given out is good. A rotation
-// may be sent again with the same secret. A revoked key stays revoked.
+// Guarantees: concurrent rotations lose nothing: during the overlap, every secret that was given out is valid. A
+// rotation may be repeated with the same secret. A revoked key stays revoked.
 import { authKeys } from "../auth/auth-keys.js";
 import { awaitAnswer } from "../connection/await-answer.js";
 import type { ScriptRunner } from "../scripts/script-runner.js";
@@ -8,17 +8,17 @@ import type { ScriptRunner } from "../scripts/script-runner.js";
 export interface NewProducerSecret {
   /** 64 lower-case hex characters. */
   readonly secretSha256: string;
-  /** Kept only where the key may sign. */
+  /** Stored only if the key may sign. */
   readonly sealedSecret: string;
-  /** How long the former secret stays good. 0 ends it at once, with all that are still good from earlier rotations. */
+  /** How long the former secret stays valid. 0 ends it at once, together with those of earlier rotations. */
   readonly overlapMs: number;
   readonly rotatedAt: Date;
 }
 
-/** Former secrets of one key. */
+/** The most former secrets of one key. */
 const MAX_FORMER = 4;
 
-/** @throws PetrelError PETREL_UNAVAILABLE where Redis does not answer: it may have happened or not */
+/** @throws PetrelError PETREL_UNAVAILABLE if Redis does not answer; the rotation may or may not have happened */
 export async function rotateProducerKey(
   scripts: ScriptRunner,
   id: string,

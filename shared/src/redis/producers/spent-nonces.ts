@@ -1,6 +1,6 @@
-// security/authenticate-signature -> here: which nonces of signed requests were used before, for all processes.
-// Guarantees: of several requests with the same nonce, one is told that it is new. A write with a lost answer is sent
-// again, and recognized by its mark. Entries have a constant size, whatever was sent, and are kept for longer than a
+// security/authenticate-signature -> here: which nonces of signed requests were used, for all processes.
+// Guarantees: of several requests with the same nonce, one is told that it is new. If an answer is lost, the write is
+// repeated and recognised by its mark. Entries have a constant size, whatever was sent, and outlive the time in which a
 // signature can pass again.
 import { hash, randomBytes } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -11,20 +11,20 @@ import { awaitAnswer } from "../connection/await-answer.js";
 import { isConnectionError, type Redis } from "../connection/connect.js";
 
 /**
- * A signature may be 300 s ahead when it first passes, and passes until it is 300 s old: 600 s. The rest allows for
- * clocks that differ between two processes.
+ * A signature may be 300 s ahead when it first passes, and passes until it is 300 s old: 600 s. The rest covers clock
+ * differences between processes.
  */
 export const NONCE_KEEP_MS = 660_000;
 
-/** Characters of a SHA-256 in base64url: 132 bits, so nobody finds two nonces with the same name. */
+/** Characters of a SHA-256 in base64url: 132 bits, so nobody can find two nonces with the same name. */
 const DIGEST_LENGTH = 22;
-/** Tells one request's own writes from another's. */
+/** Tells one request's writes from another's. */
 const MARK_BYTES = 9;
 const BACKOFF = { baseMs: 50, capMs: 250 } as const;
 const LEAST_WAIT_MS = 10;
 
 export interface SpentNoncesOptions {
-  /** How long a write is tried again where Redis does not answer. By default it is not. */
+  /** How long a write is retried if Redis does not answer. No retries by default. */
   readonly deadlineMs?: number;
   readonly clock?: Clock;
 }
@@ -41,10 +41,10 @@ export class SpentNonces {
   }
 
   /**
-   * Bound, so that it can be passed on as `spendNonce`.
-   * @returns whether this is the first time
-   * @throws PetrelError PETREL_UNAVAILABLE where Redis does not answer, or is full: the request must not pass, although
-   * its nonce may be spent
+   * Bound, so that it can be passed as `spendNonce`.
+   * @returns whether this is the first use
+   * @throws PetrelError PETREL_UNAVAILABLE if Redis does not answer or is full: the request must not pass, although its
+   * nonce may be spent
    */
   readonly spend = async (keyId: string, nonce: string): Promise<boolean> => {
     // A key's id has no line break, so no other pair makes the same text.
@@ -54,7 +54,7 @@ export class SpentNonces {
     return before === null || before === mark;
   };
 
-  /** @returns what was there before: nothing, this mark from an attempt with a lost answer, or another's mark */
+  /** @returns what was there before: nothing, this mark (from an attempt whose answer was lost), or another's mark */
   async #writeUntilAnswered(key: string, mark: string): Promise<string | null> {
     const startMs = this.#clock.monotonicMs();
     for (let attempt = 0; ; attempt++) {
@@ -70,7 +70,7 @@ export class SpentNonces {
   }
 }
 
-/** A Redis that is full, or cannot write its files, gives the same error again. */
+/** A Redis that is full or cannot write its files would give the same error again. */
 function mayHelpAgain(error: unknown): boolean {
   return isConnectionError(error) && !(error instanceof Error && /^(OOM|MISCONF)\b/.test(error.message));
 }

@@ -1,18 +1,18 @@
 // dispatch/fall-back -> here -> recall/begin-send.lua: a fallback channel is about to be asked to take a message.
-// Guarantees: one step checks that the message has not ended, and notes the send. While the note stands, the message
-// can be neither recalled nor collapsed. settle-fallback takes it away; a dead sender's ends by itself.
+// Guarantees: one step checks that the message has not ended and notes the send. While the note stands, the message can
+// be neither recalled nor collapsed. settle-fallback removes the note; a dead sender's expires.
 import type { FallbackEntry } from "../../protocol/fallback/fallback-entry.js";
 import type { PartitionKeys } from "../keys.js";
 import type { ScriptRunner } from "../scripts/script-runner.js";
 
 export interface SendNote {
-  /** Names this attempt, and no other. */
+  /** Uniquely identifies this attempt. */
   readonly name: string;
-  /** How long the note stands, at most; longer than a send takes. */
+  /** The longest that the note may stand; longer than a send takes. */
   readonly keepMs: number;
 }
 
-/** @returns false where the message has ended, or its time is over: it must not be sent */
+/** @returns false if the message has ended or expired; then it must not be sent */
 export async function beginSend(
   scripts: ScriptRunner,
   keys: PartitionKeys,

@@ -1,6 +1,6 @@
 // collect/cancel-messages -> here -> recall/cancel-message.lua, schedules/cancel-schedule: cancels a stored message.
-// Guarantees: one step decides; what is answered stays true, except that a message that was pushed or has failed may
-// still be delivered. The nodes that hold its user are told in the same step. May be repeated.
+// Guarantees: one step decides. The answer stays true, except that a message that was pushed or has failed may still be
+// delivered. The same step tells the nodes that hold its user. May be repeated.
 import { decodeMessageRecord } from "../../protocol/messages/stored-message.js";
 import { NO_SEQ } from "../../protocol/messages/scheduled-message.js";
 import { topicOfRecipient } from "../../protocol/topics/topic-name.js";
@@ -15,7 +15,7 @@ export type CancelResult =
   /** By this call or an earlier one. */
   | { readonly outcome: "cancelled" }
   | { readonly outcome: "unknown" }
-  /** Nothing was changed: this is what became of it. */
+  /** Nothing was changed; this is the message's state. */
   | {
       readonly outcome: "refused";
       readonly state: Exclude<MessageState, "cancelled" | "scheduled"> | "published";
@@ -23,12 +23,12 @@ export type CancelResult =
   /** Nothing was changed: it is queued, and a fallback channel is being asked to take it. */
   | { readonly outcome: "pushing" };
 
-/** What a record's or an expiry's race may ask for; each is one more look. */
+/** Races with a record or an expiry each cost one more look. */
 const MAX_LOOKS = 5;
 
 /**
- * @param call runs the script; its answer must be confirmed where more than memory counts
- * @param scripts for what is read before and after
+ * @param call runs the script; its answer must be confirmed if more than memory is required
+ * @param scripts for the reads before and after
  */
 export async function cancelMessage(
   call: RunScript,
@@ -74,11 +74,11 @@ export async function cancelMessage(
       case "expired":
         return { outcome: "refused", state: answer };
       case "over":
-        // Writes its end, or finds out that it was acknowledged in time.
+        // Writes its end, or finds that it was acknowledged in time.
         await readMessage(scripts, keys, id);
         break;
       case "changed":
-      // Its user was erased meanwhile, and its id scheduled anew.
+      // Its user was erased meanwhile, and the id was scheduled anew.
       case "scheduled":
         break;
       default:
@@ -88,7 +88,7 @@ export async function cancelMessage(
   throw new Error("the message changes with every look");
 }
 
-/** A message that waits for its time, or ended before it had a number. */
+/** For a message that waits for its time, or ended before it got a number. */
 async function cancelUnnumbered(
   call: RunScript,
   scripts: ScriptRunner,

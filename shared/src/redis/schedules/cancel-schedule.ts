@@ -1,12 +1,12 @@
-// recall/cancel-message -> here -> schedules/cancel-schedule.lua: a message that waits for its time is taken back.
-// Guarantees: one step: either it is cancelled, or it was promoted (or ended) and nothing is changed.
+// recall/cancel-message -> here -> schedules/cancel-schedule.lua: cancels a message that waits for its time.
+// Guarantees: one step: either it is cancelled, or it had been promoted (or had ended) and nothing is changed.
 import type { RunScript } from "../accept/confirmed-scripts.js";
 import type { PartitionKeys } from "../keys.js";
 import { eventKeys } from "../scripts/event-writing.js";
 
 /**
  * @param recipient a user, or a topic as `recipientOfTopic` writes it: as the message's record has it
- * @returns gone: it does not wait (any more); look at its state again
+ * @returns gone: it is not waiting (any more); read its state again
  */
 export async function cancelSchedule(
   scripts: RunScript,

@@ -1,6 +1,6 @@
-// schedules/find-due-schedules.lua -> here -> dispatch/schedule/promote-due: which of the messages that are due go first.
-// Guarantees: by priority, and none starves: one of lower priority is overtaken only by what is due a little later. A
-// recipient's messages keep their order.
+// schedules/find-due-schedules.lua -> here -> dispatch/schedule/promote-due: which of the due messages go first.
+// Guarantees: by priority, without starvation: a message of lower priority is overtaken only by what is due a little
+// later. A recipient's messages keep their order.
 import { priorityOfSchedule, recipientOfSchedule } from "../../protocol/messages/scheduled-message.js";
 import type { Priority } from "../../protocol/messages/stored-message.js";
 
@@ -9,16 +9,16 @@ export interface DueSchedule {
   readonly atMs: number;
 }
 
-/** A message's turn is as if it were due so much later: that long it lets others pass, and no longer. */
+/** How much later a message counts as due: that long it lets others pass, and no longer. */
 export const PASSED_FOR_MS: Readonly<Record<Priority, number>> = { high: 0, normal: 15_000, low: 60_000 };
 
 /**
- * Hands out turns by priority and age, then gives each of a recipient's turns to its earliest message. So a message of
- * high priority takes those along that its recipient must get before.
+ * Assigns turns by priority and age, then gives each recipient's turns to its earliest messages. So a high-priority
+ * message brings along those that its recipient must get before it.
  * @param due in order of time
  */
 export function chooseDue(due: readonly DueSchedule[], limit: number, nowMs: number): string[] {
-  // All of them have a turn now.
+  // All of them get a turn now.
   if (due.length <= limit) return due.map(({ member }) => member);
   const waiting = new Map<string, string[]>();
   const turns = due.map(({ member, atMs }) => {

@@ -1,11 +1,11 @@
 // collect/list-scheduled -> here -> schedules/list-schedules.lua: which of a recipient's messages wait for their time.
-// Guarantees: in order of time; while pages are read, none that stays is missed or repeated.
+// Guarantees: in order of time; across pages, no message that stays is missed or repeated.
 import { decodeScheduledRecord, idOfSchedule } from "../../protocol/messages/scheduled-message.js";
 import { decodeMessageRecord } from "../../protocol/messages/stored-message.js";
 import type { PartitionKeys } from "../keys.js";
 import type { ScriptRunner } from "../scripts/script-runner.js";
 
-/** Behind which message a page begins. */
+/** The message after which a page begins. */
 export interface SchedulePlace {
   readonly deliverAtMs: number;
   /** Its member of the recipient's schedules. */
@@ -22,14 +22,14 @@ export interface ScheduledMessage {
 
 export interface SchedulePage {
   readonly items: readonly ScheduledMessage[];
-  /** Where the next page goes on; undefined after the last one. */
+  /** Where the next page begins; undefined after the last one. */
   readonly next: SchedulePlace | undefined;
 }
 
-/** Records in one read, which may be 72 KiB each. */
+/** Records per read, which may be 72 KiB each. */
 const READ_AT_ONCE = 50;
 
-/** @param maxBytes the page ends with the message that passes this */
+/** @param maxBytes the page ends with the message that exceeds this */
 export async function listSchedules(
   scripts: ScriptRunner,
   keys: PartitionKeys,
@@ -44,7 +44,7 @@ export async function listSchedules(
   let place = after;
   let bytes = 0;
   for (;;) {
-    // One more, which says whether there is a next page.
+    // One more than needed, to tell whether there is a next page.
     const wanted = Math.min(limit - items.length + 1, READ_AT_ONCE);
     const found = await scripts.runForList(
       "list-schedules.v1",

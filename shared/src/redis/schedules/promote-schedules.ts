@@ -1,8 +1,8 @@
-// dispatch/promote-due -> here -> schedules/{find-due-schedules, promote-messages, promote-publications}.lua: messages
-// whose time has come, stored or published.
-// Guarantees: fenced; one step takes a message out of the schedules and stores it, so that none is lost or promoted
-// twice, whoever dies; never before its time by Redis' clock; a recipient's messages in order of time, others' by
-// priority too.
+// dispatch/promote-due -> here -> schedules/{find-due-schedules, promote-messages, promote-publications}.lua: stores or
+// publishes messages whose time has come.
+// Guarantees: fenced. One step takes a message out of the schedules and stores it, so none is lost or promoted twice,
+// whoever dies. Never before its time by Redis's clock. A recipient's messages go in order of time; those of different
+// recipients by priority too.
 import { randomBytes } from "node:crypto";
 import { idOfSchedule, recipientOfSchedule } from "../../protocol/messages/scheduled-message.js";
 import { priorities } from "../../protocol/messages/stored-message.js";
@@ -14,15 +14,15 @@ import { TOPIC_KEEP_MS } from "../topics/topic-publisher.js";
 import { chooseDue, type DueSchedule } from "./choose-due.js";
 
 export interface DueSchedules {
-  /** Of the partition's schedules, see choose-due. */
+  /** Members of the partition's schedules, see choose-due. */
   readonly members: readonly string[];
-  /** In how long the next one is due; undefined where there is none. */
+  /** How long until the next one is due; undefined if there is none. */
   readonly nextInMs: number | undefined;
   /** Redis' clock. */
   readonly nowMs: number;
 }
 
-/** So many of the earliest are looked at; among these it goes by priority. */
+/** How many of the earliest are considered; among these, priority decides. */
 const LOOK_AT = 1_000;
 
 /** @param limit of members */
@@ -47,17 +47,17 @@ export async function findDueSchedules(
   };
 }
 
-/** As collect's, for what is accepted at its time. */
+/** The same limits as collect's, for what is accepted at its scheduled time. */
 export interface PromoteRules {
   readonly ackTimeoutMs: number;
   readonly inboxCap: number;
   readonly readyCap: number;
   readonly fallbackCap: number;
   readonly recordKeepMs: number;
-  /** Messages that one user may be sent in RECEIVE_WINDOW_MS; 0: no limit. */
+  /** The most messages that one user may get in RECEIVE_WINDOW_MS; 0 means no limit. */
   readonly receiveLimit: number;
   readonly deadLettersCap: number;
-  /** How long a topic's hash outlives its last message, at least; two days by default. */
+  /** The shortest time that a topic's hash outlives its last message; two days by default. */
   readonly topicKeepMs?: number;
 }
 
@@ -76,11 +76,13 @@ export const promotionOutcomes = [...new Set(Object.values(outcomeOfSign))];
 
 export interface Promoted {
   readonly outcome: PromotionOutcome;
-  /** Of `promoted`: how long after its time, ms. */
+  /** For `promoted`: how long after its time, ms. */
   readonly latenessMs: number;
-  /** Of `promoted`: how many older messages ended by its collapse key. */
+  /** For `promoted`: how many older messages its collapse key ended. */
   readonly collapsed: number;
-  /** Where it is sampled: its context until then, and the id of the promotion's span, which goes on with it. */
+  /**
+   * Set if it is sampled: its context until then, and the id of the promotion's span, which the message then carries.
+   */
   readonly trace?: { readonly parent: string; readonly spanId: string };
 }
 
@@ -202,14 +204,14 @@ export function isOfTopic(member: string): boolean {
   return topicOfRecipient(recipientOfSchedule(member)) !== undefined;
 }
 
-/** A message that could not be promoted, because Redis refuses to work on its recipient's keys, waits longer. */
+/** Defers a message that could not be promoted because Redis refuses to work on its recipient's keys. */
 export async function postponeSchedule(
   scripts: ScriptRunner,
   keys: PartitionKeys,
   member: string,
   untilMs: number,
 ): Promise<void> {
-  // Only while it is there.
+  // Only if it is still there.
   await scripts.redis.zadd(keys.scheduled, "XX", untilMs, member);
 }
 

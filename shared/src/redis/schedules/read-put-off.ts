@@ -1,5 +1,4 @@
-// collect/explain-message -> here: when a message that waits for its time is tried next, and whether its user's limit is
-// what holds it back.
+// collect/explain-message -> here: when a waiting message is tried next, and whether its user's limit holds it back.
 // Guarantees: reads only.
 import { idOfSchedule } from "../../protocol/messages/scheduled-message.js";
 import { RECEIVE_SUB_WINDOWS, RECEIVE_WINDOW_MS } from "../accept/accept-batch.js";
@@ -10,13 +9,13 @@ import type { ScriptRunner } from "../scripts/script-runner.js";
 export interface PutOff {
   /** By Redis' clock. */
   readonly nowMs: number;
-  /** Its time, or later where it was put off; undefined where it waits no more. */
+  /** Its time, or later if it was deferred; undefined if it no longer waits. */
   readonly nextTryMs: number | undefined;
   /** Messages that its user got in the last window of the receive limit. */
   readonly receivedLately: number;
 }
 
-/** Members in one step of a look through a recipient's schedules. */
+/** Members per step of a scan of a recipient's schedules. */
 const SCAN_COUNT = 1_000;
 
 export async function readPutOff(

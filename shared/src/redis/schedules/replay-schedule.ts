@@ -1,6 +1,6 @@
-// fallback/dead-letters-store -> here -> schedules/replay-schedule.lua: a message that failed because its user's inbox was
-// full waits again, and is due at once.
-// Guarantees: one step moves it out of the dead letters; then it is promoted like any other, and may fail again.
+// fallback/dead-letters-store -> here -> schedules/replay-schedule.lua: reschedules a message that failed because its
+// user's inbox was full, due at once.
+// Guarantees: one step moves it out of the dead letters. Then it is promoted like any other, and may fail again.
 import { priorityShiftUs } from "../../protocol/messages/scheduled-message.js";
 import type { Priority } from "../../protocol/messages/stored-message.js";
 import type { PartitionKeys } from "../keys.js";
@@ -15,7 +15,7 @@ export interface FailedSchedule {
   readonly priority: Priority;
 }
 
-/** @returns a word of `replayOutcomes` */
+/** @returns one of `replayOutcomes` */
 export function replaySchedule(
   scripts: ScriptRunner,
   keys: PartitionKeys,

@@ -1,9 +1,9 @@
-// collect/store-message -> here -> schedules/schedule.lua: keeps messages until their time, in batches, one script call a
-// partition.
-// Guarantees: a recipient's messages for one time go by priority, and those of one in the order they were sent. At most
-// so many wait for a recipient. A batch holds at most 200 messages or
-// 256 KiB. With ACCEPT_DURABILITY above "memory", no answer is given before the confirmation that follows its call, not
-// even a duplicate's.
+// collect/store-message -> here -> schedules/schedule.lua: stores messages until their time, in batches, one script
+// call per partition.
+// Guarantees: a recipient's messages for one time go by priority, and those of one priority in the order they were
+// sent. A bounded number waits for each recipient. A batch holds at most 200 messages or 256 KiB. With
+// ACCEPT_DURABILITY above "memory", every answer waits for the confirmation that follows its call, even for a
+// duplicate.
 import { PetrelError } from "../../kernel/errors.js";
 import {
   decodeMessageRecord,
@@ -21,27 +21,27 @@ import type { ConfirmOptions } from "../accept/confirm-by-server.js";
 import type { PartitionKeys } from "../keys.js";
 import type { TopicMessageToPublish } from "../topics/topic-publisher.js";
 
-/** A topic's message whose state may be asked for. */
+/** A topic message with a record, so that its state can be queried. */
 type TopicMessageToSchedule = TopicMessageToPublish & Required<Pick<TopicMessageToPublish, "record">>;
 
-/** A message that was checked and has its id, and waits until its time. */
+/** A validated message with its id that waits until its time. */
 export type MessageToSchedule = (MessageToAccept | TopicMessageToSchedule) & {
-  /** Its time to live begins then. */
+  /** Its TTL starts then. */
   readonly deliverAtMs: number;
 };
 
 export type ScheduleResult =
   | { readonly outcome: "scheduled" }
-  /** Its time has come by Redis' clock: nothing was stored. */
+  /** Its time has already come by Redis's clock: nothing was stored. */
   | { readonly outcome: "due" }
-  /** As many as may wait for its recipient: nothing was stored. */
+  /** As many as allowed are waiting for its recipient: nothing was stored. */
   | { readonly outcome: "full" }
   /** A record with this id exists; the caller decides whether it is the same message. */
   | { readonly outcome: "exists"; readonly record: MessageRecord };
 
 export interface MessageSchedulerOptions extends ConfirmOptions {
   readonly maxInFlight: number;
-  /** Messages that may wait for one user or topic. */
+  /** The most messages that may wait for one user or topic. */
   readonly cap: number;
 }
 
@@ -60,10 +60,11 @@ export class MessageScheduler {
   }
 
   /**
-   * @throws PetrelError PETREL_NOT_IMPLEMENTED where the partition's owners are of a release that has no schedules
-   * @throws what ioredis throws where the answer is missing: the message may be stored or not; sending it again is safe
-   * @throws Error where the caller gave up before the message could be sent: nothing was stored
-   * @param request the message's caller: once it is over, the message is not sent any more
+   * @throws PetrelError PETREL_NOT_IMPLEMENTED if the partition's owners belong to a release without schedules
+   * @throws what ioredis throws if the answer is missing: the message may or may not be stored; sending it again is
+   * safe
+   * @throws Error if the caller gave up before the message could be sent: nothing was stored
+   * @param request the message's caller: once it is over, the message is no longer sent
    */
   schedule(message: MessageToSchedule, request?: PendingRequest): Promise<ScheduleResult> {
     return this.#batches.add(message, request);
@@ -83,7 +84,7 @@ function callFor(keys: PartitionKeys, batch: readonly Waiting[], cap: number): B
     const { fingerprint, attempt } = "topic" in message ? message.record : message;
     keyList.push(keys.record(id), keys.schedulesOf(recipient), keys.user(recipient));
     const tail = encodeRecordTail(recipient, fingerprint, attempt);
-    // A topic's message has none: nothing but its time says when it is published.
+    // A topic message has no priority: its time alone decides when it is published.
     const shiftUs = priorityShiftUs("topic" in message ? "normal" : message.priority);
     args.push(id, tail, deliverAtMs, ttlMs, shiftUs, encodePayload(message));
   }
@@ -98,7 +99,7 @@ function callFor(keys: PartitionKeys, batch: readonly Waiting[], cap: number): B
   };
 }
 
-/** What follows the id in the body that is stored in the end. */
+/** What will follow the id in the body that is finally stored. */
 function encodePayload(message: MessageToSchedule): string {
   const afterId = message.id.length + 1;
   if (!("topic" in message)) {

@@ -1,5 +1,5 @@
-// The stores -> here: which events the scripts write, as a process' settings say.
-// Guarantees: a script that is told "" writes none, and reads nothing for them.
+// The stores -> here: which events the scripts write, by a process's settings.
+// Guarantees: a script that gets "" writes none, and reads nothing for them.
 import { letterOfEvent, type EventType } from "../../protocol/events/event-types.js";
 import type { PartitionKeys } from "../keys.js";
 
@@ -18,7 +18,7 @@ export class EventWriting {
   }
 
   /**
-   * What a script takes to write those of these types that are wanted: cap SPACE letters; "" for none.
+   * The argument that makes a script write the enabled ones of these types: cap SPACE letters; "" for none.
    * @param possible what the script may write
    */
   argument(...possible: readonly EventType[]): string {
@@ -27,10 +27,10 @@ export class EventWriting {
   }
 }
 
-/** Of a process that changes no state, or before its settings are known. */
+/** For a process that changes no state, or whose settings are not known yet. */
 export const noEvents = new EventWriting([], 1);
 
-/** What a script that writes events takes beside its own keys. */
+/** The keys that a script needs to write events, besides its own. */
 export function eventKeys(keys: PartitionKeys): [events: string, eventLog: string, generation: string] {
   return [keys.events, keys.eventLog, keys.generation];
 }

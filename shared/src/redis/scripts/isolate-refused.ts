@@ -3,11 +3,11 @@
 import { isConnectionError } from "../connection/connect.js";
 
 /**
- * Works on all items in one call. Where Redis refuses that, works on each part alone.
+ * Works on all items in one call. If Redis refuses that, works on each part alone.
  * @param work undefined: this process no longer owns the work, and must stop
- * @param onRefused told of each part that is refused alone
+ * @param onRefused called for each part that is refused alone
  * @param split into parts; by default each item is one
- * @returns what `work` answered, call by call; undefined as soon as `work` answers it
+ * @returns the results of `work`, call by call; undefined as soon as one of them is
  * @throws connection errors (see `isConnectionError`): the same call may be sent again
  */
 export async function isolateRefused<T, R>(

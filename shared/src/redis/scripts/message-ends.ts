@@ -1,5 +1,6 @@
-// redis/{ack-users, expire-messages, settle-fallback, cancel-message} -> here: how many messages ended by this process' calls.
-// Guarantees: counts what the scripts answer, so each end counts once in the whole cluster.
+// redis/{ack-users, expire-messages, settle-fallback, cancel-message} -> here: how many messages this process's calls
+// have ended.
+// Guarantees: counts by the scripts' answers, so each end counts once in the whole cluster.
 import { Counter, type Registry } from "../../kernel/metrics/metrics.js";
 
 export const countedEnds = ["delivered", "pushed", "expired", "failed", "cancelled"] as const;

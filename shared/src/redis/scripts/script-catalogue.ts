@@ -1,11 +1,11 @@
-// The Lua scripts, by name; the head of each file says what it takes and answers.
+// The Lua scripts, by name; the head of each file documents its arguments and answer.
 // Guarantees: names carry a version, and a script is called by the hash of its text, so two releases can run side by
 // side, each with its own.
 import { createHash } from "node:crypto";
 import { readdirSync, readFileSync } from "node:fs";
 import { basename } from "node:path";
 
-/** Each room's scripts: a script stands beside the store that calls it. */
+/** Scripts by room: each stands beside the store that calls it. */
 export const scriptsByRoom = {
   accept: ["accept-collapsing.v2", "accept.v4", "trim-ready.v1"],
   auth: [
@@ -89,7 +89,9 @@ export type ScriptName = (typeof scriptsByRoom)[keyof typeof scriptsByRoom][numb
 
 export const scriptNames: readonly ScriptName[] = Object.values(scriptsByRoom).flat();
 
-/** Scripts that only a partition's owner may run: each takes the owner key and a token, and refuses a stale one. */
+/**
+ * Scripts that only a partition's owner may run: each takes the owner key and a fencing token, and refuses a stale one.
+ */
 export const ownerScripts: readonly ScriptName[] = [
   "keep-time.v1",
   "look-online.v1",
@@ -105,7 +107,7 @@ export const ownerScripts: readonly ScriptName[] = [
   "wake.v3",
 ];
 
-/** Scripts whose keys belong to no partition, but have a slot of their own. */
+/** Scripts whose keys belong to no partition, but to a slot of their own. */
 export const ownSlotScripts: readonly ScriptName[] = [
   "agree-signing-keys.v1",
   "announce.v1",
@@ -129,9 +131,9 @@ export interface Script {
   readonly sha1: string;
 }
 
-/** Reads all scripts from beside the sources; a composition root calls it once. */
+/** Reads all scripts from the source folders; a composition root calls it once. */
 export function readScripts(): ReadonlyMap<ScriptName, Script> {
-  // The sources' folder, seen from src/redis/scripts and from dist/redis/scripts alike.
+  // The source folder, relative to both src/redis/scripts and dist/redis/scripts.
   const redis = new URL("../../../src/redis/", import.meta.url);
   const includes = readIncludes(new URL("scripts/includes/", redis));
   return new Map(
@@ -145,7 +147,7 @@ export function readScripts(): ReadonlyMap<ScriptName, Script> {
   );
 }
 
-/** By name, whichever folder one stands in. */
+/** By name, in any folder. */
 function readIncludes(folder: URL): ReadonlyMap<string, string> {
   const files = readdirSync(folder, { recursive: true, encoding: "utf8" }).filter((file) =>
     file.endsWith(".lua"),
@@ -153,7 +155,7 @@ function readIncludes(folder: URL): ReadonlyMap<string, string> {
   return new Map(files.map((file) => [basename(file, ".lua"), readFileSync(new URL(file, folder), "utf8")]));
 }
 
-/** Puts in the text of `NAME.lua` where a line says `--@include NAME`. */
+/** Replaces a line `--@include NAME` with the text of `NAME.lua`. */
 function withIncludes(source: string, includes: ReadonlyMap<string, string>): string {
   return source.replace(/^--@include (\S+)$/gm, (_line, name: string) => {
     const text = includes.get(name);

@@ -1,6 +1,6 @@
 // Calls the Lua scripts of the catalogue on one connection, or on those of a cluster.
 // Guarantees: scripts are loaded on every (re)connect, on every node; on NOSCRIPT the source is sent with EVAL. While a
-// slot moves to another node, a call is tried again a few times.
+// slot moves to another node, a call is retried a few times.
 import { Command } from "ioredis";
 import { backoffMs } from "../../kernel/backoff.js";
 import { pause } from "../../kernel/pause.js";
@@ -21,9 +21,9 @@ const TRYAGAIN_ATTEMPTS = 5;
 
 export class ScriptRunner {
   readonly redis: Redis;
-  /** Counts the messages that ended by calls made here. */
+  /** Counts the messages that calls made here have ended. */
   readonly ends = new MessageEnds();
-  /** Which events the calls made here write. */
+  /** Which events calls made here write. */
   readonly events: EventWriting;
   readonly #scripts: ReadonlyMap<ScriptName, Script>;
 
@@ -35,22 +35,22 @@ export class ScriptRunner {
     this.redis = redis;
     this.events = events;
     this.#scripts = scripts;
-    // On a cluster the replicas load them too: the next master is one of them.
+    // On a cluster, replicas load them too: one of them is the next master.
     onServerReady(redis, (server) => this.#load(server));
     for (const server of connectionsOf(redis)) if (server.status === "ready") this.#load(server);
   }
 
-  /** The same scripts on another connection: they are read from the disk once. */
+  /** The same scripts on another connection, without reading the files again. */
   alsoOn(redis: Redis): ScriptRunner {
     return new ScriptRunner(redis, this.#scripts, this.events);
   }
 
-  /** Runs a script that answers one string. */
+  /** Runs a script that returns one string. */
   async run(name: ScriptName, keys: readonly string[], args: readonly (string | number)[]): Promise<string> {
     return (await this.#call(name, keys, args)) as string;
   }
 
-  /** Runs a script that answers a list of strings. */
+  /** Runs a script that returns a list of strings. */
   async runForList(
     name: ScriptName,
     keys: readonly string[],
@@ -60,9 +60,9 @@ export class ScriptRunner {
   }
 
   /**
-   * Runs a script that answers one string, on the master's own connection, and never sends it again. What is written to
-   * that connection (see `masterOf`) in the same turn comes right behind it.
-   * @throws also where `run` would have tried again; the next call may succeed
+   * Runs a script that returns one string, on the master's own connection, and never resends it. Whatever is written to
+   * that connection (see `masterOf`) in the same turn directly follows it.
+   * @throws also if `run` would have retried; the next call may succeed
    */
   async runOnce(
     name: ScriptName,
@@ -81,7 +81,7 @@ export class ScriptRunner {
     }
   }
 
-  /** The calls that `task` makes before it first waits leave in one write to each server. */
+  /** Pipelines the calls that `task` makes before it first awaits: one write per server. */
   together<T>(task: () => T): T {
     const { redis } = this;
     // Without a link there is no write to share: each call fails by itself.
@@ -97,7 +97,7 @@ export class ScriptRunner {
     }
   }
 
-  /** Which server a call with this key goes to, as far as is known: equal texts for the same server. */
+  /** The server for a call with this key, if known: equal texts mean the same server. */
   serverOf(key: string): string {
     return isCluster(this.redis) ? (masterAddress(this.redis, key) ?? "") : "";
   }
@@ -146,7 +146,7 @@ export class ScriptRunner {
   }
 }
 
-/** Built directly: the generated methods walk all arguments once more, looking for callbacks and arrays. */
+/** Built directly: the generated methods would scan all arguments again for callbacks and arrays. */
 function commandOf(
   command: "eval" | "evalsha",
   script: string,
@@ -154,7 +154,7 @@ function commandOf(
   args: readonly (string | number)[],
 ): Command {
   const all: (string | number)[] = [script, keys.length];
-  // Pushed one by one: V8 makes spread elements of unknown kind one property at a time.
+  // Pushed one by one: V8 adds spread elements of unknown kind one property at a time.
   for (const key of keys) all.push(key);
   for (const arg of args) all.push(arg);
   return new Command(command, all, { replyEncoding: "utf8" });

@@ -1,13 +1,13 @@
-// collect/archive -> here -> dispatch/archive: what the message archive could not be told while it was away.
-// Guarantees: in order for each message; bounded: what comes beyond it is refused, and the caller counts it. An entry
-// goes when the archive has it.
+// collect/archive -> here -> dispatch/archive: what the message archive could not be told while it was down.
+// Guarantees: in order for each message. Bounded: what exceeds the bound is refused, and the caller counts it. An entry
+// is removed when the archive has it.
 import type { Redis } from "../connection/connect.js";
 import type { PartitionKeys } from "../keys.js";
 
-/** `write` before a message is accepted; then `replace` or `refuse` where that must be told too. */
+/** `write` before a message is accepted; then `replace` or `refuse`, if the archive must know. */
 export type SpoolKind = "write" | "replace" | "refuse";
 
-/** What is spooled: something of one recipient, which JSON can say. */
+/** A spooled row: it concerns one recipient and can be expressed as JSON. */
 export interface SpoolRow {
   readonly recipient: string;
   /** The user whose client published it. */
@@ -20,14 +20,14 @@ export interface SpoolEntry<Row extends SpoolRow> {
 }
 
 export interface SpooledEntry<Row extends SpoolRow> extends SpoolEntry<Row> {
-  /** Its place in the stream. */
+  /** Its id in the stream. */
   readonly entryId: string;
 }
 
 export interface ArchiveSpoolOptions {
   readonly redis: Redis;
   readonly partitions: readonly PartitionKeys[];
-  /** Entries of a partition. */
+  /** The most entries per partition. */
   readonly cap: number;
 }
 
@@ -42,7 +42,7 @@ export class ArchiveSpool<Row extends SpoolRow> {
 
   /**
    * @param entries of one partition
-   * @returns how many of them, from the first on, were kept
+   * @returns how many of them were kept; always the first ones
    */
   async add(partition: number, entries: readonly SpoolEntry<Row>[]): Promise<number> {
     const { redis, cap } = this.#options;

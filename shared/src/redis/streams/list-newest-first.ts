@@ -1,10 +1,10 @@
-// redis/devices/invalidations-store, redis/fallback/dead-letters-store -> here -> redis/streams/read-backwards: a page
-// of several streams, as one list.
-// Guarantees: newest first. While pages are read, no entry is repeated, and none that stays is missed.
+// redis/devices/invalidations-store, redis/fallback/dead-letters-store -> here -> redis/streams/read-backwards: pages
+// through several streams as one list.
+// Guarantees: newest first. Across pages, no entry is repeated, and none that stays is missed.
 import type { Redis } from "../connection/connect.js";
 import { NEWEST, olderThan, readBackwards } from "./read-backwards.js";
 
-/** An entry's place in the whole list: by its id, then by its stream. */
+/** An entry's place in the merged list: by its id, then by its stream. */
 export interface ListPlace {
   readonly entryId: string;
   /** The number of its stream. */
@@ -13,7 +13,7 @@ export interface ListPlace {
 
 export interface ListedStream<Item> {
   readonly key: string;
-  /** Entries with the same id are listed in the order of these numbers. Each stream has its own. */
+  /** Orders entries with the same id. Each stream has its own number. */
   readonly number: number;
   /** @returns undefined for an entry that is not listed */
   readonly decode: (entryId: string, fields: readonly string[]) => Item | undefined;
@@ -23,7 +23,7 @@ export interface ListOptions {
   /** The last entry of the page before. */
   readonly after: ListPlace | undefined;
   readonly limit: number;
-  /** How many entries of a stream are read at once. */
+  /** Entries per read of a stream. */
   readonly readAtOnce: number;
 }
 
@@ -71,7 +71,7 @@ class Source<Item> {
     this.#redis = redis;
     this.#stream = stream;
     if (after === undefined) this.#from = NEWEST;
-    // Of the entries with that very id, those of later streams are still to come.
+    // Among entries with this very id, those of later streams are still to come.
     else this.#from = stream.number > after.stream ? after.entryId : olderThan(after.entryId);
   }
 
@@ -84,7 +84,7 @@ class Source<Item> {
     this.#listed.shift();
   }
 
-  /** Reads on if everything read so far was taken. */
+  /** Reads more if everything read so far was taken. */
   async fill(count: number): Promise<void> {
     const { key, number, decode } = this.#stream;
     while (this.#listed.length === 0 && this.#from !== undefined) {

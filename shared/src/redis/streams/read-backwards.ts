@@ -1,8 +1,9 @@
-// redis/auth/audit-log, redis/streams/list-newest-first -> here: reads a stream from its newest entry on, in steps.
+// redis/auth/audit-log, redis/streams/list-newest-first -> here: reads a stream backwards from its newest entry, in
+// steps.
 import type { Redis } from "../connection/connect.js";
 import type { RawEntry } from "./stream-entry.js";
 
-/** Where a read begins: at the newest entry. */
+/** Begins a read at the newest entry. */
 export const NEWEST = "+";
 
 export interface BackwardsStep {
@@ -12,7 +13,7 @@ export interface BackwardsStep {
   readonly next: string | undefined;
 }
 
-/** Where the entries older than this one begin. */
+/** A start for reading the entries older than this one. */
 export function olderThan(entryId: string): string {
   return `(${entryId}`;
 }

@@ -1,10 +1,10 @@
 // collect/keep-topics -> here -> topics/keep-topic.lua, push-node/topics: topics that the server keeps for a user.
-// Guarantees: the change and the word to the nodes are one step; either may be repeated.
+// Guarantees: one step changes the set and tells the nodes; it may be repeated.
 import type { RunScript } from "../accept/confirmed-scripts.js";
 import type { PartitionKeys } from "../keys.js";
 import type { ScriptRunner } from "../scripts/script-runner.js";
 
-/** Topics that may be kept for one user. */
+/** The most topics kept for one user. */
 export const MAX_KEPT_TOPICS = 100;
 
 export interface KeptTopic {

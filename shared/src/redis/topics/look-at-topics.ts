@@ -12,7 +12,7 @@ export interface TopicHead {
 
 /**
  * @param topics of one partition, at most 200
- * @returns for each, in order; undefined where Redis no longer knows it
+ * @returns for each, in order; undefined if Redis no longer knows it
  */
 export async function lookAtTopics(
   scripts: ScriptRunner,

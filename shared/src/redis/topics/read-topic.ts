@@ -1,6 +1,6 @@
-// push-node/fan-out/read-topic-log, collect/topics/read-topic-log -> here -> topics/read-topic.lua: where a topic stands,
-// and what its log has.
-// Guarantees: number, bounds and page are of one moment; a changed master shows as a new epoch, with the position up to
+// push-node/fan-out/read-topic-log, collect/topics/read-topic-log -> here -> topics/read-topic.lua: where a topic
+// stands, and what its log holds.
+// Guarantees: number, bounds and page belong to one moment. A failover shows as a new epoch, with the position up to
 // which the former one still holds.
 import { randomBytes } from "node:crypto";
 import { decodeTopicMessage, type TopicMessage } from "../../protocol/topics/topic-messages.js";
@@ -10,35 +10,35 @@ import type { ScriptRunner } from "../scripts/script-runner.js";
 import { TOPIC_KEEP_MS } from "./topic-publisher.js";
 
 export interface TopicPageRequest {
-  /** The page begins above this offset; absent: no page, the head alone. */
+  /** Exclusive: the page begins above this offset; absent: no page, only the head. */
   readonly after?: number;
   /** At most a thousand. */
   readonly maxEntries?: number;
-  /** The page ends with the message that passes this. */
+  /** The page ends with the message that exceeds this. */
   readonly maxBytes?: number;
-  /** Whether the reader takes part: then a topic that was never used is made, and a new epoch is noted. */
+  /** Whether the reader subscribes: then a topic that was never used is created, and a new epoch is recorded. */
   readonly takesPart: boolean;
 }
 
 export interface TopicPage {
   readonly epoch: string;
-  /** The newest number given; 0 where none was. */
+  /** The newest number assigned; 0 if none was. */
   readonly offset: number;
-  /** The smallest number kept; `offset + 1` where none is. */
+  /** The smallest number kept; `offset + 1` if none is. */
   readonly oldest: number;
   /** Nothing up to this position was lost when the epoch changed. */
   readonly previous: { readonly epoch: string; readonly offset: number } | undefined;
   /** How many messages the log holds. */
   readonly length: number;
-  /** Ascending. Some may be over their time (`expiresAtMs`): they are skipped, and leave no gap. */
+  /** Ascending. Skip those that have expired (`expiresAtMs`); they leave no gap. */
   readonly messages: readonly TopicMessage[];
-  /** Whether nothing lies behind this page. */
+  /** Whether nothing follows this page. */
   readonly isComplete: boolean;
   /** Redis' clock when it was read, ms. */
   readonly nowMs: number;
 }
 
-/** @returns undefined where the topic was never used, and the reader does not take part */
+/** @returns undefined if the topic was never used and the reader does not subscribe */
 export async function readTopic(
   scripts: ScriptRunner,
   keys: PartitionKeys,
@@ -75,7 +75,7 @@ export async function readTopic(
   };
 }
 
-/** Whether everything behind this position can be had: nothing is missing then. */
+/** Whether everything after this position is available, so nothing is missing. */
 export function isRecoverable(
   page: Pick<TopicPage, "epoch" | "offset" | "oldest" | "previous">,
   position: { readonly epoch: string; readonly offset: number },

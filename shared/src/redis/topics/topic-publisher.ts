@@ -1,8 +1,8 @@
 // collect/prepare-messages, push-node/topics -> here -> topics/publish-topic.lua: publishes to topics in batches, one
-// script call a partition.
-// Guarantees: a topic has one order, whoever publishes; one caller's messages to one topic keep theirs. A batch holds at
-// most 200 messages or 256 KiB. With ACCEPT_DURABILITY above "memory", no answer is given before the confirmation that
-// follows its call, not even a duplicate's.
+// script call per partition.
+// Guarantees: a topic has one order, whoever publishes; one caller's messages to one topic keep theirs. A batch holds
+// at most 200 messages or 256 KiB. With ACCEPT_DURABILITY above "memory", every answer waits for the confirmation that
+// follows its call, even for a duplicate.
 import { randomBytes } from "node:crypto";
 import {
   decodeMessageRecord,
@@ -17,7 +17,7 @@ import type { ConfirmOptions } from "../accept/confirm-by-server.js";
 import { DEFAULT_RECORD_KEEP_MS } from "../inbox/keep-records.js";
 import type { PartitionKeys } from "../keys.js";
 
-/** How much of a topic is kept: whatever bound comes first. */
+/** How much of a topic is kept, up to whichever bound is reached first. */
 export interface TopicHistory {
   /** Messages; 0 for none. */
   readonly size: number;
@@ -25,18 +25,18 @@ export interface TopicHistory {
   readonly bytes: number;
 }
 
-/** A message that was checked and has its id. */
+/** A validated message with its id. */
 export interface TopicMessageToPublish extends Pick<TopicMessage, "id" | "from" | "data" | "trace"> {
   readonly topic: string;
   readonly partition: number;
   readonly ttlMs: number;
   readonly history: TopicHistory;
-  /** Whether the message archive is the topic's history: then its numbers go on as long. */
+  /** Whether the message archive is the topic's history; then its numbering must last as long. */
   readonly isArchived?: boolean;
-  /** What tells a repetition from another message; absent where nobody asks for the message's state. */
+  /** Identifies a retry; absent if the message's state is never queried. */
   readonly record?: {
     readonly fingerprint: string;
-    /** Names this attempt of the request; unchanged when we send it again. */
+    /** Identifies this attempt of the request; our own retries keep it. */
     readonly attempt: string;
   };
 }
@@ -54,7 +54,7 @@ export interface TopicPublisherOptions extends ConfirmOptions {
   readonly archiveKeepMs?: number;
 }
 
-/** How long a topic's hash, and so its epoch, outlives its last message; each look of a listener extends it. */
+/** How long a topic's hash, and so its epoch, outlives its last message; each look by a listener extends it. */
 export const TOPIC_KEEP_MS = 2 * 24 * 60 * 60 * 1000;
 
 export class TopicPublisher {
@@ -70,16 +70,16 @@ export class TopicPublisher {
   }
 
   /**
-   * @throws what ioredis throws where the answer is missing: the message may be published or not; sending it again is
-   * safe where it has a record
-   * @throws Error where the caller gave up before the message could be sent: nothing was published
-   * @param request the message's caller: once it is over, the message is not sent any more
+   * @throws what ioredis throws if the answer is missing: the message may or may not be published; sending it again is
+   * safe if it has a record
+   * @throws Error if the caller gave up before the message could be sent: nothing was published
+   * @param request the message's caller: once it is over, the message is no longer sent
    */
   publish(message: TopicMessageToPublish, request?: PendingRequest): Promise<PublishResult> {
     return this.#batches.add(message, request);
   }
 
-  /** Resolves when nothing waits and nothing is under way. */
+  /** Resolves once nothing waits and nothing is in progress. */
   drained(): Promise<void> {
     return this.#batches.drained();
   }
@@ -89,7 +89,7 @@ export class TopicPublisher {
     batch: readonly { readonly message: TopicMessageToPublish }[],
   ): BatchCall<PublishResult> {
     const { recordKeepMs = DEFAULT_RECORD_KEEP_MS, archiveKeepMs = 0 } = this.#options;
-    // All of a call's topics: longer than needed costs a small hash.
+    // Applies to all topics of the call: keeping a small hash for longer than needed is cheap.
     const isArchived = batch.some(({ message }) => message.isArchived === true);
     const keyList: [string, ...string[]] = [keys.generation];
     const args: (string | number)[] = [

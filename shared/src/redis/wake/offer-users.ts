@@ -1,4 +1,4 @@
-// dispatch/offer-unreached -> here -> wake/offer.lua: users whom a hand-over or a nudge did not reach.
+// dispatch/offer-unreached -> here -> wake/offer.lua: users whom neither a hand-over nor a nudge reached.
 // Guarantees: the step that offers also decides who is offline; a message is offered once.
 import type { PartitionKeys } from "../keys.js";
 import { decodeOfferedTraces, type TracedMessage } from "./offered-traces.js";
@@ -15,16 +15,16 @@ export interface OfferedUser {
   readonly outcome: OfferOutcome;
   /** How many of its messages went to the fallback. */
   readonly offered: number;
-  /** Others wait: their fallback stream is full. */
+  /** Other messages wait, because their fallback stream is full. */
   readonly isHeldUp?: true;
-  /** The sampled ones of the offered messages. */
+  /** The sampled ones among the offered messages. */
   readonly traced?: readonly TracedMessage[] | undefined;
 }
 
 /**
- * @param gone nodes that did not listen a moment ago, and had no key any more
+ * @param gone nodes that did not listen a moment ago, and no longer had a key
  * @param userIds at most 200
- * @returns one for each user, in order, or "stale" where the token is not the owner's any more (nothing was changed)
+ * @returns one for each user, in order, or "stale" if the token is no longer the owner's (nothing was changed)
  */
 export async function offerUsers(
   scripts: ScriptRunner,

@@ -7,7 +7,7 @@ export interface TracedMessage {
   readonly trace: string;
 }
 
-/** @param text id SPACE trace, joined by ","; undefined where nothing is sampled */
+/** @param text id SPACE trace, joined by ","; undefined if nothing is sampled */
 export function decodeOfferedTraces(text: string | undefined): readonly TracedMessage[] | undefined {
   return text?.split(",").map((one) => {
     const [id = "", trace = ""] = one.split(" ");

@@ -1,6 +1,5 @@
-// dispatch/reconcile-partitions -> here -> wake/reconcile.lua: users who hang, though nobody should.
-// Guarantees: looks at each user once in a round; watches from then on a user who has something open and is not
-// watched.
+// dispatch/reconcile-partitions -> here -> wake/reconcile.lua: finds users who hang, although nobody should.
+// Guarantees: visits each user once per round; a user with open messages whom nothing watches is watched from then on.
 import type { PartitionKeys } from "../keys.js";
 import type { ScriptRunner } from "../scripts/script-runner.js";
 
@@ -20,13 +19,13 @@ export interface HangingUser {
 export interface ReconcileRules {
   /** How long after its due time a user counts as hanging. */
   readonly overdueMs: number;
-  /** How long an acknowledged inbox is kept after its last message and acknowledgement. */
+  /** How long a fully acknowledged inbox is kept after its last message and acknowledgement. */
   readonly idleMs: number;
 }
 
 export interface Reconciled {
   readonly hanging: readonly HangingUser[];
-  /** Users with open messages, whose records must be kept, see keep-records. */
+  /** Users with open messages whose records must be prolonged, see keep-records. */
   readonly unkept: readonly string[];
   /** Users whose inboxes were emptied. */
   readonly emptied: readonly string[];
@@ -34,7 +33,7 @@ export interface Reconciled {
 
 /**
  * @param userIds at most 200
- * @returns what is to be done, or "stale" where the token is not the owner's any more (nothing was changed)
+ * @returns what to do, or "stale" if the token is no longer the owner's (nothing was changed)
  */
 export async function reconcileUsers(
   scripts: ScriptRunner,

@@ -1,5 +1,5 @@
-// dispatch/walk-users -> here: finds the users who have a key of a kind, step by step.
-// Guarantees: finds each one that is there during a whole round at least once; changes nothing.
+// dispatch/walk-users -> here: finds the users who have a key of one kind, step by step.
+// Guarantees: finds every user who exists throughout a round at least once; changes nothing.
 import type { Redis } from "../connection/connect.js";
 
 /** The kinds of keys that a user has one of. */
@@ -9,7 +9,7 @@ export type UserKeyKind = "user" | "devices";
 export interface UserScan {
   /** Partition -> ids of the users found. */
   readonly found: ReadonlyMap<number, string[]>;
-  /** Where to go on; "0" at the end. */
+  /** Where to continue; "0" at the end. */
   readonly cursor: string;
 }
 

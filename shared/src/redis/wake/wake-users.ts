@@ -1,5 +1,5 @@
-// dispatch/wake-users -> here -> wake/wake.lua: users who have had something open for too long.
-// Guarantees: every user with an un-ended message is in `due`, and leaves it only when nothing is open any more.
+// dispatch/wake-users -> here -> wake/wake.lua: users who have had messages open for too long.
+// Guarantees: every user with an open message is in `due`, and leaves it only when nothing is open any more.
 import { priorities } from "../../protocol/messages/stored-message.js";
 import type { Redis } from "../connection/connect.js";
 import type { PartitionKeys } from "../keys.js";
@@ -14,34 +14,34 @@ export type WakeOutcome = (typeof wakeOutcomes)[number];
 export interface WokenUser {
   readonly userId: string;
   readonly outcome: WakeOutcome;
-  /** A message has expired: the caller writes its end. */
+  /** A message has expired: the caller must write its end. */
   readonly expire: boolean;
   /** How many of its messages went to the fallback. */
   readonly offered: number;
-  /** Others wait: their fallback stream is full. */
+  /** Other messages wait, because their fallback stream is full. */
   readonly isHeldUp?: true;
-  /** The sampled ones of the offered messages. */
+  /** The sampled ones among the offered messages. */
   readonly traced?: readonly TracedMessage[] | undefined;
-  /** For `unheard`: the nodes in its routes. */
+  /** For `unheard`: the nodes in the user's routes. */
   readonly nodes: readonly string[];
 }
 
-/** When absence counts as such. */
+/** When a user's absence counts. */
 export interface AbsenceRules {
-  /** How long from now absence proves nothing, because the caller's own link has just come back; else 0. */
+  /** How long from now absence proves nothing, because the caller's own link has just recovered; otherwise 0. */
   readonly absenceInMs: number;
-  /** How long absence proves nothing after a change of generation: the nodes register their connections again. */
+  /** How long absence proves nothing after a change of generation: nodes are registering their connections again. */
   readonly settleMs: number;
-  /** After how long a node that is alive, but does not listen, counts as not reached. */
+  /** How long a live node must not listen before it counts as not reached. */
   readonly confirmMs: number;
 }
 
-/** Entries that a partition's fallback stream may hold by default. */
+/** The default limit for entries of a partition's fallback stream. */
 export const DEFAULT_FALLBACK_CAP = 100_000;
 
-/** When a user is offered to the fallback, and how much a stream takes. */
+/** When a user is offered to the fallback, and how much a stream may hold. */
 export interface OfferRules extends AbsenceRules {
-  /** Entries that a fallback stream may hold; a message that finds no room waits in its inbox. */
+  /** The most entries of a fallback stream; a message that finds no room waits in its inbox. */
   readonly fallbackCap?: number | undefined;
 }
 
@@ -58,7 +58,7 @@ export async function readDueUsers(
   return redis.zrangebyscore(keys.due, "-inf", nowMs, "LIMIT", 0, limit);
 }
 
-/** @returns when the first user's time comes, by Redis' clock; Infinity where nobody's does */
+/** @returns when the first user is due, by Redis's clock; Infinity if nobody is */
 export async function readFirstDueMs(redis: Redis, keys: PartitionKeys): Promise<number> {
   const [, scoreMs] = await redis.zrange(keys.due, "0", "0", "WITHSCORES");
   return scoreMs === undefined ? Number.POSITIVE_INFINITY : Number(scoreMs);
@@ -66,7 +66,7 @@ export async function readFirstDueMs(redis: Redis, keys: PartitionKeys): Promise
 
 /**
  * @param userIds at most 200
- * @returns one for each user, in order, or "stale" where the token is not the owner's any more (nothing was changed)
+ * @returns one for each user, in order, or "stale" if the token is no longer the owner's (nothing was changed)
  */
 export async function wakeUsers(
   scripts: ScriptRunner,
@@ -106,14 +106,14 @@ export async function wakeUsers(
   });
 }
 
-/** How many were offered, in the form that scripts/includes/messages/offer-messages writes. */
+/** Decodes what scripts/includes/messages/offer-messages writes. */
 export function decodeOffered(text: string): { readonly offered: number; readonly isHeldUp?: true } {
   return text.endsWith("+")
     ? { offered: Number(text.slice(0, -1)), isHeldUp: true }
     : { offered: Number(text) };
 }
 
-/** Puts off the next look at a user who is still in `due`, but cannot be looked at now. */
+/** Defers the next look at a user who is still in `due` but cannot be processed now. */
 export async function postponeUser(
   redis: Redis,
   keys: PartitionKeys,
@@ -123,7 +123,7 @@ export async function postponeUser(
   await redis.zadd(keys.due, "XX", atMs, userId);
 }
 
-/** What wake/wake.lua and wake/offer.lua take before their users. */
+/** The keys that wake/wake.lua and wake/offer.lua take before those of their users. */
 export function ownerAndFallbackKeys(keys: PartitionKeys): string[] {
   return [keys.owner, keys.due, keys.generation, ...priorities.map((priority) => keys.fallback(priority))];
 }

@@ -1,5 +1,5 @@
-// dispatch/webhooks/deliver-webhooks -> here -> webhooks/count-events.lua: what waits for a webhook, for metrics.
-// Guarantees: bounded, whatever waits: a thousand takes Redis a millisecond.
+// dispatch/webhooks/deliver-webhooks -> here -> webhooks/count-events.lua: a webhook's backlog, for metrics.
+// Guarantees: bounded, however much waits: a thousand events take Redis a millisecond.
 import type { EventPosition } from "../../protocol/events/event-position.js";
 import type { PartitionKeys } from "../keys.js";
 import type { ScriptRunner } from "../scripts/script-runner.js";

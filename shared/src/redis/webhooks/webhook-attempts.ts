@@ -1,5 +1,5 @@
-// dispatch/webhooks/post-signed -> here -> dispatch's routes: what was tried for a webhook last.
-// Guarantees: the last thousand attempts, for a month after the last of them; they go with their webhook.
+// dispatch/webhooks/post-signed -> here -> dispatch's routes: a webhook's last attempts.
+// Guarantees: keeps the last thousand, for a month after the last of them; they are removed with their webhook.
 import { STREAM_POSITION_PATTERN } from "../../kernel/http/page-query.js";
 import { awaitAnswer } from "../connection/await-answer.js";
 import type { Redis } from "../connection/connect.js";
@@ -40,12 +40,12 @@ export class WebhookAttempts {
     const key = clusterKeys.webhookAttempts(id);
     const pipeline = this.#redis.pipeline();
     pipeline.xadd(key, "MAXLEN", "=", KEPT, "*", "a", JSON.stringify(attempt));
-    // So that an attempt that ends after its webhook was removed does not stay for ever.
+    // So that an attempt that ends after its webhook was removed does not stay forever.
     pipeline.pexpire(key, KEEP_MS);
     for (const [error] of (await pipeline.exec()) ?? []) if (error !== null) throw error;
   }
 
-  /** @throws PetrelError PETREL_UNAVAILABLE where Redis does not answer */
+  /** @throws PetrelError PETREL_UNAVAILABLE if Redis does not answer */
   async list(id: string, cursor: string | undefined, limit: number): Promise<WebhookAttemptPage> {
     const from = cursor === undefined ? NEWEST : olderThan(cursor);
     const { entries } = await awaitAnswer(

@@ -1,44 +1,44 @@
 // dispatch/webhooks/webhook-lane -> here -> webhooks/step-webhook.lua: how far a webhook has got in a partition.
-// Guarantees: only the partition's owner moves it. The open batch stands in it before it is first sent, so that whoever
-// goes on sends the same under the same id.
+// Guarantees: only the partition's owner advances it. It holds the open batch before the first attempt, so that whoever
+// continues sends the same under the same id.
 import type { EventPosition } from "../../protocol/events/event-position.js";
 import { awaitAnswer } from "../connection/await-answer.js";
 import type { PartitionKeys } from "../keys.js";
 import type { ScriptRunner } from "../scripts/script-runner.js";
 
 export interface WebhookProgress {
-  /** Behind what was delivered; or a time, ms by Redis' clock, where it begins. */
+  /** Just after what was delivered; or the time where it begins, ms by Redis's clock. */
   readonly after: EventPosition | number;
-  /** What is being delivered: begins behind `after`. */
+  /** The batch that is being delivered; begins after `after`. */
   readonly open?: OpenBatch | undefined;
-  /** Events before what comes next are gone, and the receiver has not been told yet. */
+  /** Events before the next one are gone, and the receiver has not been told yet. */
   readonly gap?: boolean | undefined;
-  /** Attempts of the open batch that failed. */
+  /** Failed attempts of the open batch. */
   readonly failures: number;
-  /** Wall clock, ms: of the first of them. */
+  /** Wall clock, ms: when the first of them failed. */
   readonly failingSinceMs?: number | undefined;
-  /** Wall clock, ms: not before this. */
+  /** Wall clock, ms: no attempt before this. */
   readonly nextAtMs?: number | undefined;
-  /** The webhook's when this was written, see WebhookRecord. */
+  /** The webhook's era when this was written, see WebhookRecord. */
   readonly era: number;
-  /** The number of the last replay that was fulfilled. */
+  /** The number of the last completed replay. */
   readonly replayed: number;
 }
 
 export interface OpenBatch {
   /** Its `webhook-id`. */
   readonly id: string;
-  /** Behind its last event. */
+  /** Just after its last event. */
   readonly end: EventPosition;
   /** Wall clock, ms: its `timestamp`. */
   readonly atMs: number;
-  /** Something before it is gone. */
+  /** Some events before it are gone. */
   readonly gap: boolean;
-  /** SHA-256 of its body, base64url: tells whether what is read again is still the same. */
+  /** SHA-256 of its body, base64url: tells whether the events that are read again are still the same. */
   readonly sha256: string;
 }
 
-/** @returns undefined where it has not begun */
+/** @returns undefined if it has not begun */
 export async function readWebhookProgress(
   scripts: ScriptRunner,
   keys: PartitionKeys,
@@ -48,7 +48,7 @@ export async function readWebhookProgress(
   return text === null ? undefined : (JSON.parse(text) as WebhookProgress);
 }
 
-/** `left`: it has begun already, or (a step) was removed with its webhook */
+/** `left`: it had begun already, or (for a step) was removed with its webhook */
 export type ProgressWrite = "written" | "left" | "stale";
 
 export function beginWebhookProgress(
@@ -80,7 +80,7 @@ export function endWebhookProgress(
   return write(scripts, keys, webhookId, [token, "end", ""]);
 }
 
-/** Of a webhook that is removed: also where nobody owns a partition. */
+/** For a webhook that is removed, even if nobody owns a partition. */
 export async function dropWebhookProgress(
   scripts: ScriptRunner,
   partitions: readonly PartitionKeys[],

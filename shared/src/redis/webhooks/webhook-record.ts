@@ -1,38 +1,38 @@
 // redis/webhooks/webhooks-store -> here: a webhook as it is stored.
-// Guarantees: secrets stand in it only sealed. What a later release adds is kept when this one changes something else.
+// Guarantees: holds secrets only sealed. Fields of a later release are kept when this one changes something else.
 import type { EventPosition } from "../../protocol/events/event-position.js";
 import type { EventType } from "../../protocol/events/event-types.js";
 
-/** Why it is paused, where that was not an operator: no attempt succeeded for days, or the receiver said 410. */
+/** Why it is paused, if not by an operator: no attempt succeeded for days, or the receiver answered 410. */
 export type PausedReason = "exhausted" | "gone";
 
 export interface WebhookRecord {
   readonly id: string;
   readonly url: string;
-  /** null: all that are written. */
+  /** null: all enabled types. */
   readonly types: readonly EventType[] | null;
   readonly description: string | null;
   readonly paused: boolean;
   readonly pausedReason: PausedReason | null;
-  /** Redis' clock, ms: delivery begins with what happens after it. */
+  /** Redis's clock, ms: delivery begins with later events. */
   readonly createdAtMs: number;
   readonly sealedSecret: string;
-  /** Of before a rotation, newest first; their time may be over. */
+  /** Secrets from before a rotation, newest first; some may have expired. */
   readonly former: readonly FormerWebhookSecret[];
-  /** Grows when it is resumed, or its address changes: what failed before counts no more. */
+  /** Grows when it is resumed or its address changes: earlier failures no longer count then. */
   readonly era: number;
-  /** The last wish to begin again somewhere else. */
+  /** The last request to begin again somewhere else. */
   readonly replay: WebhookReplay | null;
 }
 
 export interface FormerWebhookSecret {
   readonly sealedSecret: string;
-  /** Redis' clock, ms: it signs before this. */
+  /** Redis's clock, ms: it signs before this. */
   readonly untilMs: number;
 }
 
 export interface WebhookReplay {
-  /** Counts the wishes: each is fulfilled once in each partition. */
+  /** Counts the requests: each is carried out once in each partition. */
   readonly number: number;
   /** By partition; or a time for all of them, ms by Redis' clock. */
   readonly after: readonly EventPosition[] | number;

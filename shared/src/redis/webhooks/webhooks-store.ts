@@ -1,6 +1,6 @@
-// dispatch's routes, dispatch/webhooks -> here -> webhooks/write-webhook.lua: the webhooks there are.
-// Guarantees: of two changes at the same time none is lost: each is made to what the other one left. Every change grows
-// the version, by which readers notice it.
+// dispatch's routes, dispatch/webhooks -> here -> webhooks/write-webhook.lua: the existing webhooks.
+// Guarantees: no concurrent change is lost: each is applied to the result of the other. Every change increases the
+// version, by which readers notice it.
 import { awaitAnswer } from "../connection/await-answer.js";
 import { clusterKeys } from "../keys.js";
 import type { ScriptRunner } from "../scripts/script-runner.js";
@@ -15,10 +15,10 @@ export interface Webhooks {
 export const MAX_WEBHOOKS = 100;
 
 const VERSION = "version";
-/** Changes are few: who loses this often against others meets a fault. */
+/** Changes are rare, so losing this many races means a fault. */
 const MAX_TRIES = 20;
 
-/** @throws PetrelError PETREL_UNAVAILABLE where Redis does not answer, as all methods here */
+/** @throws PetrelError PETREL_UNAVAILABLE if Redis does not answer, like all methods here */
 export class WebhooksStore {
   readonly #scripts: ScriptRunner;
 
@@ -53,8 +53,8 @@ export class WebhooksStore {
   }
 
   /**
-   * @param change may be called again, where somebody else was faster; undefined for no change
-   * @returns what stands there afterwards; undefined where there is no such webhook
+   * @param change may be called again if somebody else was faster; undefined for no change
+   * @returns the resulting record; undefined if there is no such webhook
    */
   async change(
     id: string,
@@ -71,7 +71,7 @@ export class WebhooksStore {
     throw new Error(`the webhook ${id} changes all the time`);
   }
 
-  /** @returns whether there was one */
+  /** @returns whether it existed */
   async remove(id: string): Promise<boolean> {
     for (let tries = 0; tries < MAX_TRIES; tries++) {
       const text = await this.#read(id);
@@ -81,7 +81,7 @@ export class WebhooksStore {
     throw new Error(`the webhook ${id} changes all the time`);
   }
 
-  /** @returns "" where there is none */
+  /** @returns "" if there is none */
   async #read(id: string): Promise<string> {
     if (id === VERSION) return "";
     return (await awaitAnswer(this.#scripts.redis.hget(clusterKeys.webhooks, id))) ?? "";

@@ -1,33 +1,33 @@
 // dispatch/channels/wechat/access-tokens -> here -> wechat/take-wechat-token.lua, keep-, leave-, drop-wechat-token: the
 // access token of each WeChat app, one for all dispatchers.
-// Guarantees: one process at a time fetches; a fetch that was overtaken changes nothing; a refused token is dropped only
-// where it is still the one that counts. Times are Redis' own.
+// Guarantees: one process at a time fetches; an outdated fetch changes nothing. A refused token is dropped only if it
+// is still the current one. Times are Redis's own.
 import { partitionOfUser } from "../../protocol/messages/partition.js";
 import { awaitAnswer } from "../connection/await-answer.js";
 import type { PartitionKeys } from "../keys.js";
 import type { ScriptRunner } from "../scripts/script-runner.js";
 
-/** A token as it is kept; `text` is what was given to `keep`. */
+/** A stored token; `text` is what was given to `keep`. */
 export interface KeptToken {
-  /** Tells it from others; gives nothing away. */
+  /** Identifies it without revealing anything. */
   readonly id: string;
   readonly text: string;
   readonly leftMs: number;
-  /** From then on it may be refreshed. */
+  /** How long until it may be refreshed. */
   readonly refreshInMs: number;
 }
 
-/** `halted`: somebody must mend something; `resting`: it may pass. */
+/** `halted`: somebody must fix something; `resting`: it may pass. */
 export type RestKind = "halted" | "resting";
 
-/** What to do; a token that is there may be used in every case. */
+/** What to do; an existing token may be used in every case. */
 export type TokenTurn = { readonly token: KeptToken | undefined } & (
   | { readonly state: "good" }
-  /** Fetch one: nobody else does. `fence` goes with the result. */
+  /** Fetch one: nobody else does. Pass `fence` on with the result. */
   | { readonly state: "fetch"; readonly fence: string }
-  /** Another fetches it, for so long at most. */
+  /** Another process is fetching it, for at most this long. */
   | { readonly state: "wait"; readonly forMs: number }
-  /** The last fetch failed: nobody tries for so long. */
+  /** The last fetch failed: nobody tries for this long. */
   | { readonly state: "rest"; readonly forMs: number; readonly kind: RestKind; readonly reason: string }
 );
 
@@ -40,11 +40,11 @@ export interface FetchedToken {
 /** Longer than any token lives. */
 const KEEP_MS = 6 * 60 * 60_000;
 /**
- * WeChat makes a new token in the last five minutes of the old one, and takes both meanwhile. Half a minute less, so that
- * its clock has reached them, too.
+ * WeChat makes a new token in the last five minutes of the old one, and accepts both meanwhile. Half a minute less, so
+ * that its clock has reached them, too.
  */
 const AHEAD_MS = 4.5 * 60_000;
-/** Where WeChat gives out a token that is about to end, and again the same: not with every send. */
+/** If WeChat keeps handing out a token that is about to expire, do not ask again with every send. */
 const LEAST_MS = 10_000;
 const DOUBT_MS = 30_000;
 const DOUBT_REASON = "WeChat gives out a token that it refuses";
@@ -60,8 +60,8 @@ export class AccessTokenStore {
   }
 
   /**
-   * @param lockMs for how long nobody else may fetch, where this caller is told to
-   * @throws PetrelError PETREL_UNAVAILABLE where Redis does not answer, as all methods here
+   * @param lockMs how long nobody else may fetch, if this caller is told to
+   * @throws PetrelError PETREL_UNAVAILABLE if Redis does not answer, like all methods here
    */
   async take(appid: string, lockMs: number): Promise<TokenTurn> {
     const answer = await awaitAnswer(
@@ -70,7 +70,9 @@ export class AccessTokenStore {
     return decodeTurn(answer);
   }
 
-  /** @returns `stale`: another fetches by now · `doubted`: it is the one that WeChat refused a moment ago */
+  /**
+   * @returns `stale`: another process is fetching by now · `doubted`: it is the one that WeChat refused a moment ago
+   */
   async keep(
     appid: string,
     fence: string,
@@ -86,7 +88,7 @@ export class AccessTokenStore {
     return answer === "kept" || answer === "doubted" ? answer : "stale";
   }
 
-  /** It could not be fetched: nobody tries for so long. */
+  /** The fetch failed: nobody tries for this long. */
   async leave(
     appid: string,
     fence: string,
@@ -103,8 +105,8 @@ export class AccessTokenStore {
   }
 
   /**
-   * @param why only a refused one is doubted, should WeChat give it out again
-   * @returns whether it was the app's token until now
+   * @param why only a refused one is doubted, if WeChat hands it out again
+   * @returns whether it was the app's current token
    */
   async drop(appid: string, id: string, why: "refused" | "unreadable"): Promise<boolean> {
     const doubtMs = why === "refused" ? DOUBT_MS : 0;
@@ -114,7 +116,7 @@ export class AccessTokenStore {
     return answer === "1";
   }
 
-  /** Spreads the apps over the partitions, as users are. */
+  /** Spreads the apps over the partitions, like users. */
   #keyOf(appid: string): string {
     const keys = this.#partitions[partitionOfUser(appid, this.#partitions.length)];
     if (keys === undefined) throw new Error("there are no partitions");

@@ -1,7 +1,7 @@
-// dispatch/channels/wechat -> here -> wechat/note-wechat-refusal.lua: who refuses which template, and which sends have no
-// answer.
-// Guarantees: a refusal ends when its device is registered again, and by itself; an unanswered send is remembered until
-// its message expires. Erasing a person takes the refusals.
+// dispatch/channels/wechat -> here -> wechat/note-wechat-refusal.lua: which user refuses which template, and which
+// sends had no answer.
+// Guarantees: a refusal ends when its device is registered again, and by itself. An unanswered send is remembered until
+// its message expires. Erasing a person removes the refusals.
 import { awaitAnswer } from "../connection/await-answer.js";
 import type { PartitionKeys } from "../keys.js";
 import type { ScriptRunner } from "../scripts/script-runner.js";
@@ -15,12 +15,12 @@ export interface RefusableDevice {
 const REFUSAL_KEEP_MS = 30 * 24 * 60 * 60_000;
 const REFUSALS_CAP = 500;
 
-/** Which templates a user refuses, on which device. */
+/** The templates that a user refuses, by device. */
 export interface Refusals {
   includes(device: RefusableDevice, template: string): boolean;
 }
 
-/** @throws PetrelError PETREL_UNAVAILABLE where Redis does not answer, as all here */
+/** @throws PetrelError PETREL_UNAVAILABLE if Redis does not answer, like everything here */
 export async function readRefusals(
   { redis }: ScriptRunner,
   keys: PartitionKeys,
@@ -48,7 +48,7 @@ export async function noteRefusal(
   );
 }
 
-/** When a send of this message first went without an answer, ms by Redis' clock. */
+/** When a send of this message first had no answer, ms by Redis's clock. */
 export async function readUnanswered(
   { redis }: ScriptRunner,
   keys: PartitionKeys,
@@ -58,7 +58,7 @@ export async function readUnanswered(
   return text === null ? undefined : Number(text);
 }
 
-/** The first one counts. */
+/** Only the first one counts. */
 export async function noteUnanswered(
   { redis }: ScriptRunner,
   keys: PartitionKeys,
