@@ -9,6 +9,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import type { Browser, Page } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { serviceFile } from "@petrel/shared/testing/cluster/service-files";
 import { freePort, freePortRange } from "@petrel/shared/testing/free-port";
 import { waitFor } from "@petrel/shared/testing/wait-for";
 import { readmeBlocks } from "../support/readme-blocks.js";
@@ -74,7 +75,7 @@ describe.runIf(runsInBrowser())("the tutorial", () => {
     const [, origins] = /^npm ci && ALLOWED_ORIGINS=(\S+) npm start$/.exec(start.trim()) ?? [];
     expect(origins, start).toBeDefined();
     // The clone is already built, so this runs what `npm start` would.
-    local = spawn(process.execPath, ["deploy/local/dist/main.js"], {
+    local = spawn(process.execPath, [serviceFile("deploy/local/dist/main.js")], {
       cwd: root,
       env: { ...environment, ALLOWED_ORIGINS: origins },
       stdio: "ignore",

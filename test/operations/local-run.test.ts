@@ -12,6 +12,7 @@ import { promisify } from "node:util";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { probeRedis, RespError } from "@petrel/shared/embedded-redis/resp-probe";
 import { EMPTY_BODY_SHA256, signRequest } from "@petrel/shared/security/producers/request-signature";
+import { serviceFile } from "@petrel/shared/testing/cluster/service-files";
 import { freePortRange } from "@petrel/shared/testing/free-port";
 import { waitFor } from "@petrel/shared/testing/wait-for";
 import { connectClient } from "@petrel/shared/testing/peers/ws-client";
@@ -42,7 +43,7 @@ const readDevFile = (): DevFile => JSON.parse(readFileSync(devFile(), "utf8")) a
 
 async function startLocalRun(): Promise<void> {
   output = "";
-  local = spawn(process.execPath, ["deploy/local/dist/main.js"], {
+  local = spawn(process.execPath, [serviceFile("deploy/local/dist/main.js")], {
     cwd: root,
     env: { ...process.env, PETREL_DATA_DIR: directory, PETREL_PORT_BASE: String(portBase) },
     stdio: ["ignore", "pipe", "pipe"],

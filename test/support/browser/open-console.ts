@@ -7,6 +7,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import type { Browser, Page } from "playwright-core";
+import { serviceFile } from "@petrel/shared/testing/cluster/service-files";
 import {
   startCluster,
   type StartClusterOptions,
@@ -53,7 +54,7 @@ export async function openConsole(
     closers.push(cluster.stop);
     const keyFile = join(directory, "api-key");
     await writeFile(keyFile, cluster.apiKey, { mode: 0o600 });
-    const child = spawn(process.execPath, ["services/console/dist/main.js"], {
+    const child = spawn(process.execPath, [serviceFile("services/console/dist/main.js")], {
       cwd: root,
       env: {
         PATH: process.env["PATH"],

@@ -7,6 +7,7 @@ import { mkdir, readdir, readFile, rename, rm, symlink, writeFile } from "node:f
 import { dirname, join, relative } from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
+import { RELEASE_BUNDLES } from "@petrel/shared/testing/cluster/service-files";
 
 /** The release before: the starting point of an upgrade to this tree. It moves on with each release. */
 export const RELEASE_BEFORE = "a58b4c30664c54ae7b3ff570475106542206ea1d";
@@ -18,7 +19,7 @@ const run = promisify(execFile);
 const root = fileURLToPath(new URL("../../..", import.meta.url));
 const MAX_OUTPUT_BYTES = 1024 ** 3;
 /** Written last: says which packages the build was made with. */
-const BUILT = "built-with-packages";
+const BUILT = "built-and-bundled-with-packages";
 const projects = [
   "services/auth",
   "services/collect",
@@ -60,9 +61,10 @@ export async function buildReleaseBefore(): Promise<string> {
     await unpack(making);
     if (await hasSamePackages(making)) await linkPackages(making);
     else await run("npm", ["ci", "--no-audit", "--no-fund"], { cwd: making, maxBuffer: MAX_OUTPUT_BYTES });
-    // Its types were checked when it was made.
-    const compiler = [join(root, "node_modules/typescript/bin/tsc"), "-b", ...projects, "--noCheck"];
-    await run(process.execPath, compiler, { cwd: making, maxBuffer: MAX_OUTPUT_BYTES });
+    await transpile(making);
+    // As this tree's own: a start costs half as much.
+    const { bundleServices, serviceMains } = await import("../bundle-services.js");
+    await bundleServices(making, serviceMains, join(making, RELEASE_BUNDLES), built);
     await writeFile(join(making, BUILT), packages);
     await rename(making, built).catch(() => replace(making, built, packages));
   } finally {
@@ -76,6 +78,31 @@ async function unpack(directory: string): Promise<void> {
   await run("git", ["archive", `--output=${archive}`, RELEASE_BEFORE], { cwd: root });
   await run("tar", ["-xf", archive], { cwd: directory });
   await rm(archive);
+}
+
+/** What `tsc -b` emits, in a tenth of the time: its types were checked when it was made. */
+async function transpile(release: string): Promise<void> {
+  // Loaded for this alone: it is large.
+  const { transform } = await import("rolldown/utils");
+  for (const folder of ["shared", ...projects]) {
+    const sources = join(release, folder, "src");
+    const names = await readdir(sources, { recursive: true });
+    await Promise.all(
+      names
+        .filter((name) => name.endsWith(".ts") && !/\.(test|d)\.ts$/.test(name))
+        .map(async (name) => {
+          const source = join(sources, name);
+          const { code, errors } = await transform(source, await readFile(source, "utf8"), {
+            target: "es2023",
+            typescript: { onlyRemoveTypeImports: true },
+          });
+          if (errors[0] !== undefined) throw new Error(`${source}: ${errors[0].message}`);
+          const built = join(release, folder, "dist", name.replace(/\.ts$/, ".js"));
+          await mkdir(dirname(built), { recursive: true });
+          await writeFile(built, code);
+        }),
+    );
+  }
 }
 
 interface Lock {

@@ -1,5 +1,6 @@
-// start-cluster, service-host -> here: which file starts a service: what was built, or its bundle of this test run.
-// Guarantees: bundles stand in for this tree's build only, never for another release's.
+// start-cluster, service-host -> here: which file starts a service: what was built, or its bundle.
+// Guarantees: a bundle stands in for the build that it was made of, never for another release's.
+import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 
@@ -9,8 +10,14 @@ export const builtTree = fileURLToPath(new URL("../../../../", import.meta.url))
 /** Names the environment variable with the folder of the bundles; set for one run of tests: test/support/bundle-services.ts. */
 export const SERVICE_BUNDLES = "PETREL_TEST_SERVICE_BUNDLES";
 
+/** The folder, in another release's tree, of the bundles of its own build. */
+export const RELEASE_BUNDLES = "bundled";
+
 /** @param path from a tree's root, such as "services/auth/dist/main.js" @param release that tree */
 export function serviceFile(path: string, release: string = builtTree): string {
-  const bundles = process.env[SERVICE_BUNDLES];
-  return join(bundles === undefined || release !== builtTree ? release : bundles, path);
+  if (join(release, "/") !== builtTree) {
+    const bundle = join(release, RELEASE_BUNDLES, path);
+    return existsSync(bundle) ? bundle : join(release, path);
+  }
+  return join(process.env[SERVICE_BUNDLES] ?? release, path);
 }

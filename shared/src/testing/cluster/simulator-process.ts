@@ -4,9 +4,9 @@ import { spawn } from "node:child_process";
 import { mkdtemp, open, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
 import { dieWithParentPrefix } from "../../embedded-redis/die-with-parent.js";
 import { waitFor } from "../wait-for.js";
+import { builtTree, serviceFile } from "./service-files.js";
 
 export interface SimulatorProcess {
   readonly pid: number;
@@ -22,7 +22,6 @@ export interface SimulatorProcessOptions {
   readonly environment: Readonly<Record<string, string>>;
 }
 
-const root = fileURLToPath(new URL("../../../../", import.meta.url));
 const STOP_DEADLINE_MS = 10_000;
 
 /** Needs `tsc -b`: it runs deploy/local/dist. */
@@ -35,12 +34,12 @@ export async function startSimulatorProcess({
   const controlUrl = `http://127.0.0.1:${port}`;
   // A test's worker may be killed without a chance to clean up.
   const prefix = await dieWithParentPrefix(process.env);
-  const [command, ...args] = [...prefix, process.execPath, `deploy/local/dist/${name}/main.js`];
+  const [command, ...args] = [...prefix, process.execPath, serviceFile(`deploy/local/dist/${name}/main.js`)];
   // A file: a pipe without a reader would keep it from ending.
   const logFile = join(directory, "log");
   const log = await open(logFile, "a");
   const child = spawn(command, args, {
-    cwd: root,
+    cwd: builtTree,
     env: { PATH: process.env["PATH"], PORT: String(port), ...environment },
     stdio: ["ignore", log.fd, log.fd],
   });
