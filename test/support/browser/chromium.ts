@@ -7,6 +7,20 @@ export const chromiumPath = ["/usr/bin/chromium", "/usr/bin/chromium-browser"].f
   existsSync(path),
 );
 
+/** Pages that Chromium makes for its own windows, of which a test has none: each is a process, at every start. */
+const NO_OWN_PAGES = [
+  "InitialWebUI",
+  "PreloadTopChromeWebUI",
+  "WebUIReloadButton",
+  "WebUIOmniboxPopup",
+  "WebUIToolbar",
+  // Playwright's own list, of which only the last is heard: what concerns a page.
+  "HttpsUpgrades",
+  "OptimizationHints",
+  "PaintHolding",
+  "Translate",
+];
+
 /** Without a display, and without calling home. */
 export const chromiumArguments = [
   "--no-sandbox",
@@ -16,6 +30,7 @@ export const chromiumArguments = [
   "--disable-background-networking",
   "--disable-component-update",
   "--disable-sync",
+  `--disable-features=${NO_OWN_PAGES.join()}`,
 ] as const;
 
 /** For `describe.runIf`. */
