@@ -16,6 +16,11 @@ import { settingsOf } from "../support/service-settings.js";
 const root = fileURLToPath(new URL("../..", import.meta.url));
 
 const checkManifest = createManifestCheck();
+const metricNames = new Set(
+  readSources()
+    .filter(({ path, isTest }) => !isTest && /^(services|shared)\//.test(path))
+    .flatMap(({ text }) => [...text.matchAll(/"(petrel_[a-z_]+)"/g)].map(([, name]) => name)),
+);
 
 describe.runIf(isToBeRendered()).each(directories)("k8s/%s", (directory) => {
   const { of, workloads, ours, containersOf, matching, environmentOf } = readRendered(directory);
@@ -24,11 +29,6 @@ describe.runIf(isToBeRendered()).each(directories)("k8s/%s", (directory) => {
     for (const { metadata, spec } of of<Workload>("PodDisruptionBudget")) {
       expect(matching(spec.selector).map((one) => one.metadata.name)).toEqual([metadata.name]);
     }
-    const metricNames = new Set(
-      readSources()
-        .filter(({ path, isTest }) => !isTest && /^(services|shared)\//.test(path))
-        .flatMap(({ text }) => [...text.matchAll(/"(petrel_[a-z_]+)"/g)].map(([, name]) => name)),
-    );
     const adapter = readFileSync(join(root, "k8s/prometheus-adapter/config-map.yaml"), "utf8");
     for (const { metadata, spec } of of<Autoscaler>("HorizontalPodAutoscaler")) {
       const target = workloads.find((one) => one.metadata.name === spec.scaleTargetRef.name);

@@ -8,6 +8,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { freePort } from "@petrel/shared/testing/free-port";
 import { waitFor } from "@petrel/shared/testing/wait-for";
+import { withoutCollection } from "./short-go-program.js";
 import { dieWithParentPrefix } from "@petrel/shared/embedded-redis/die-with-parent";
 
 export const prometheusDirectory = fileURLToPath(new URL("../../deploy/prometheus/", import.meta.url));
@@ -26,6 +27,7 @@ export function promtool(args: readonly string[], input?: string): string {
   return execFileSync("promtool", args, {
     encoding: "utf8",
     cwd: prometheusDirectory,
+    env: withoutCollection(process.env),
     ...(input === undefined ? {} : { input }),
   });
 }
@@ -106,7 +108,7 @@ export async function startPrometheus(
       `--web.listen-address=127.0.0.1:${port}`,
       "--log.level=warn",
     ],
-    { stdio: ["ignore", "ignore", "pipe"] },
+    { env: { ...process.env, GOGC: "400" }, stdio: ["ignore", "ignore", "pipe"] },
   );
   let log = "";
   child.stderr.setEncoding("utf8").on("data", (text: string) => (log += text));

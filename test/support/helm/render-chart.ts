@@ -2,6 +2,7 @@
 // Guarantees: Helm 3 or 4; what it warns of is an error.
 import { spawnSync } from "node:child_process";
 import { fileURLToPath } from "node:url";
+import { withoutCollection } from "../short-go-program.js";
 import { parseManifests, type Manifest } from "../kubernetes/render-overlay.js";
 
 const root = fileURLToPath(new URL("../../..", import.meta.url));
@@ -11,7 +12,7 @@ function runHelm(args: readonly string[]): {
   readonly stdout: string;
   readonly stderr: string;
 } {
-  return spawnSync("helm", args, { cwd: root, encoding: "utf8" });
+  return spawnSync("helm", args, { cwd: root, encoding: "utf8", env: withoutCollection(process.env) });
 }
 
 /** Whether tests of the chart run: if they can, or must. Says so if they cannot. */
