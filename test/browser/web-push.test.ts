@@ -35,6 +35,9 @@ const html = `<!doctype html><title>page</title><script type="module">
   window.disable = () => client.disableWebPush();
 </script>`;
 
+/** Only a failure waits for it. */
+const DEADLINE = { deadlineMs: 90_000 };
+
 describe.runIf(runsInBrowser())("a page with Web Push", () => {
   let browser: RealBrowser;
   let server: Server;
@@ -131,9 +134,16 @@ describe.runIf(runsInBrowser())("a page with Web Push", () => {
     await page.evaluate("given = undefined; enable()");
     expect(await page.evaluate("given")).toBeUndefined();
     expect(asked).toHaveLength(4);
-    await waitFor(() => registrationId !== "", { what: "the service worker" });
+    await waitFor(() => registrationId !== "", { what: "the service worker", ...DEADLINE });
     await waitFor(() => (worker = browser.context.serviceWorkers()[0] as Worker) !== undefined, {
       what: "its process",
+      ...DEADLINE,
+    });
+    // A push to a worker that still starts is lost.
+    await page.evaluate(async () => {
+      const { active } = await navigator.serviceWorker.ready;
+      while (active !== null && active.state !== "activated")
+        await new Promise((resolve) => active.addEventListener("statechange", resolve, { once: true }));
     });
   });
 
@@ -146,6 +156,7 @@ describe.runIf(runsInBrowser())("a page with Web Push", () => {
     await pushed({ title: "Score", body: "2:0", tag: "score" }, 3);
     await waitFor(async () => (await shown()).some(({ body }) => body === "2:0"), {
       what: "the notifications",
+      ...DEADLINE,
     });
     const all = (await shown()).toSorted((a, b) => a.title.localeCompare(b.title));
     expect(all).toMatchObject([
@@ -166,6 +177,7 @@ describe.runIf(runsInBrowser())("a page with Web Push", () => {
     await push("just text");
     await waitFor(async () => (await shown()).some(({ title }) => title === "just text"), {
       what: "the text",
+      ...DEADLINE,
     });
   });
 
@@ -191,16 +203,17 @@ describe.runIf(runsInBrowser())("a page with Web Push", () => {
 
   test("a click opens its page; the notification goes", async () => {
     expect(await click("Order")).toEqual([`${origin}/orders/1`]);
-    await waitFor(async () => !(await shown()).some(({ title }) => title === "Order"), { what: "it to go" });
+    await waitFor(async () => !(await shown()).some(({ title }) => title === "Order"), { what: "it to go", ...DEADLINE });
   });
 
   test("a page that is open is used, and its client hears which message it was", async () => {
     await pushed({ title: "Here", body: "b", navigate: "/", data: 7 }, 4);
     await waitFor(async () => (await shown()).some(({ title }) => title === "Here"), {
       what: "the notification",
+      ...DEADLINE,
     });
     expect(await click("Here")).toEqual([]);
-    await waitFor(async () => (await page.evaluate("clicks.length")) === 1, { what: "the click" });
+    await waitFor(async () => (await page.evaluate("clicks.length")) === 1, { what: "the click", ...DEADLINE });
     expect(await page.evaluate("clicks")).toEqual([{ id: "m4", seq: 4, epoch: "e", action: "", data: 7 }]);
   });
 
