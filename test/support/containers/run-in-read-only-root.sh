@@ -16,51 +16,48 @@ shift 6
 
 mount -t tmpfs -o mode=0755 tmpfs "$root"
 mkdir -p "$root/app" "$root/dev" "$root/etc" "$root/proc" "$root/run/secrets" "$root/tmp" "$root/usr" "$root/opt/bin"
+# A start makes some forty mounts: each is one command.
+read_only() { mount -o bind,ro "$1" "$2"; }
 for name in bin lib lib64 sbin; do
   if [ -L "/$name" ]; then
     cp -P "/$name" "$root/$name"
   elif [ -d "/$name" ]; then
     mkdir "$root/$name"
-    mount --bind "/$name" "$root/$name"
+    read_only "/$name" "$root/$name"
   fi
 done
-mount --bind /usr "$root/usr"
+read_only /usr "$root/usr"
 # What programs look up; the rest of it is the image's own.
 for name in ssl resolv.conf hosts nsswitch.conf passwd group ld.so.cache localtime; do
   if [ -d "/etc/$name" ]; then
     mkdir "$root/etc/$name"
   elif [ -e "/etc/$name" ]; then
-    touch "$root/etc/$name"
+    : >"$root/etc/$name"
   else
     continue
   fi
-  mount --bind "/etc/$name" "$root/etc/$name"
-  mount -o remount,bind,ro "$root/etc/$name"
+  read_only "/etc/$name" "$root/etc/$name"
 done
 for mounted in $files; do
   place=$root${mounted##*:}
-  mkdir -p "$(dirname "$place")"
-  if [ -d "${mounted%%:*}" ]; then mkdir -p "$place"; else touch "$place"; fi
-  mount --bind "${mounted%%:*}" "$place"
-  mount -o remount,bind,ro "$place"
+  mkdir -p "${place%/*}"
+  if [ -d "${mounted%%:*}" ]; then mkdir -p "$place"; else : >"$place"; fi
+  read_only "${mounted%%:*}" "$place"
 done
-mount --bind "$app" "$root/app"
+read_only "$app" "$root/app"
 # One by one, as Compose does it, and under Compose's names: the file's name without its ending.
 for file in "$secrets"/*; do
-  name=$(basename "$file")
-  touch "$root/run/secrets/${name%.*}"
-  mount --bind "$file" "$root/run/secrets/${name%.*}"
-  mount -o remount,bind,ro "$root/run/secrets/${name%.*}"
+  name=${file##*/}
+  : >"$root/run/secrets/${name%.*}"
+  read_only "$file" "$root/run/secrets/${name%.*}"
 done
-touch "$root/opt/bin/node"
-mount --bind "$node" "$root/opt/bin/node"
-touch "$root/dev/null" "$root/dev/urandom" "$root/dev/random"
-for device in null urandom random; do mount --bind "/dev/$device" "$root/dev/$device"; done
+: >"$root/opt/bin/node"
+read_only "$node" "$root/opt/bin/node"
+for device in null urandom random; do
+  : >"$root/dev/$device"
+  mount --bind "/dev/$device" "$root/dev/$device"
+done
 mount -t proc proc "$root/proc" 2>/dev/null || mount --bind /proc "$root/proc"
-for path in usr app opt/bin/node; do mount -o remount,bind,ro "$root/$path"; done
-for name in bin lib lib64 sbin; do
-  if [ -d "$root/$name" ] && [ ! -L "$root/$name" ]; then mount -o remount,bind,ro "$root/$name"; fi
-done
 mount -o remount,ro "$root"
 export PATH=/opt/bin:/usr/sbin:/usr/bin:/sbin:/bin
 exec chroot "$root" setpriv --reuid=10001 --regid=10001 --clear-groups --no-new-privs \
