@@ -101,7 +101,8 @@ const onDefaultServer: TestProjectConfiguration[] = [
   },
   {
     resolve,
-    // What watches the real clock says so in its name, and may try again: in sight, and nothing else may.
+    // What watches the real clock says so in its name, and may try again: in sight, and nothing else may. They
+    // mostly wait: side by side, after all the others, they have the machine to themselves.
     test: {
       ...common,
       name: "realtime",
@@ -109,7 +110,7 @@ const onDefaultServer: TestProjectConfiguration[] = [
       exclude: ["**/{node_modules,dist,.cache}/**"],
       retry: 2,
       sequence: { groupOrder: 2 },
-      maxWorkers: 1,
+      maxWorkers: 3,
     },
   },
 ];
