@@ -6,6 +6,7 @@ import { readFile } from "node:fs/promises";
 import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { fileURLToPath } from "node:url";
+import { chooseSeed } from "@petrel/shared/testing/faults/seeded-random";
 import { startCluster, type TestCluster } from "@petrel/shared/testing/cluster/start-cluster";
 import { waitFor } from "@petrel/shared/testing/wait-for";
 import type { Page } from "playwright-core";
@@ -86,8 +87,7 @@ describe.runIf(runsInBrowser())("tabs that share a connection", () => {
   }
 
   test("opened, closed, frozen and crashed at random", async () => {
-    const seed = Number(process.env["TABS_SEED"] ?? Math.floor(Math.random() * 1e9));
-    process.stdout.write(`\nshared tabs: seed ${seed}\n`);
+    const seed = chooseSeed("shared tabs");
     let state = seed;
     const random = (): number => (state = (state * 48_271 + 11) % 2_147_483_647) / 2_147_483_647;
     const pick = <One>(all: readonly One[]): One | undefined => all[Math.floor(random() * all.length)];
@@ -183,7 +183,7 @@ describe.runIf(runsInBrowser())("tabs that share a connection", () => {
     }
 
     await open();
-    const total = sized(500, 80);
+    const total = sized(500, 48);
     while (sent < total) {
       const burst = Math.ceil(random() * 5);
       for (let i = 0; i < burst; i++) await send();

@@ -203,7 +203,10 @@ describe.runIf(runsInBrowser())("a page with Web Push", () => {
 
   test("a click opens its page; the notification goes", async () => {
     expect(await click("Order")).toEqual([`${origin}/orders/1`]);
-    await waitFor(async () => !(await shown()).some(({ title }) => title === "Order"), { what: "it to go", ...DEADLINE });
+    await waitFor(async () => !(await shown()).some(({ title }) => title === "Order"), {
+      what: "it to go",
+      ...DEADLINE,
+    });
   });
 
   test("a page that is open is used, and its client hears which message it was", async () => {
@@ -213,7 +216,10 @@ describe.runIf(runsInBrowser())("a page with Web Push", () => {
       ...DEADLINE,
     });
     expect(await click("Here")).toEqual([]);
-    await waitFor(async () => (await page.evaluate("clicks.length")) === 1, { what: "the click", ...DEADLINE });
+    await waitFor(async () => (await page.evaluate("clicks.length")) === 1, {
+      what: "the click",
+      ...DEADLINE,
+    });
     expect(await page.evaluate("clicks")).toEqual([{ id: "m4", seq: 4, epoch: "e", action: "", data: 7 }]);
   });
 

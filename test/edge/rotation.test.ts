@@ -67,6 +67,8 @@ beforeAll(async () => {
     redis: server,
     nodes: 1,
     collects: 2,
+    // The others are told to read their keys again.
+    together: (name) => name.startsWith("push-node"),
     environment: {
       REDIS_URL: `rediss://petrel@127.0.0.1:${tlsPort}`,
       REDIS_PASSWORD_FILE: file("password"),
@@ -123,7 +125,7 @@ function produce() {
       const { status, text } = await sendSigned(url);
       if (status === 202) accepted++;
       else refused.push(`${status} ${text}`);
-      await sleep(10);
+      await sleep(20);
     }
   });
   return {
@@ -131,7 +133,7 @@ function produce() {
     accepted: () => accepted,
     /** Resolves when some more have been accepted: the load goes on. */
     goesOn: async (what: string): Promise<void> => {
-      const goal = accepted + 20;
+      const goal = accepted + 2 * PRODUCERS;
       await waitFor(() => accepted >= goal || refused.length > 0, { what, deadlineMs: 60_000 });
       expect(refused, what).toEqual([]);
     },

@@ -10,13 +10,13 @@ import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
 import { openRaw } from "../../services/push-node/src/testing/raw-client.js";
 import { sized } from "../support/sizes.js";
 
-const HALF_OPEN = sized(2_000, 500);
-const SLOW_HEADERS = sized(500, 150);
+const HALF_OPEN = sized(2_000, 320);
+const SLOW_HEADERS = sized(500, 80);
 const ADDRESSES = 200;
 /** Fewer than the flood, so that the bounds are reached. */
-const MAX_PENDING = sized(1_000, 300);
-const MAX_PENDING_PER_ADDRESS = sized(500, 150);
-const MAX_UNAUTHENTICATED = sized(400, 100);
+const MAX_PENDING = sized(1_000, 200);
+const MAX_PENDING_PER_ADDRESS = sized(500, 100);
+const MAX_UNAUTHENTICATED = sized(400, 60);
 const HEADERS_TIMEOUT_MS = 4_000;
 /** Generous: a waiting socket takes some ten KB; the rest is the garbage of accepting thousands. */
 const MAX_GROWTH_MB = 120;
@@ -110,7 +110,7 @@ async function connectOnce(port: number, user: string, localAddress: string): Pr
   const client = await openRaw({ port, localAddress, headers: { authorization: `Bearer ${token}` } });
   await waitFor(() => client.frames().length > 0 || client.isGone(), {
     what: "the welcome",
-    everyMs: 1,
+    everyMs: 5,
     deadlineMs: 15_000,
   });
   const tookMs = performance.now() - startMs;

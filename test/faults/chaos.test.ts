@@ -21,7 +21,7 @@ test(
       seed: chooseSeed("chaos", FIXED_SEED),
       durationMs: DURATION_MS,
       userCount: sized(200, 40),
-      messagesPerSecond: sized(200, 30),
+      messagesPerSecond: sized(200, 20),
       print: (line) => lines.push(line),
     }).catch((error: unknown) => {
       throw new Error(`${String(error)}\n${lines.join("\n")}`, { cause: error });

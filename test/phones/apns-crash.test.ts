@@ -12,7 +12,7 @@ import { metricOf, readState, registerPhone } from "../support/cluster-with-phon
 import { sized } from "../support/sizes.js";
 
 const notification = { title: "You have mail", body: "from Bob" };
-const COUNT = sized(5_000, 240);
+const COUNT = sized(5_000, 160);
 const CONCURRENCY = 64;
 /** From a request's end to its answer, so that some are always on their way. */
 const LATENCY_MS = 200;
@@ -61,7 +61,7 @@ test("killed in mid-burst: each at least once, repetitions with the same ids", a
     const answer = await cluster.post("/v1/messages/batch", { messages });
     ids.push(...(answer as { results: { id: string }[] }).results.map(({ id }) => id));
   }
-  await waitFor(async () => (await arrivals()) > COUNT / 4, { what: "the middle of the burst", everyMs: 5 });
+  await waitFor(async () => (await arrivals()) > COUNT / 4, { what: "the middle of the burst", everyMs: 20 });
   for (const dispatcher of cluster.dispatchers) dispatcher.signal("SIGKILL");
   await Promise.all(cluster.dispatchers.map(({ exited }) => exited));
   expect(await arrivals()).toBeLessThan(COUNT);

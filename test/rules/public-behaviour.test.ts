@@ -117,6 +117,7 @@ async function visit(release?: string): Promise<Seen> {
   for (const name of processes) ports.set(name, await freePort());
   const cluster = await startCluster({
     nodes: 1,
+    together: release === undefined,
     environmentOf: (name) => ({ METRICS_PORT: String(ports.get(name)) }),
     ...(release === undefined ? {} : { releaseOf: () => release }),
   });

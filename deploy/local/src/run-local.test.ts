@@ -330,7 +330,9 @@ describe("a run of its own", () => {
     });
     await untilSaid("Petrel runs");
     expect(await syncs(), "as ACCEPT_DURABILITY asks for").toBe("always");
-    const [consoleEnv, auth, collect, dispatch, node] = await Promise.all([0, 1, 2, 3, 11].map(environmentAt));
+    const [consoleEnv, auth, collect, dispatch, node] = await Promise.all(
+      [0, 1, 2, 3, 11].map(environmentAt),
+    );
     for (const environment of [consoleEnv, auth, collect, dispatch, node]) {
       expect(environment).toMatchObject({
         ACK_TIMEOUT_MS: "1234",

@@ -17,6 +17,7 @@ import {
   watchReadiness,
   type RedisLoad,
 } from "../../support/redis-load.js";
+import { sized } from "../../support/sizes.js";
 
 /** Enough that each of three masters has some. */
 const PARTITIONS = 8;
@@ -117,7 +118,7 @@ async function failOverAsPlanned(under: RedisLoad) {
     what: "the replica to take over",
     deadlineMs: 30_000,
   });
-  await under.untilAccepted(under.accepted().length + 100);
+  await under.untilAccepted(under.accepted().length + sized(100, 60));
   const endMs = performance.now();
   const ofPartition = under
     .accepted()
@@ -144,7 +145,7 @@ test.each([
     const away = users("away", 16);
     const clients = await load.connect(online);
     load.start([...online, ...away]);
-    await load.untilAccepted(250);
+    await load.untilAccepted(sized(250, 120));
     const watch = watchReadiness(cluster);
 
     const planned = await failOverAsPlanned(load);
@@ -160,7 +161,7 @@ test.each([
     await redis.untilHealthy();
     await untilReady(cluster, true);
     const outageMs = performance.now() - killedAtMs;
-    await load.untilAccepted(before + 400);
+    await load.untilAccepted(before + sized(400, 200));
     await load.stop();
     expect(await watch.stop()).toEqual([]);
     await clients.allOnline(30_000);

@@ -9,12 +9,13 @@ import type { ServiceProcess } from "@petrel/shared/testing/cluster/service-proc
 import { waitFor } from "@petrel/shared/testing/wait-for";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { WebSocket } from "ws";
+import { sized } from "../../support/sizes.js";
 
 const MIB = 2 ** 20;
 const MESSAGE_BYTES = 16 * 1024;
 /** The first users' messages are acknowledged, the others' expire. */
-const READERS = 8;
-const ABSENT = 8;
+const READERS = sized(8, 4);
+const ABSENT = sized(8, 4);
 /** More than 64, the step in which acknowledged messages leave an inbox (inbox/ack.lua). */
 const MESSAGES_EACH = 80;
 const TOTAL_BYTES = (READERS + ABSENT) * MESSAGES_EACH * MESSAGE_BYTES;

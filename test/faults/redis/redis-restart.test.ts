@@ -17,6 +17,7 @@ import {
   untilReady,
   type RedisLoad,
 } from "../../support/redis-load.js";
+import { sized } from "../../support/sizes.js";
 
 const users = (prefix: string, count: number): string[] =>
   Array.from({ length: count }, (_, i) => `${prefix}-${i + 1}`);
@@ -55,7 +56,7 @@ test("killed and started again on its append-only file: everything answered with
   const away = users("away", 5);
   await under.connect(online);
   under.start([...online, ...away]);
-  await under.untilAccepted(200);
+  await under.untilAccepted(sized(200, 100));
   await redis.kill();
   const before = under.accepted().length;
 
@@ -82,7 +83,7 @@ test("killed and started again on its append-only file: everything answered with
 
   await redis.startAgain();
   await untilReady(cluster, true);
-  await under.untilAccepted(before + 200);
+  await under.untilAccepted(before + sized(200, 100));
   await under.stop();
   await under.connect(away);
   expect(await under.lost()).toEqual([]);
@@ -171,7 +172,10 @@ async function expectToldOfLostNews(listener: WsClient, url: string): Promise<vo
   expect(told?.["epoch"]).not.toBe(before?.["epoch"]);
   await publishNews(KEPT_NEWS + 1);
   // A number that was lost is given again, under the new epoch.
-  await waitFor(() => listener.topicMessages.length > KEPT_NEWS + LOST_NEWS, { what: "the next news" });
+  await waitFor(() => listener.topicMessages.length > KEPT_NEWS + LOST_NEWS, {
+    what: "the next news",
+    deadlineMs: 90_000,
+  });
   expect(listener.topicMessages.at(-1)).toMatchObject({ offset: KEPT_NEWS + 1, data: { n: KEPT_NEWS + 1 } });
   expect(answers()).toHaveLength(2);
 
