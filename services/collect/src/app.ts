@@ -1,4 +1,4 @@
-// collect's HTTP application: producers' messages in, what became of them out.
+// collect's HTTP application: accepts producers' messages and reports their state.
 // Guarantees: built from what it is given, without listening; every route of collect's contract is here or answers 501.
 import type { MessageArchive } from "@petrel/shared/archive/message-archive";
 import { buildHttpApp, type HttpApp } from "@petrel/shared/kernel/http/http-app";
@@ -43,7 +43,7 @@ export interface CollectDeps {
     Service,
     "version" | "tls" | "logger" | "clock" | "tracing" | "lifecycle" | "requests"
   >;
-  /** The express lane knows of no others. */
+  /** The express lane supports no others. */
   readonly requestLimits: Pick<RequestLimits, "trustedProxies" | "failedAuths" | "counts">;
   readonly authenticator: ProducerAuthenticator;
   readonly scripts: ScriptRunner;
@@ -54,27 +54,27 @@ export interface CollectDeps {
   readonly topicRules: { ruleOf(topic: string): TopicRule };
   readonly keptTopics: Pick<KeptTopics, "keep" | "drop">;
   readonly cancels: Pick<CancelMessages, "cancel">;
-  /** Where one is configured. */
+  /** Set if one is configured. */
   readonly archive: Pick<MessageArchive, "find" | "list"> | undefined;
   readonly counts: AcceptanceCounts;
   readonly eventCounts: EventCounts;
   readonly limits: MessageLimits;
   readonly devices: Pick<DevicesStore, "list">;
-  /** Messages that one user may be sent in the window of that limit; 0: no limit. */
+  /** The most messages that one user may get in the window of that limit; 0 means no limit. */
   readonly receiveLimit: number;
-  /** How long a request's messages may take to be stored. */
+  /** How long storing a request's messages may take. */
   readonly acceptDeadlineMs: number;
-  /** How long one call of the store takes to answer or fail, at most. */
+  /** The longest that one store call takes to answer or fail. */
   readonly storeAttemptMs: number;
   readonly readyWithoutRedisMs: number;
 }
 
 /** The limit of a request's body, unpacked. */
 const BODY_LIMIT_BYTES = 8 * 1024 * 1024;
-/** A question about 200 users, by the longest names, stands in one request line. */
+/** A query about 200 users with the longest names fits into one request line. */
 const MAX_HEADER_BYTES = 32 * 1024;
 
-/** Builds the application; call `ready()` or `listen()` on it. */
+/** Builds the application without listening; call `ready()` or `listen()` on it. */
 export async function buildApp(deps: CollectDeps): Promise<HttpApp> {
   const { authenticator, requestLimits, scripts, partitions } = deps;
   const { version, tls, logger, clock, tracing, requests: watch } = deps.service;

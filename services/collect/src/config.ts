@@ -81,13 +81,13 @@ export const collectConfigSchema = {
 export interface CollectSettings {
   readonly config: ReturnType<typeof readConfig<typeof collectConfigSchema>>;
   readonly target: RedisTarget;
-  /** Opens the secrets of producer keys that sign; undefined: signed requests are answered 503. */
+  /** Opens the secrets of producer keys that sign; if undefined, signed requests are answered with 503. */
   readonly encryptionKeys: EncryptionKeys | undefined;
   readonly topicRules: TopicsFile;
 }
 
 /**
- * Reads the environment, and the files it names.
+ * Reads the environment and the files that it names.
  * @throws ConfigError
  */
 export function readCollectSettings(

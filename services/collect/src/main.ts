@@ -1,5 +1,5 @@
-// collect's process: takes messages from business systems.
-// Guarantees: the only reader of process.env here; a stop first answers what was begun.
+// collect's process: accepts messages from business systems.
+// Guarantees: the only reader of process.env in this service; a stop first answers the requests in progress.
 import { runMain } from "@petrel/shared/service/run-main";
 import { readCollectSettings } from "./config.js";
 import { startCollect } from "./start-collect.js";

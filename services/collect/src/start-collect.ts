@@ -33,21 +33,21 @@ import { EventCounts } from "./events/event-counts.js";
 import { CancelMessages } from "./recall/cancel-messages.js";
 import { KeptTopics } from "./topics/keep-topics.js";
 
-/** Script calls under way at once: few, so that load makes batches larger. */
+/** Concurrent script calls: few, so that load makes batches larger. */
 const STORE_CALLS_IN_FLIGHT = 1;
-/** A message may wait for one call and then take its own: two must fit in the deadline. */
+/** A message may wait for one call before its own: two must fit into the deadline. */
 const STORE_ATTEMPT_SHARE = 0.4;
-/** Of the deadline: for finding out who sends, before anything is stored (a key that is new here, a nonce). */
+/** Share of the deadline for authenticating the sender (a key that is new here, a nonce), before anything is stored. */
 const CHECK_SHARE = 0.5;
-/** Of an attempt: the rest is for the calls before the confirmation, and for their answers. */
+/** Share of an attempt; the rest is for the calls before the confirmation, and for their answers. */
 const CONFIRMATION_SHARE = 0.75;
 
 const DAY_MS = 24 * 60 * 60 * 1_000;
 
-/** What a test may set that the environment cannot. */
+/** For tests: options that the environment cannot set. */
 export interface CollectOverrides {
   readonly accept?: Partial<AcceptOptions>;
-  /** Stands between the application and the store. */
+  /** Wraps the store of users' messages. */
   readonly wrapStore?: (store: MessageAccepter) => Pick<MessageAccepter, "accept">;
   /** The same for messages to topics. */
   readonly wrapPublisher?: (publisher: TopicPublisher) => Pick<TopicPublisher, "publish">;
@@ -87,7 +87,7 @@ export async function startCollect(
     { target, partitions: config.partitions, events: new EventWriting(config.events, config.eventsCap) },
     { link: "store", commandTimeoutMs: storeAttemptMs },
   );
-  // A second link: a look-up must not wait behind a burst of messages.
+  // A second link, so that a look-up does not wait behind a burst of messages.
   const readRedis = await openLink({ role: "collect-reads", link: "reads" });
   addRedisMemoryGauges(metrics, readRedis);
   const scripts = storeScripts.alsoOn(readRedis);

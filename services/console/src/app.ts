@@ -17,23 +17,23 @@ export interface ConsoleDeps {
   readonly service: Pick<Service, "version" | "tls" | "logger">;
   readonly callAuth: CallService;
   readonly callCollect: CallService;
-  /** The APNs simulator's control API; undefined where there is none: the page shows no phone then. */
+  /** The APNs simulator's control API; undefined if there is none: then the page shows no phone. */
   readonly callApns: CallService | undefined;
-  /** The Web Push simulator's control API; undefined where there is none: the page shows no browser then. */
+  /** The Web Push simulator's control API; undefined if there is none: then the page shows no browser. */
   readonly callWebPush: CallService | undefined;
   readonly nodeUrls: readonly string[];
-  /** Host names beside the loopback's. */
+  /** Host names besides the loopback's. */
   readonly ownNames: readonly string[];
-  /** Directory of index.html. */
+  /** The directory of index.html. */
   readonly pageDirectory: string;
-  /** Directory of the built SDK, with client.js. */
+  /** The directory of the built SDK, with client.js. */
   readonly sdkDirectory: string;
 }
 
-/** A message of the largest size, and the JSON around it. */
+/** Fits a message of the largest size, and the JSON around it. */
 const BODY_LIMIT_BYTES = 128 * 1024;
 
-/** Builds the application; call `ready()` or `listen()` on it. */
+/** Builds the application without listening; call `ready()` or `listen()` on it. */
 export async function buildApp(deps: ConsoleDeps): Promise<HttpApp> {
   const { version, tls, logger } = deps.service;
   const app = await buildHttpApp({
@@ -42,7 +42,7 @@ export async function buildApp(deps: ConsoleDeps): Promise<HttpApp> {
     version,
     logger,
     bodyLimitBytes: BODY_LIMIT_BYTES,
-    // Services that fail show on the page; the console itself is ready.
+    // Failing services show on the page; the console itself is ready.
     readiness: () => ({ ready: true, checks: {} }),
   });
   refuseForeignPages(app, deps.ownNames);

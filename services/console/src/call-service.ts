@@ -8,7 +8,7 @@ import { requestOverTls } from "@petrel/shared/kernel/tls/request-over-tls";
 
 export interface ServiceAnswer {
   readonly status: number;
-  /** JSON text; "" where the status is 204. */
+  /** JSON text; "" for status 204. */
   readonly body: string;
   readonly retryAfter: string | undefined;
 }
@@ -28,11 +28,11 @@ export interface CallServiceOptions {
   /** `key.secret`; undefined for a service that needs none. */
   readonly credential: string | undefined;
   readonly timeoutMs: number;
-  /** For an https URL; by default the system's authorities and no client certificate. */
+  /** For an https URL; defaults to the system's authorities and no client certificate. */
   readonly tls?: ClientTlsFiles | undefined;
 }
 
-/** More than any of the answers takes. */
+/** Larger than any of the answers. */
 const MAX_ANSWER_BYTES = 16 * 1024 * 1024;
 
 export function createCallService({

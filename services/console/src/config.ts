@@ -1,5 +1,5 @@
 // The console's environment.
-// Guarantees: validated, frozen, and documented by this schema (docs/operate/configuration.md is made from it).
+// Guarantees: validated and frozen; docs/operate/configuration.md is made from this schema.
 import {
   commonSettings,
   ConfigError,
@@ -61,12 +61,12 @@ export const consoleConfigSchema = {
 
 export interface ConsoleSettings {
   readonly config: ReturnType<typeof readConfig<typeof consoleConfigSchema>>;
-  /** Of the producer key: `key.secret`. */
+  /** The producer key: `key.secret`. */
   readonly credential: string;
 }
 
 /**
- * Reads the environment, and the file it names.
+ * Reads the environment and the file that it names.
  * @throws ConfigError
  */
 export function readConsoleSettings(

@@ -1,5 +1,5 @@
-// The console's process: a page on which people see what goes on.
-// Guarantees: the only reader of process.env here.
+// The console's process: a page that shows people what happens.
+// Guarantees: the only reader of process.env in this service.
 import { existsSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { ConfigError } from "@petrel/shared/kernel/config";

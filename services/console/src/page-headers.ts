@@ -1,5 +1,5 @@
-// The headers that tell a browser what the console's page may do.
-// Guarantees: only the console's own scripts and styles run; the page talks to the console and the push nodes only.
+// The headers that restrict what the console's page may do in a browser.
+// Guarantees: only the console's own scripts and styles run; the page talks only to the console and the push nodes.
 import type { HttpApp } from "@petrel/shared/kernel/http/http-app";
 
 /** @param nodeUrls where the page may open sockets */

@@ -1,11 +1,11 @@
-// The producer key of the console, from the file its environment names.
+// The console's producer key, from the file that its environment names.
 // Guarantees: one line of the form `key.secret`, or an error that names the file and never its content.
 import { readFileSync } from "node:fs";
 import { ConfigError } from "@petrel/shared/kernel/config";
 import { describeError } from "@petrel/shared/kernel/errors";
 
 /**
- * @returns what stands after `Bearer`
+ * @returns the text to put after `Bearer`
  * @throws ConfigError
  */
 export function readKeyFile(path: string): string {

@@ -1,5 +1,5 @@
 // Keeps pages of other sites away from the console, which makes tokens for any user.
-// Guarantees: a name that is not the console's own is refused, which defeats DNS rebinding; a request that a
+// Guarantees: a host name that is not the console's own is refused, which defeats DNS rebinding. A request that a
 // browser sends for a page of another origin is refused, which defeats cross-site requests.
 import { PetrelError } from "@petrel/shared/kernel/errors";
 import type { HttpApp } from "@petrel/shared/kernel/http/http-app";
@@ -7,9 +7,7 @@ import type { HttpApp } from "@petrel/shared/kernel/http/http-app";
 /** For probes, which may use any address; these routes reveal and change nothing. */
 const openPaths = ["/health/live", "/health/ready", "/version"];
 
-/**
- * @param ownNames host names beside those of this machine's loopback
- */
+/** @param ownNames host names besides this machine's loopback names */
 export function refuseForeignPages(app: HttpApp, ownNames: readonly string[]): void {
   const names = new Set(ownNames.map((name) => name.toLowerCase()));
   app.addHook("onRequest", async (request) => {
@@ -24,7 +22,7 @@ export function refuseForeignPages(app: HttpApp, ownNames: readonly string[]): v
     if (origin !== undefined && hostOf(origin) !== host.toLowerCase()) {
       throw refused(`Pages of ${origin} may not ask this console.`);
     }
-    // Fetch Metadata: browsers also say so where they send no Origin. A link that is followed (GET) is fine.
+    // Fetch Metadata: browsers send it even without an Origin. Following a link (GET) is fine.
     const site = request.headers["sec-fetch-site"];
     const isForeign = site === "cross-site" || site === "same-site";
     if (isForeign && request.method !== "GET" && request.method !== "HEAD") {
@@ -37,7 +35,7 @@ function refused(message: string): PetrelError {
   return new PetrelError("PETREL_ORIGIN_REFUSED", message);
 }
 
-/** Without the port; undefined where the header is no host. */
+/** Without the port; undefined if the header is not a host. */
 function hostName(host: string): string | undefined {
   return URL.canParse(`http://${host}`) && /^[\w.:[\]-]+$/.test(host)
     ? new URL(`http://${host}`).hostname

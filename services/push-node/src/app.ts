@@ -1,6 +1,6 @@
 // push-node: its HTTP application: the upgrade, health and version; without listening.
-// Guarantees: what a socket may make this node hold before it is somebody's is bounded; closing the application cuts no
-// socket: the drain does, before that.
+// Guarantees: what an unauthenticated socket may make this node hold is bounded. Closing the application cuts no socket
+// off; the drain closes them before that.
 import { buildHttpApp, type HttpApp, type Readiness } from "@petrel/shared/kernel/http/http-app";
 import { givenRequestId, REQUEST_ID } from "@petrel/shared/kernel/http/requests/request-ids";
 import type { Service } from "@petrel/shared/service/open-service";
@@ -18,13 +18,13 @@ export interface PushNodeAppOptions {
   readonly connect: ConnectRouteDeps;
 }
 
-/** For sockets that are no WebSockets yet. */
+/** For sockets that are not WebSockets yet. */
 export interface PendingSocketBounds {
   /** From the connection to the end of the upgrade request. */
   readonly headersTimeoutMs: number;
   readonly max: number;
   readonly maxPerAddress: number;
-  /** One was cut to make room. */
+  /** A socket was destroyed to make room. */
   readonly onCut: () => void;
 }
 
@@ -38,15 +38,18 @@ type SocketClass = NonNullable<ServerOptions["WebSocket"]>;
 const BODY_LIMIT_BYTES = 16 * 1024;
 /** Options of `ws` that its types lack. */
 const UNTYPED = {
-  /** How long a client may take to answer a close before its socket is cut. */
+  /** How long a client may take to answer a close before its socket is destroyed. */
   closeTimeout: 5_000,
-  /** Pieces of an unfinished frame: each byte in a packet of its own would take a hundred in memory. */
+  /**
+   * Pieces of an unfinished frame: sent in packets of one byte each, they would take a hundred times their size in
+   * memory.
+   */
   maxBufferedChunks: 1_024,
-  /** Pongs that may wait for a client that pings and does not read; one that pings too often gets 4429 before. */
+  /** Pongs that may wait for a client that pings and does not read; one that pings too often gets 4429 before that. */
   maxPendingAutoPongs: 1_000,
 } as const;
 const UPGRADED = 101;
-/** Only load balancers that check this node send two requests on a socket. */
+/** Short, because only load balancers' checks send two requests on a socket. */
 const KEEP_ALIVE_MS = 10_000;
 
 export async function buildApp({
@@ -68,7 +71,7 @@ export async function buildApp({
     onSocketCut: pending.onCut,
     bounds: {
       headersTimeoutMs: pending.headersTimeoutMs,
-      // There are no bodies.
+      // There are no request bodies.
       requestTimeoutMs: pending.headersTimeoutMs,
       keepAliveTimeoutMs: KEEP_ALIVE_MS,
       maxPendingSockets: pending.max,
@@ -83,7 +86,7 @@ export async function buildApp({
     perMessageDeflate: false,
     // The registry knows them; a second list would only cost memory.
     clientTracking: false,
-    // Asked for is a class to make; the type also wants the module's other members on it.
+    // `ws` only needs a class to instantiate; the type also wants the module's other members on it.
     WebSocket: ConnectionWebSocket as unknown as SocketClass,
     ...UNTYPED,
     handleProtocols: (protocols) => (protocols.has(SUBPROTOCOL) ? SUBPROTOCOL : false),
@@ -102,7 +105,7 @@ export async function buildApp({
       else ws.terminate();
     }),
   );
-  // A connection has an id of its own: none is made here.
+  // A connection has an id of its own, so make no request id here.
   sockets.on("headers", (lines, request) => {
     const requestId = givenRequestId(request.headers);
     if (requestId !== undefined) lines.push(`${REQUEST_ID}: ${requestId}`);

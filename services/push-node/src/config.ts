@@ -1,5 +1,5 @@
 // push-node: its environment.
-// Guarantees: validated, frozen, and documented by this schema (docs/operate/configuration.md is made from it).
+// Guarantees: validated and frozen; docs/operate/configuration.md is made from this schema.
 import {
   choice,
   commonSettings,
@@ -249,7 +249,7 @@ export const pushNodeSettings = {
   }),
 } as const;
 
-/** Messages that a paced user still gets within one acknowledgement timeout. */
+/** The fewest messages per acknowledgement timeout that the pace must allow. */
 const MIN_PER_ACK_TIMEOUT = 4;
 
 export type PushNodeConfig = ReturnType<typeof readPushNodeConfig>;
@@ -257,7 +257,7 @@ export type PushNodeConfig = ReturnType<typeof readPushNodeConfig>;
 export function readPushNodeConfig(environment: Readonly<Record<string, string | undefined>>) {
   const settings = readConfig(pushNodeSettings, environment);
   const { receivePerUserPerSecond: perSecond, ackTimeoutMs } = settings;
-  // A message that waits for its turn does not fall back only while others of its user are acknowledged.
+  // A paced message falls back unless others of its user are acknowledged meanwhile, so the pace must not be too slow.
   if (perSecond > 0 && perSecond * ackTimeoutMs < MIN_PER_ACK_TIMEOUT * 1_000) {
     throw new ConfigError(
       `RECEIVE_PER_USER_PER_SECOND must be at least ${Math.ceil((MIN_PER_ACK_TIMEOUT * 1_000) / ackTimeoutMs)}, or 0, ` +
@@ -274,7 +274,7 @@ export interface PushNodeSettings {
 }
 
 /**
- * Reads the environment, and the files it names.
+ * Reads the environment and the files that it names.
  * @throws ConfigError
  */
 export function readPushNodeSettings(

@@ -1,6 +1,6 @@
 // main.ts, tests -> here -> app: the push node's parts, wired.
-// Guarantees: listens only when its channels are subscribed; a stop asks every client to move before anything closes;
-// every part closes with the service's lifecycle.
+// Guarantees: listens only when its channels are subscribed. A stop asks every client to move before anything closes.
+// Every part closes with the service's lifecycle.
 import type { AddressInfo } from "node:net";
 import { systemClock } from "@petrel/shared/kernel/clock";
 import { TicketsStore } from "@petrel/shared/redis/auth/tickets-store";
@@ -46,19 +46,19 @@ import { openTokens } from "./tokens/open-tokens.js";
 import { openPublicationArchive } from "./topics/archive-publications.js";
 import { openTopics, type Topics } from "./topics/open-topics.js";
 
-/** Pages read, and connections registered again, at a time. */
+/** How many pages are read, and how many connections register again, at a time. */
 const CONCURRENT_CATCH_UPS = 32;
-/** How long what a client publishes may take to become durable. */
+/** How long a client's publication may take to become durable. */
 const CONFIRMATION_MS = 4_000;
-/** Beats a lease renewal is spread over. */
+/** The number of beats over which a lease renewal is spread. */
 const SLOTS = 20;
 /**
- * Connections that the kernel holds until the event loop takes them; it cuts this to its own bound, net.core.somaxconn
- * (4,096). With Node's 511 a crowd that comes at once overflows it: some wait for seconds, and some are reset.
+ * Connections that the kernel holds until the event loop accepts them; it caps this at net.core.somaxconn (4,096). With
+ * Node's 511 a sudden crowd overflows it: some wait for seconds, and some are reset.
  */
 const LISTEN_BACKLOG = 4_096;
 
-/** What a test may set that the environment cannot. */
+/** For tests: options that the environment cannot set. */
 export interface PushNodeOverrides {
   readonly verifyToken?: VerifyToken | undefined;
   readonly isRevoked?: ((token: VerifiedToken) => Promise<boolean>) | undefined;
@@ -111,7 +111,7 @@ export async function startPushNode(
     },
   );
   scripts.ends.register(metrics);
-  // The machine's own clock: it measures round trips.
+  // The machine's own clock, because it measures round trips.
   const clocks = new RedisClocks({ redis, partitions, clock: systemClock, logger });
   lifecycle.onStop("redis clocks", () => clocks.stop());
   await clocks.start();
@@ -119,7 +119,7 @@ export async function startPushNode(
   const limitCounts = new LimitCounts();
   limitCounts.register(metrics);
 
-  // Connections, and what is delivered to them.
+  // Connections, and delivery to them.
   const registry = new ConnectionRegistry(SLOTS);
   const counts = overrides.counts ?? createConnectionMetrics(metrics, registry);
   const { observer, stop } = observeDeliveries({ metrics, clocks, tracing: service.tracing, nodeId });
@@ -177,7 +177,7 @@ export async function startPushNode(
     scripts,
     partitions,
     nodeId,
-    // A quarter is left for the dispatcher to see its end, and for the word of it to reach clients.
+    // The remaining quarter is for the dispatcher to notice its end, and for clients to be told.
     leaseMs: Math.round((config.nodeTtlMs * 3) / 4),
     ruleOf,
     outboundBoundBytes: config.outboundBoundBytes,
@@ -231,7 +231,7 @@ export async function startPushNode(
     logger,
   });
 
-  // How a connection is registered, and stays so.
+  // How connections are registered, and stay so.
   const userConnects = new UserConnects(config.connectsPerUserPerMinute, limitCounts, clock);
   const { registrations, renewal } = openRegistrations({
     registry,
@@ -287,7 +287,7 @@ export async function startPushNode(
   if (startsTimers) watch.start();
   lifecycle.onStop("connection watch", watch.stop);
 
-  // The way in.
+  // How clients get in.
   const { verifyToken = tokens.verifyToken } = overrides;
   const revocations = new TokenRevocations({ scripts, partitions, maxTokenLifeMs: 0 });
   const tickets = new TicketsStore<VerifiedToken>(scripts);
@@ -354,7 +354,7 @@ export async function startPushNode(
     }),
   });
 
-  // Closed after the drain: /metrics shows it to its end.
+  // Closes after the drain, so that /metrics shows all of it.
   await service.attach(app);
   const leave = (random?: () => number): Promise<void> =>
     leaveNode({

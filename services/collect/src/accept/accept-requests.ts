@@ -1,7 +1,7 @@
-// message-routes, batch-routes, express-lane -> here -> contract/check-message, prepare-messages: a producer's request whose
-// body fits its schema.
-// Guarantees: whichever way a request comes, it is checked, counted and stored by the same code. A bad entry of a batch
-// fails alone.
+// message-routes, batch-routes, express-lane -> here -> contract/check-message, prepare-messages: a producer's request
+// whose body fits its schema.
+// Guarantees: on every path, a request is checked, counted and stored by the same code. A bad entry of a batch fails
+// alone.
 import type { IncomingHttpHeaders } from "node:http";
 import { type ErrorBody, PetrelError } from "@petrel/shared/kernel/errors";
 import { toPetrelError } from "@petrel/shared/kernel/http/http-app";
@@ -19,26 +19,26 @@ export interface AcceptMessageDeps {
   readonly limits: MessageLimits;
 }
 
-/** A checked request. */
+/** A validated request. */
 interface CheckedRequest<Checked> {
   readonly producer: Producer;
   readonly checked: Checked;
   readonly headers: IncomingHttpHeaders;
-  /** Gets the headers that tell of limits. */
+  /** Receives the rate limit headers. */
   readonly answer: UnsentAnswer;
 }
 
-/** An entry's error, with the status it would have had alone. */
+/** An entry's error, with the status that it would have had alone. */
 interface EntryError {
   readonly error: ErrorBody["error"] & { readonly status: number };
 }
 
-/** As the schema of a message is compiled: it fills in the defaults. */
+/** The compiled schema of a message; it fills in the defaults. */
 export type ValidateMessage = ((data: unknown) => unknown) & { readonly errors?: unknown };
 
 /**
  * @param body fits messageSchema
- * @throws PetrelError where it breaks a rule, or the producer may not send it
+ * @throws PetrelError if it breaks a rule, or the producer may not send it
  */
 export function checkAllowed(producer: Producer, body: MessageBody): CheckedMessage {
   const checked = checkMessage(body);
@@ -46,7 +46,7 @@ export function checkAllowed(producer: Producer, body: MessageBody): CheckedMess
   return checked;
 }
 
-/** @throws PetrelError the promise rejects with what the producer is told; nothing is thrown */
+/** @throws PetrelError only through the promise: the error for the producer */
 export async function acceptMessage(
   { requests, limits }: AcceptMessageDeps,
   { producer, checked, headers, answer }: CheckedRequest<CheckedMessage>,
@@ -61,7 +61,7 @@ export async function acceptMessage(
 /**
  * @param entries of a body that fits batchSchema
  * @returns each entry, or what is wrong with it
- * @throws PetrelError where they are too many together
+ * @throws PetrelError if there are too many in total
  */
 export function checkBatch(
   producer: Producer,
@@ -72,7 +72,7 @@ export function checkBatch(
   return entries.map((entry) => checkEntry(producer, entry, validate));
 }
 
-/** @throws PetrelError as acceptMessage does */
+/** @throws PetrelError like acceptMessage */
 export async function acceptBatch(
   { requests, limits }: AcceptMessageDeps,
   { producer, checked, headers, answer }: CheckedRequest<readonly (CheckedMessage | PetrelError)[]>,

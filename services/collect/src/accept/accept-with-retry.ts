@@ -1,4 +1,4 @@
-// prepare-messages -> here -> store-message: checked messages, each for one user or topic and with its id, stored.
+// prepare-messages -> here -> store-message: stores checked messages, each for one user or topic and with its id.
 // Guarantees: "accepted" means stored. A message without an answer is sent again, with the same id and in the same
 // order, until the deadline. Never rejects: by the deadline each message has its outcome.
 import { backoffMs } from "@petrel/shared/kernel/backoff";
@@ -11,7 +11,7 @@ import type { Acceptance } from "./acceptance.js";
 import type { AcceptanceCounts } from "./acceptance-counts.js";
 import { identityOf, type MessageToStore, type StoreMessage, type StoreResult } from "./store-message.js";
 
-/** No answer came: sending the same message again is safe. */
+/** No answer came; sending the same message again is safe. */
 interface Missing {
   readonly outcome: "missing";
   readonly cause: unknown;
@@ -19,11 +19,11 @@ interface Missing {
 
 export interface AcceptWithRetryOptions {
   readonly store: StoreMessage;
-  /** The longest a call of the store takes to answer or fail; no retry starts that could outlast the deadline. */
+  /** The longest that a store call takes to answer or fail; no retry starts that could outlast the deadline. */
   readonly attemptMs: number;
   readonly clock: Clock;
   readonly counts: AcceptanceCounts;
-  /** UTF-16 code units of data that may be under way; beyond it messages are refused at once. */
+  /** UTF-16 code units of data that may be in progress; beyond it messages are refused at once. */
   readonly maxUnderWay?: number;
 }
 
@@ -75,8 +75,8 @@ export class AcceptWithRetry {
   }
 
   /**
-   * All at once, in order; the store batches them. What has no answer at the deadline is missing. One promise for all:
-   * each more would be paid for by every message.
+   * All at once, in order; the store batches them. What has no answer by the deadline is missing. A single promise for
+   * all, because one per message would be measurable.
    */
   #tryAll(
     messages: readonly MessageToStore[],
@@ -86,7 +86,7 @@ export class AcceptWithRetry {
     return new Promise((resolve) => {
       const results: (Acceptance | Missing)[] = messages.map(() => unanswered);
       let open = messages.length;
-      // A copy: late answers change nothing.
+      // A copy, so that late answers change nothing.
       const end = (): void => resolve([...results]);
       const settle = (i: number, result: Acceptance | Missing): void => {
         results[i] = result;
@@ -132,9 +132,9 @@ export class AcceptWithRetry {
   }
 }
 
-/** One request's deadline; when it has passed, the store drops what still waits. */
+/** One request's deadline; once it has passed, the store drops what is still waiting. */
 class Deadline implements PendingRequest {
-  /** Told once, when it has passed. */
+  /** Called once, when it has passed. */
   onPassed: () => void = () => undefined;
   readonly #timer: NodeJS.Timeout;
   #isOver = false;

@@ -1,5 +1,5 @@
-// Counts what became of the messages that collect tried to store.
-// Guarantees: a count costs one addition; the registry collects the sums when it is scraped.
+// Counts the outcomes of the messages that collect tried to store.
+// Guarantees: a count costs one addition; the registry sums up at the scrape.
 import { Counter, type Registry } from "@petrel/shared/kernel/metrics/metrics";
 import { BROADCAST_TOPIC } from "@petrel/shared/protocol/topics/topic-name";
 import type { Acceptance } from "./acceptance.js";
@@ -13,7 +13,7 @@ type Outcome =
   | "schedules_full"
   | "limited"
   | "unavailable";
-/** A topic has no inbox, and nobody limits what it gets. */
+/** A topic has no inbox, and no limit on what it gets. */
 type TopicOutcome = Exclude<Outcome, "inbox_full" | "limited">;
 
 export class AcceptanceCounts {
@@ -27,7 +27,7 @@ export class AcceptanceCounts {
     limited: 0,
     unavailable: 0,
   };
-  /** Of those for a topic, or for all. */
+  /** Of messages for a topic, or for all. */
   readonly #published = {
     topic: { stored: 0, duplicate: 0, mismatch: 0, schedules_full: 0, unavailable: 0 },
     all: { stored: 0, duplicate: 0, mismatch: 0, schedules_full: 0, unavailable: 0 },

@@ -1,6 +1,6 @@
 // message-routes, batch-routes -> here -> shared/redis/sliding-window-limiter: how many messages a key may send.
-// Guarantees: counts messages, one for each recipient; admits or refuses a request as a whole, before any of it is
-// stored; a request over the limit costs neither parsing nor a call to Redis.
+// Guarantees: counts messages, one for each recipient. Admits or refuses a request as a whole, before any of it is
+// stored. A request over the limit costs neither parsing nor a call to Redis.
 import { PetrelError } from "@petrel/shared/kernel/errors";
 import type { HttpRequest } from "@petrel/shared/kernel/http/http-app";
 import {
@@ -15,7 +15,7 @@ import { producerOf } from "@petrel/shared/security/producers/authorize-producer
 import type { Readable } from "node:stream";
 
 export const KEY_WINDOW_MS = 10_000;
-/** The share of its limit that a busy key takes ahead. */
+/** The share of its limit that a busy key takes in advance. */
 export const KEY_PREPAID = 0.01;
 
 const policy = { name: "messages", windowMs: KEY_WINDOW_MS, unit: "messages" } as const;
@@ -24,24 +24,24 @@ const overLimit = "This key has reached its message limit for now.";
 export class MessageLimits {
   readonly #limiter: Pick<SlidingWindowLimiter, "take" | "refusal">;
   readonly #perSecond: number;
-  /** A decision stands for all takes of a share: its header is written once. */
+  /** One decision covers all takes of a share, so its header is formatted once. */
   readonly #remaining = new WeakMap<LimitDecision, string>();
   readonly #policies = new Map<number, string>();
 
-  /** @param perSecond messages of a key that has no limit of its own; 0: no limit */
+  /** @param perSecond messages of a key that has no limit of its own; 0 means no limit */
   constructor(limiter: Pick<SlidingWindowLimiter, "take" | "refusal">, perSecond: number) {
     this.#limiter = limiter;
     this.#perSecond = perSecond;
   }
 
-  /** Whether a request of this producer's would be refused now, whatever it sends. */
+  /** Whether any request of this producer would be refused now. */
   refuses(producer: Producer): boolean {
     if (producer.messagesPerSecond === 0) return true;
     const refusal = this.#limiter.refusal(producer.keyId, 1, this.#limitOf(producer));
     return refusal !== undefined && !refusal.allowed;
   }
 
-  /** A `preParsing` hook, behind `authorize`. */
+  /** A `preParsing` hook, to be run after `authorize`. */
   readonly refuseEarly = (
     request: HttpRequest,
     reply: UnsentAnswer,
@@ -56,10 +56,10 @@ export class MessageLimits {
   };
 
   /**
-   * @param field which field holds the recipients
-   * @returns undefined where there is nothing to wait for
-   * @throws PetrelError PETREL_RATE_LIMITED, or PETREL_INVALID_REQUEST where the request exceeds the limit by itself;
-   * the promise rejects with the same
+   * @param field the field that holds the recipients
+   * @returns undefined if there is nothing to wait for
+   * @throws PetrelError PETREL_RATE_LIMITED, or PETREL_INVALID_REQUEST if the request alone exceeds the limit; the
+   * promise rejects with the same
    */
   take(producer: Producer, count: number, field: string, reply: UnsentAnswer): Promise<void> | undefined {
     if (producer.messagesPerSecond === 0) throw maySendNothing();
@@ -102,7 +102,7 @@ export class MessageLimits {
     return text;
   }
 
-  /** @returns 0 where there is no limit */
+  /** @returns 0 if there is no limit */
   #limitOf({ messagesPerSecond = this.#perSecond }: Producer): number {
     return messagesPerSecond === "unlimited" ? 0 : (messagesPerSecond * KEY_WINDOW_MS) / 1_000;
   }

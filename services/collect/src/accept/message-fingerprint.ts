@@ -2,7 +2,7 @@
 // Guarantees: the order of an object's members does not matter; everything else does.
 import { hash } from "node:crypto";
 
-/** The content of a message: all of a request except its recipients and its key. */
+/** The content of a message: everything in a request except its recipients and its key. */
 export interface MessageContent {
   readonly data: unknown;
   readonly ttlSeconds: number;
@@ -27,9 +27,9 @@ export function fingerprintMessage(content: MessageContent): string {
     channels,
   } = content;
   const parts: unknown[] = [data, ttlSeconds, priority, fallback, notification];
-  // Left out where absent: fingerprints are compared with those of releases that had no collapse keys.
+  // Omitted if absent, because fingerprints are compared with those of releases without collapse keys.
   if (collapseKey !== undefined) parts.push(collapseKey);
-  // An object: a collapse key is a string.
+  // An object, to tell it from a collapse key, which is a string.
   if (deliverAtMs !== undefined) parts.push({ deliverAt: deliverAtMs });
   // A set: their order means nothing.
   if (channels !== undefined) parts.push({ channels: channels.toSorted() });

@@ -1,6 +1,7 @@
 // message-routes, batch-routes -> here -> accept-with-retry: a request's messages for its recipients, and their
-// results. Guarantees: every recipient's message has its id before anything is stored; a message for a list gets one
-// answer, or an error that names what was stored; messages fail independently.
+// results.
+// Guarantees: every recipient's message has its id before anything is stored. A message for a list gets one answer, or
+// an error that names what was stored. Messages fail independently.
 import { randomBytes } from "node:crypto";
 import type { Clock } from "@petrel/shared/kernel/clock";
 import { PetrelError } from "@petrel/shared/kernel/errors";
@@ -34,7 +35,7 @@ export interface RequestAcceptanceOptions {
 export class RequestAcceptance {
   readonly #options: RequestAcceptanceOptions;
   readonly #randomIds = new RandomMessageIds();
-  // Unique to this process; with a count it names each attempt uniquely.
+  // Unique to this process; with a counter it identifies each attempt.
   readonly #attemptPrefix = randomBytes(9).toString("base64url");
   #attempts = 0;
 
@@ -43,7 +44,7 @@ export class RequestAcceptance {
   }
 
   /**
-   * @param traceparent the request's header of that name, unchecked
+   * @param traceparent the request's header of that name, unvalidated
    * @returns one answer or error for each, in order
    */
   async accept(
@@ -155,7 +156,9 @@ function answerOne(
   }
 }
 
-/** All stored, or the most telling error: first what no retry changes, then what a retry may, then what an ack may. */
+/**
+ * All stored, or the most telling error: first what no retry can change, then what a retry may, then what an ack may.
+ */
 function answerList(
   users: readonly string[],
   messages: readonly MessageToStore[],
@@ -214,7 +217,10 @@ function inboxFullError(details?: Details): PetrelError {
   });
 }
 
-/** The details tell it from a full inbox: what is scheduled makes room when its time comes, not by an acknowledgement. */
+/**
+ * The details distinguish it from a full inbox: scheduled messages make room when their time comes, not by an
+ * acknowledgement.
+ */
 function schedulesFullError(details?: Details): PetrelError {
   return new PetrelError(
     "PETREL_INBOX_FULL",
@@ -223,7 +229,7 @@ function schedulesFullError(details?: Details): PetrelError {
   );
 }
 
-/** In the details too: in a batch an entry has no headers. */
+/** In the details too, because an entry of a batch has no headers. */
 function limitedError(retryAfterMs: number, details?: Details): PetrelError {
   const retryAfterSeconds = Math.max(1, Math.ceil(retryAfterMs / 1_000));
   return new PetrelError(

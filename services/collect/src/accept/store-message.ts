@@ -1,7 +1,7 @@
-// accept-with-retry -> here -> shared/redis/{accept/accept-batch, topics/topic-publisher, schedules/schedule-messages}: a
-// message to the store of its kind.
-// Guarantees: a user's messages keep their order, and so do a topic's; both kinds end alike. What is to be delivered
-// later waits, unless its time has come by Redis' clock.
+// accept-with-retry -> here -> shared/redis/{accept/accept-batch, topics/topic-publisher, schedules/schedule-messages}:
+// passes a message to the store for its kind.
+// Guarantees: a user's messages keep their order, and so do a topic's; the result has the same form for both. A
+// scheduled message waits, unless its time has already come by Redis's clock.
 import type {
   AcceptResult,
   MessageAccepter,
@@ -11,23 +11,23 @@ import type { PendingRequest } from "@petrel/shared/redis/accept/turn-batches";
 import type { MessageScheduler, MessageToSchedule } from "@petrel/shared/redis/schedules/schedule-messages";
 import type { TopicMessageToPublish, TopicPublisher } from "@petrel/shared/redis/topics/topic-publisher";
 
-/** A message that is published, and remembered by its id. */
+/** A message that is published and can be looked up by its id. */
 export type MessageToPublish = TopicMessageToPublish & Required<Pick<TopicMessageToPublish, "record">>;
 
 /** A message with its id: for one user, or for a topic. */
 export type MessageToStore = (MessageToAccept | MessageToPublish) & {
-  /** Not before this time, ms; its time to live begins then. */
+  /** Not before this time, ms; its TTL starts then. */
   readonly deliverAtMs?: number | undefined;
 };
 
 export type StoreResult =
-  /** `place` is a topic's message's, in its topic. */
+  /** `place`: where a topic message stands in its topic. */
   | { readonly outcome: "stored"; readonly place?: PublishedPlace }
-  /** As many wait for their time as may wait for its recipient. */
+  /** As many scheduled messages as allowed are waiting for its recipient. */
   | { readonly outcome: "schedules-full" }
   | Exclude<AcceptResult, { readonly outcome: "stored" }>;
 
-/** Where it was published, and when, by Redis' clock. */
+/** Where it was published, and when, by Redis's clock. */
 export interface PublishedPlace {
   readonly offset: number;
   readonly epoch: string;
@@ -79,7 +79,7 @@ export function isForTopic(message: MessageToStore): message is MessageToStore &
   return "topic" in message;
 }
 
-/** What tells a repetition from another message, and our own from the producer's. */
+/** What distinguishes a retry from another message, and our own retry from the producer's. */
 export function identityOf(message: MessageToStore): Pick<MessageToAccept, "fingerprint" | "attempt"> {
   return isForTopic(message) ? message.record : message;
 }

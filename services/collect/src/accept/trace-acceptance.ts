@@ -1,12 +1,13 @@
 // prepare-messages -> here -> kernel/tracing: the spans of a sampled request and of each of its messages.
-// Guarantees: each message is stored with the context of its own span, which parents all later spans; a retry keeps it.
+// Guarantees: each message is stored with the context of its own span, which is the parent of all later spans; a retry
+// keeps it.
 import { messageAttributes, type Span, type Tracing } from "@petrel/shared/kernel/tracing/tracing";
 import type { Acceptance } from "./acceptance.js";
 
 export interface TracedAcceptance {
   /**
    * Begins a message's span; called for each, in order.
-   * @returns what is stored with it
+   * @returns the context to store with it
    */
   readonly begin: (message: {
     readonly id: string;
@@ -18,8 +19,8 @@ export interface TracedAcceptance {
 }
 
 /**
- * @param traceparent the request's header, unchecked
- * @returns undefined where the request is not sampled
+ * @param traceparent the request's header, unvalidated
+ * @returns undefined if the request is not sampled
  */
 export function traceAcceptance(
   tracing: Tracing,

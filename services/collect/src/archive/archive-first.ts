@@ -1,8 +1,8 @@
-// accept-with-retry -> here -> store-message: a message to the archive first, then to its store.
-// Guarantees: what is accepted is in the archive, or in its spool, before its store is asked. A refusal ends its row
-// before it is answered, so that a row which stays pending was answered 202, or with "unknown", or not at all. A message
-// that is sent again by accept-with-retry is written once. What is published to a topic whose history is the archive has
-// its place there before it is answered, unless the archive has just gone away.
+// accept-with-retry -> here -> store-message: writes a message to the archive first, then to its store.
+// Guarantees: an accepted message is in the archive, or in its spool, before its store is asked. A refusal ends its row
+// before it is answered, so a row that stays pending was answered with 202, with "unknown", or not at all. A message
+// that accept-with-retry sends again is written once. A publication to a topic whose history is the archive has its
+// place recorded there before the answer, unless the archive has just become unavailable.
 import { PetrelError } from "@petrel/shared/kernel/errors";
 import type { Clock } from "@petrel/shared/kernel/clock";
 import { NO_IDENTITY } from "@petrel/shared/protocol/messages/stored-message";
@@ -52,7 +52,7 @@ async function storeThen(
   try {
     result = await store(message, request);
   } catch (error) {
-    // "Unavailable" may be said of a message that is stored, and not confirmed: its row stays pending.
+    // "Unavailable" may also mean that the message is stored but not confirmed, so its row stays pending.
     const isRefusal = error instanceof PetrelError && error.code !== "PETREL_UNAVAILABLE";
     if (isRefusal) await writer.refuse(row, written);
     throw error;
@@ -68,7 +68,7 @@ async function storeThen(
   return result;
 }
 
-/** @returns undefined where it has none yet */
+/** @returns undefined if it has none yet */
 function placeOf(result: StoreResult): PublishedPlace | undefined {
   if (result.outcome === "stored" && result.place !== undefined) {
     const { offset, epoch, atMs } = result.place;
@@ -83,7 +83,7 @@ function isAccepted({ outcome }: StoreResult): boolean {
   return outcome === "stored" || outcome === "exists";
 }
 
-/** @param nowMs by this process' clock; when it was accepted by Redis' clock is written later */
+/** @param nowMs by this process's clock; the time of acceptance by Redis's clock is written later */
 export function rowOf(message: MessageToStore, nowMs: number): NewRow {
   const { id, partition, data, ttlMs, deliverAtMs } = message;
   const { fingerprint, attempt } = identityOf(message);

@@ -1,7 +1,7 @@
 // users/erase-user -> here -> shared/redis/erasure, shared/archive: erases a person in Redis and in the archive.
-// Guarantees: a tombstone stands in the archive before anything is erased, and heeds what is still on its way there;
-// when a call is answered, everything stored before it is gone from both. Where either does not answer nothing is said
-// to be done, and calling again finishes it.
+// Guarantees: a tombstone stands in the archive before anything is erased, and covers what is still on its way there.
+// Once a call is answered, everything stored before it is gone from both. If either does not answer, the call fails,
+// and calling again completes it.
 import { ArchiveError, type MessageArchive, type NewRow } from "@petrel/shared/archive/message-archive";
 import type { Clock } from "@petrel/shared/kernel/clock";
 import { PetrelError } from "@petrel/shared/kernel/errors";
@@ -24,9 +24,9 @@ export function eraseWithArchive(
       try {
         await archive.noteErasure(userId, clock.wallMs());
         const erased = await eraser.erase(userId);
-        // What came in during the walk is erased too.
+        // Also erase what arrived during the walk.
         await archive.noteErasure(userId, clock.wallMs());
-        // What they published to topics may lie in any.
+        // Their publications to topics may lie in any partition.
         for (let partition = 0; partition < partitionCount; partition++) await spool.erase(partition, userId);
         await archive.erase(userId);
         return erased;

@@ -1,5 +1,5 @@
-// start-collect -> here -> archive-first: collect's side of the message archive, where one is configured.
-// Guarantees: without one there is nothing: no wrapper, no link, no code of the driver.
+// start-collect -> here -> archive-first: collect's side of the message archive, if one is configured.
+// Guarantees: without one there is no wrapper, no link, and no code of the driver.
 import { openArchive } from "@petrel/shared/archive/open-archive";
 import { openArchiveWriter } from "@petrel/shared/archive/writing/open-archive-writer";
 import type { MessageArchive, NewRow } from "@petrel/shared/archive/message-archive";
@@ -22,7 +22,7 @@ export interface CollectArchiveConfig {
 
 export interface CollectArchive {
   readonly archive: Pick<MessageArchive, "find" | "list">;
-  /** Writes each message there before the store has it. */
+  /** Wraps a store, so that each message is written to the archive first. */
   readonly first: (store: StoreMessage) => StoreMessage;
   readonly eraser: (eraser: Pick<UserEraser, "erase">) => Pick<UserEraser, "erase">;
 }

@@ -1,4 +1,4 @@
-// routes -> here -> shared/archive: what the archive knows beyond Redis, as the contract tells it.
+// routes -> here -> shared/archive: what the archive knows beyond Redis, in the contract's terms.
 // Guarantees: a message that was never accepted is never shown. An archive that does not answer is "unavailable", never
 // "not found".
 import { ArchiveError, type ArchivedRow, type ArchivedState } from "@petrel/shared/archive/message-archive";
@@ -8,8 +8,8 @@ import { BROADCAST_TOPIC, topicOfRecipient } from "@petrel/shared/protocol/topic
 import { describeReason, type MessageStateAnswer } from "../contract/describe-message.js";
 
 /**
- * What is shown of a row whose message Redis no longer has. One that was `queued` or `scheduled` when it was last seen
- * was lost by Redis, and is still to be driven on. `pending` may never have been accepted.
+ * The states shown for messages that Redis no longer has. One last seen as `queued` or `scheduled` was lost by Redis
+ * and is still to be re-driven. `pending` may never have been accepted.
  */
 const shown: ReadonlySet<ArchivedState> = new Set([
   "scheduled",
@@ -22,10 +22,10 @@ const shown: ReadonlySet<ArchivedState> = new Set([
   "cancelled",
 ]);
 
-/** A page ends with the message that passes this. */
+/** A page ends with the message that exceeds this. */
 export const MAX_PAGE_BYTES = 1024 * 1024;
 
-/** @returns no more than a page may have */
+/** @returns no more than a page may hold */
 export function cutPage<Message extends { readonly data: string }>(
   messages: readonly Message[],
   limit: number,
@@ -50,7 +50,7 @@ export async function askArchive<T>(answer: Promise<T>): Promise<T> {
   }
 }
 
-/** @returns undefined where nothing is known of it, or it was never accepted */
+/** @returns undefined if nothing is known about it, or it was never accepted */
 export function describeArchived(row: ArchivedRow): MessageStateAnswer | undefined {
   const { id, recipient, state, seq, epoch, acceptedAtMs, expiresAtMs, deliverAtMs, endedAtMs, word } = row;
   if (!shown.has(state)) return undefined;

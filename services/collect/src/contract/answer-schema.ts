@@ -1,4 +1,4 @@
-// What collect answers to those who send: these schemas document the answers and write them.
+// collect's answers to senders: these schemas document the answers and serialise them.
 // Guarantees: each field has one shape, so the serialiser never chooses between variants.
 import type { Static } from "typebox";
 import { Type } from "@petrel/shared/kernel/schemas/json-schema";
@@ -47,7 +47,7 @@ export const batchAcceptedSchema = Type.Object(
 
 export type RecipientResult = Static<typeof recipientResultSchema>;
 
-/** What became of one message of a request. */
+/** The answer for one message of a request. */
 export type AcceptedAnswer =
   | { readonly id: string; readonly duplicate: boolean }
   | { readonly results: RecipientResult[] };

@@ -1,6 +1,6 @@
-// message-routes, batch-routes -> here -> prepare-messages: the rules for a message that its schema cannot say.
-// Guarantees: the result can be stored as it is: one kind of recipient and what it may have, a time at most 30 days
-// ahead, data within its limit.
+// message-routes, batch-routes -> here -> prepare-messages: rules for a message that its schema cannot express.
+// Guarantees: the result can be stored as it is: one kind of recipient with only the fields that it may have, a time at
+// most 30 days ahead, data within its limit.
 import { PetrelError } from "@petrel/shared/kernel/errors";
 import { checkApnsOverrides } from "@petrel/shared/protocol/messages/apns-overrides";
 import { joinNotification } from "@petrel/shared/protocol/messages/notification-text";
@@ -17,7 +17,7 @@ const MAX_BYTES_PER_UNIT = 3;
 
 /** Whom a message is for. */
 export type Recipients =
-  /** `isList`: the request named a list, so that the answer is one too. */
+  /** `isList`: the request named a list, so the answer is one too. */
   | { readonly users: readonly string[]; readonly isList: boolean; readonly topic?: undefined }
   /** A topic's name, or `$all`. */
   | { readonly topic: string };
@@ -28,7 +28,7 @@ export interface CheckedMessage {
   readonly body: MessageBody;
   /** `data` as JSON text. */
   readonly data: string;
-  /** `notification` as JSON text, with `channels` and `collapseKey` where they are given; "" where there is none. */
+  /** `notification` as JSON text, with `channels` and `collapseKey` if given; "" if there is none. */
   readonly notification: string;
   readonly fallback: FallbackPolicy;
   readonly priority: Priority;
@@ -39,7 +39,7 @@ export interface CheckedMessage {
 
 /**
  * @param body fits messageSchema
- * @param nowMs for how far ahead its time may lie; whether that has come is Redis' to say
+ * @param nowMs limits how far ahead its time may lie; whether it has come is decided by Redis
  * @throws PetrelError PETREL_INVALID_REQUEST or PETREL_PAYLOAD_TOO_LARGE
  */
 export function checkMessage(body: MessageBody, nowMs = Date.now()): CheckedMessage {
@@ -86,7 +86,7 @@ function readRecipients({ user, users, topic, all }: MessageBody["to"]): Recipie
   return topic === undefined ? { users: users ?? [user ?? ""], isList: users !== undefined } : { topic };
 }
 
-/** A topic has no phone: what only a fallback channel reads is refused, even where it says what holds anyway. */
+/** A topic has no phone: fields that only a fallback channel reads are refused, even with their default value. */
 function refusePhoneFields({ fallback, notification, collapseKey, channels }: MessageBody): void {
   const name =
     (fallback !== undefined && "fallback") ||
@@ -114,7 +114,7 @@ function readDeliverAt(deliverAt: string, nowMs: number): number {
 }
 
 /** Refused here, where the sender can correct it, instead of later as a dead letter. */
-/** WeChat's own names; their values are the channel's to check, for they depend on the app and on the template. */
+/** WeChat's own names. The channel checks their values, which depend on the app and the template. */
 const WECHAT_NAMES: ReadonlySet<string> = new Set([
   "appid",
   "template_id",

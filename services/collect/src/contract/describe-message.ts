@@ -1,5 +1,5 @@
-// message-routes -> here: what became of a message, as the contract tells it.
-// Guarantees: the timeline ascends and has every end that was reached and every attempt of a fallback channel; a time
+// message-routes -> here: a message's state and timeline, in the contract's terms.
+// Guarantees: the timeline ascends and has every end that was reached and every attempt of a fallback channel. A time
 // that is only an upper bound is marked.
 import { formatTime, timeSchema } from "@petrel/shared/kernel/http/answer-time";
 import type { DeadLetterCause } from "@petrel/shared/protocol/fallback/dead-letter-causes";
@@ -103,7 +103,7 @@ const generalReasons: Readonly<Record<DeadLetterCause, string>> = {
   "inbox-full": "The user's inbox was full when the message's time came.",
 };
 
-/** @param attempts what fallback channels tried, oldest first */
+/** @param attempts by fallback channels, oldest first */
 export function describeMessage(
   id: string,
   found: FoundMessage,
@@ -113,7 +113,7 @@ export function describeMessage(
   return found.state === "published" ? describePublished(id, found) : describeSent(id, found, attempts);
 }
 
-/** It waits for its time, or ended without a number: no sequence or topic has it. */
+/** It waits for its time, or ended without a number, so it has no sequence or topic. */
 function describeUnnumbered(id: string, { record, state }: UnnumberedMessage): MessageStateAnswer {
   const { userId: recipient, end, deliverAtMs } = record;
   const topic = topicOfRecipient(recipient);
@@ -184,7 +184,7 @@ function describeTimeline(
     const isPushed = event === "pushed" && channel !== undefined;
     events.push({ atMs, event: isPushed ? { event, channel } : { event } });
   }
-  // The record does not know of acknowledgements: the cursor does, even after a push or a failure.
+  // The record does not know about acknowledgements: the cursor does, even after a push or a failure.
   if (state !== "queued" && state !== end?.state) {
     // Acknowledged at an unknown time: now is the upper bound.
     const atMs = stateAtMs ?? Date.now();
@@ -197,8 +197,8 @@ function describeTimeline(
 }
 
 /**
- * Why a message failed, or expired before its time.
- * @param word of its end, as the record has it
+ * Why a message failed, or expired early.
+ * @param word of its end, from the record
  */
 export function describeReason(
   state: string,

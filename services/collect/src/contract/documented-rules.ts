@@ -1,4 +1,4 @@
-// collect's routes -> here -> kernel/openapi-document: what their code checks beyond their schemas.
+// collect's routes -> here -> kernel/openapi-document: rules that code checks beyond the schemas.
 // Guarantees: documentation only. The code that checks a rule names the field that breaks it.
 import type { DocumentedRules } from "@petrel/shared/kernel/http/openapi-document";
 import { MAX_RECIPIENTS } from "./message-schema.js";

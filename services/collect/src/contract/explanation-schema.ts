@@ -1,9 +1,10 @@
-// message-routes, explain-message -> here: why a message is where it is, as `GET /v1/messages/:id?explain=true` tells it.
+// message-routes, explain-message -> here: why a message is in its state, as `GET /v1/messages/:id?explain=true`
+// answers it.
 import { timeSchema } from "@petrel/shared/kernel/http/answer-time";
 import { Type } from "@petrel/shared/kernel/schemas/json-schema";
 import type { Static } from "typebox";
 
-/** `explain` is a switch: it costs some reads. */
+/** `explain` is optional because it costs some reads. */
 export const messageQuerySchema = Type.Object(
   {
     explain: Type.Optional(

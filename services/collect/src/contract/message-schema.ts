@@ -1,4 +1,4 @@
-// What a producer may ask for: the schema that validates a message is the one that documents it.
+// The body of a message: one schema validates it and documents it.
 // Guarantees: unknown fields are refused by name, except inside `data`, `apns` and `wechat`; nothing is coerced.
 import { CODE_DEFAULT } from "@petrel/shared/kernel/http/openapi-document";
 import { fallbackChannels } from "@petrel/shared/protocol/fallback/fallback-channels";
@@ -113,7 +113,7 @@ export const messageSchema = Type.Object(
     ),
     fallback: Type.Optional(
       Type.Enum(["offline", "always", "never"], {
-        // Filled in by code: a message to a topic may not have it, not even with this value.
+        // Filled in by code, because a message to a topic may not have it, not even with this value.
         [CODE_DEFAULT]: DEFAULT_FALLBACK,
         description: "When a fallback channel takes the message; not for topics.",
       }),
@@ -167,15 +167,15 @@ export const messageSchema = Type.Object(
 type Unfilled = Static<typeof messageSchema>;
 type Filled = "ttlSeconds" | "priority";
 
-/** A message that fits its schema; the validator has filled in the defaults. */
+/** A message that fits its schema, with defaults filled in by the validator. */
 export type MessageBody = Omit<Unfilled, Filled> & Required<Pick<Unfilled, Filled>>;
 
-/** What holds where the message does not say. */
+/** The default if the message does not say. */
 export function fallbackOf({ fallback = DEFAULT_FALLBACK }: MessageBody): FallbackPolicy {
   return fallback;
 }
 
-/** Its entries are validated one by one, so that a bad one fails alone. */
+/** Entries are validated individually, so that a bad one fails alone. */
 export const batchSchema = Type.Object(
   {
     messages: Type.Array(Type.Unknown({ description: "Like the body of POST /v1/messages." }), {

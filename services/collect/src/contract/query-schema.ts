@@ -6,7 +6,7 @@ import { Type } from "@petrel/shared/kernel/schemas/json-schema";
 /** `nextCursor` of a list of scheduled messages, see users/list-scheduled. */
 export const SCHEDULE_CURSOR_PATTERN = "^\\d{1,15}-[0-9a-f]{15}[A-Za-z0-9_-]{1,64}$";
 
-/** For lists of a user's messages: by seq, or those that wait for their time. */
+/** For lists of a user's messages: by seq, or the scheduled ones by time. */
 export const userMessagesQuerySchema = Type.Object(
   {
     state: Type.Optional(

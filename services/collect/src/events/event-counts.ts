@@ -1,4 +1,4 @@
-// collect/event-routes, collect/event-stream -> here: what readers of events got, and how many there are.
+// collect/event-routes, collect/event-stream -> here: how many events readers got, and how many readers there are.
 // Guarantees: counters only grow; an event that is read twice counts twice.
 import { Counter, Gauge, Histogram, type Registry } from "@petrel/shared/kernel/metrics/metrics";
 import type { EventItem } from "@petrel/shared/protocol/events/event-item";
@@ -50,7 +50,7 @@ export class EventCounts {
     if (gap) this.#gaps.inc();
   }
 
-  /** @returns how to say that it is over */
+  /** @returns a function to call when it is over */
   reads(kind: "poll" | "stream"): () => void {
     this.#readers.inc({ kind });
     return () => this.#readers.dec({ kind });

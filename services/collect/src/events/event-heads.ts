@@ -1,6 +1,7 @@
-// collect/event-routes, collect/event-stream -> here: tells those who wait that there is something behind their position.
-// Guarantees: one look for the whole process, however many wait, and none while nobody does. A look that fails is made
-// again; nobody waits longer than they asked.
+// collect/event-routes, collect/event-stream -> here: notifies waiting readers when there is something after their
+// position.
+// Guarantees: one look for the whole process, however many wait, and none while nobody does. A failed look is repeated;
+// nobody waits longer than requested.
 import { describeError } from "@petrel/shared/kernel/errors";
 import type { Logger } from "@petrel/shared/kernel/logging/logging";
 import { createRareLog } from "@petrel/shared/kernel/logging/rare-log";
@@ -14,7 +15,7 @@ export interface EventHeadsOptions {
   readonly scripts: ScriptRunner;
   readonly partitions: readonly PartitionKeys[];
   readonly logger: Logger;
-  /** Between two looks. */
+  /** The pause between two looks. */
   readonly intervalMs?: number;
 }
 
@@ -37,22 +38,21 @@ export class EventHeads {
     this.#failures = createRareLog(options.logger);
   }
 
-  /** How many wait. */
+  /** The number of waiting readers. */
   get waiting(): number {
     return this.#waiters.size;
   }
 
   /**
-   * Resolves when one of the partitions has something behind its position, when the time is over, or when the signal
-   * is aborted.
-   * @param positions one for each partition, as the last page answered them
+   * Resolves when a partition has something after its position, when the time is up, or when the signal is aborted.
+   * @param positions one for each partition, as the last page returned them
    */
   async wait(positions: readonly EventPosition[], ms: number, signal: AbortSignal): Promise<void> {
     const over = new AbortController();
     const waiter: Waiter = { positions, wake: () => over.abort() };
     this.#waiters.add(waiter);
     if (!this.#isRunning) void this.#run();
-    // (Not AbortSignal.any: a stream waits thousands of times by one signal, which would remember each.)
+    // (Not AbortSignal.any: a stream waits thousands of times on one signal, which would remember each.)
     const end = (): void => over.abort();
     signal.addEventListener("abort", end, { once: true });
     if (signal.aborted) end();

@@ -1,6 +1,6 @@
 // collect/event-routes -> here -> collect/read-event-page, collect/event-heads: events as server-sent events.
-// Guarantees: the same events as the long poll's, each with the cursor behind it, so a reader that comes back goes on
-// where it stopped. Nothing is read ahead of a reader that does not take what it has: one page at most waits for it.
+// Guarantees: the same events as the long poll's, each with the cursor after it, so a reader that reconnects continues
+// where it stopped. Never reads ahead of a slow reader: at most one page waits for it.
 import { Readable } from "node:stream";
 import { encodeEventCursor } from "@petrel/shared/protocol/events/event-cursor";
 import type { EventPosition } from "@petrel/shared/protocol/events/event-position";
@@ -18,7 +18,7 @@ export interface EventStreamOptions {
 const COMMENT_MS = 15_000;
 const PAGE = 100;
 
-/** Events in a page of a stream. */
+/** Events per page of a stream. */
 export const STREAM_PAGE = PAGE;
 
 export function openEventStream(starts: readonly EventStart[], options: EventStreamOptions): Readable {
@@ -37,8 +37,8 @@ async function* writeEvents(
     const text = encodePage(page);
     const cursor = encodeEventCursor(page.next);
     if (text !== "") yield text;
-    // A comment, so that no client takes it for an event; its cursor counts all the same, for who comes back before the
-    // first event, or after many of other types.
+    // A comment, so that no client takes it for an event. Its cursor still counts, for a reader that reconnects before
+    // the first event, or after many of other types.
     else if (told === undefined) yield comment(cursor);
     told = cursor;
     from = page.next;
@@ -50,7 +50,7 @@ async function* writeEvents(
   }
 }
 
-/** A line that says nothing, and keeps proxies from closing the connection. */
+/** A comment line also keeps proxies from closing an idle connection. */
 function comment(cursor: string): string {
   return `:\nid: ${cursor}\n\n`;
 }

@@ -1,6 +1,6 @@
 // collect/event-routes, collect/event-stream -> here -> redis/events/read-partition-events: a page over all partitions.
-// Guarantees: in order for each user, none left out, as many as the limit where there are so many. A page without an
-// event says that there was none of these types when it was read.
+// Guarantees: in order for each user, none left out, and full if there are enough events. An empty page means that
+// there was no event of these types when it was read.
 import type { EventItem } from "@petrel/shared/protocol/events/event-item";
 import type { EventPosition } from "@petrel/shared/protocol/events/event-position";
 import type { EventType } from "@petrel/shared/protocol/events/event-types";
@@ -11,15 +11,15 @@ import type { ScriptRunner } from "@petrel/shared/redis/scripts/script-runner";
 export interface PageEvent {
   readonly item: EventItem;
   readonly partition: number;
-  /** In its partition, behind it. */
+  /** Its position in its partition, just after it. */
   readonly position: EventPosition;
 }
 
 export interface EventPage {
   readonly events: readonly PageEvent[];
-  /** In each partition, where the page begins. */
+  /** Where the page begins, by partition. */
   readonly begins: readonly EventPosition[];
-  /** In each partition, where to read on. */
+  /** Where to continue, by partition. */
   readonly next: readonly EventPosition[];
   /** Events between the cursor and this page are gone. */
   readonly gap: boolean;
@@ -27,11 +27,11 @@ export interface EventPage {
 
 export interface EventPageOptions {
   readonly limit: number;
-  /** All that are written if it is not given. */
+  /** All enabled types if absent. */
   readonly types: ReadonlySet<EventType> | undefined;
 }
 
-/** Read at once where some are passed over. */
+/** Entries per read if some types are filtered out. */
 const FILTERED_AT_ONCE = 200;
 
 /** @param starts one for each partition */
@@ -49,7 +49,7 @@ export async function readEventPage(
   }));
   let gap = false;
   let room = limit;
-  // So that the same ones are not always last where the limit is low.
+  // Rotated, so that the same partitions are not always last if the limit is low.
   let active = rotated(reads, Math.floor(Math.random() * reads.length));
   while (room > 0 && active.length > 0) {
     const quota = types === undefined ? Math.ceil(room / active.length) : FILTERED_AT_ONCE;
@@ -67,7 +67,7 @@ export async function readEventPage(
       const taken = page.events.slice(0, room);
       room -= taken.length;
       read.found.push(...taken.map((event) => ({ ...event, partition: read.keys.partition })));
-      // Where some found no room, the next page begins behind the last one that did.
+      // If some events did not fit, the next page begins after the last one that did.
       const isWhole = taken.length === page.events.length;
       read.from = isWhole ? page.next : (taken.at(-1)?.position ?? page.begins);
       if (isWhole && page.hasMore) withMore.push(read);
@@ -99,7 +99,7 @@ function mergeByTime(lists: readonly (readonly PageEvent[])[]): PageEvent[] {
     let first: { readonly list: number; readonly event: PageEvent } | undefined;
     for (const [list, events] of lists.entries()) {
       const event = events[places[list] ?? 0];
-      // RFC 3339 in UTC: earlier texts are earlier times.
+      // Texts of RFC 3339 in UTC sort by time.
       if (event !== undefined && (first === undefined || event.item.at < first.event.item.at)) {
         first = { list, event };
       }

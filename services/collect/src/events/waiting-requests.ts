@@ -1,12 +1,12 @@
 // collect/event-routes -> here: the requests that wait for events, and when each must end.
-// Guarantees: each ends when its client is gone, its time is over, or the process stops, whichever is first; one that is
-// over leaves neither a timer nor a listener.
+// Guarantees: each ends when its client is gone, its time is up, or the process stops, whichever comes first. A
+// finished one leaves neither a timer nor a listener.
 import type { EventEmitter } from "node:events";
 
 export interface WaitingRequest {
   /** Aborted when it must end. */
   readonly signal: AbortSignal;
-  /** It is over: to be called once. */
+  /** Call it once, when the request is over. */
   readonly release: () => void;
 }
 
@@ -26,7 +26,7 @@ export class WaitingRequests {
     return this.#open.size;
   }
 
-  /** @param longestMs how long it may take; no bound of its own if it is not given */
+  /** @param longestMs how long it may take; unbounded if absent */
   begin(socket: EventEmitter, longestMs?: number): WaitingRequest {
     const one = new AbortController();
     const abort = (): void => one.abort();

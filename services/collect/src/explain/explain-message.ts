@@ -1,6 +1,6 @@
-// routes/message-routes -> here -> shared/redis/inbox/read-circumstances: the facts by which a person sees why a message is
-// where it is.
-// Guarantees: reads only; what is not known is absent, never guessed. Its facts are a moment younger than its state.
+// routes/message-routes -> here -> shared/redis/inbox/read-circumstances: the facts that show a person why a message is
+// in its state.
+// Guarantees: reads only. Unknown facts are absent, never guessed. The facts are read a moment after the state.
 import { formatTime } from "@petrel/shared/kernel/http/answer-time";
 import { splitNotification } from "@petrel/shared/protocol/messages/notification-text";
 import type { DevicesStore } from "@petrel/shared/redis/devices/devices-store";
@@ -16,7 +16,7 @@ import type { Explanation } from "../contract/explanation-schema.js";
 export interface ExplainDeps {
   readonly scripts: ScriptRunner;
   readonly devices: Pick<DevicesStore, "list">;
-  /** Messages that one user may be sent in the window of that limit; 0: no limit. */
+  /** The most messages that one user may get in the window of that limit; 0 means no limit. */
   readonly receiveLimit: number;
 }
 
@@ -85,7 +85,7 @@ function describePolicy({
   };
 }
 
-/** It waits for its time, or ended before it got a number. */
+/** For a message that waits for its time, or ended before it got a number. */
 async function explainWaiting(
   { scripts, receiveLimit }: ExplainDeps,
   keys: PartitionKeys,

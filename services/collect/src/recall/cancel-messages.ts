@@ -1,6 +1,6 @@
-// message-routes -> here -> shared/redis/recall/cancel-message: a producer takes a message back.
-// Guarantees: answered when what was written or found has reached what ACCEPT_DURABILITY asks for; what the answer says
-// of the message is true. May be repeated.
+// message-routes -> here -> shared/redis/recall/cancel-message: a producer cancels a message.
+// Guarantees: answers once what was written or found is as durable as ACCEPT_DURABILITY requires; what the answer says
+// about the message is true. May be repeated.
 import { PetrelError } from "@petrel/shared/kernel/errors";
 import { partitionOfMessageId } from "@petrel/shared/protocol/messages/ids";
 import type { ConfirmOptions } from "@petrel/shared/redis/accept/confirm-by-server";
@@ -10,7 +10,7 @@ import { cancelMessage } from "@petrel/shared/redis/recall/cancel-message";
 import type { ScriptRunner } from "@petrel/shared/redis/scripts/script-runner";
 
 export interface CancelMessagesOptions extends ConfirmOptions {
-  /** What is only read goes over a link of its own. */
+  /** Pure reads use a link of their own. */
   readonly reads: ScriptRunner;
 }
 
@@ -23,9 +23,9 @@ export class CancelMessages {
   }
 
   /**
-   * Resolves when the message is cancelled, by this call or before.
-   * @throws PetrelError PETREL_NOT_FOUND; PETREL_CONFLICT with its state; or PETREL_UNAVAILABLE: then it may be
-   * cancelled or not
+   * Resolves when the message is cancelled, by this call or an earlier one.
+   * @throws PetrelError PETREL_NOT_FOUND; PETREL_CONFLICT with its state; or PETREL_UNAVAILABLE: then it may or may not
+   * be cancelled
    */
   async cancel(id: string): Promise<void> {
     const partition = partitionOfMessageId(id);

@@ -1,5 +1,6 @@
 // A producer's request -> here -> accept/accept-requests: many messages in one request.
-// Guarantees: a bad entry fails alone; entries for one user or topic keep their order; all share the same few calls of Redis.
+// Guarantees: a bad entry fails alone. Entries for one user or topic keep their order. All share the same few calls to
+// Redis.
 import type { HttpApp } from "@petrel/shared/kernel/http/http-app";
 import type { ProducerAuthenticator } from "@petrel/shared/security/producers/authenticate-producer";
 import { acceptBatch, type AcceptMessageDeps, checkBatch } from "../accept/accept-requests.js";
@@ -16,7 +17,7 @@ import { noQuerySchema } from "@petrel/shared/kernel/http/no-query-schema";
 
 export interface BatchRoutesDeps extends AcceptMessageDeps {
   readonly authenticator: ProducerAuthenticator;
-  /** Who was admitted to send a moment ago. */
+  /** Producers that were authorized to send a moment ago. */
   readonly senders: RememberedProducers;
 }
 
@@ -40,7 +41,7 @@ export function addBatchRoutes(app: HttpApp, deps: BatchRoutesDeps): void {
     },
     async (request, reply) => {
       const producer = producerOf(request);
-      // With the validator of POST /v1/messages, which is compiled once.
+      // With the validator of POST /v1/messages, which is compiled only once.
       const validate = request.compileValidationSchema(messageSchema, "body");
       const checked = checkBatch(producer, request.body.messages, validate);
       const { headers } = request;

@@ -1,6 +1,7 @@
-// A producer's request -> here -> events/read-event-page, events/event-stream: what has happened, from a cursor on.
-// Guarantees: `nextAfter` always leads on. A request that waits ends at the first event, at its time, or at a stop; a
-// stream ends at a stop, and after a quarter of an hour: its reader comes back by itself, if its key is still good.
+// A producer's request -> here -> events/read-event-page, events/event-stream: events from a cursor on.
+// Guarantees: `nextAfter` always makes progress. A waiting request ends at the first event, at its time limit, or at a
+// stop. A stream ends at a stop and after a quarter of an hour; its reader reconnects by itself, if its key is still
+// valid.
 import type { FastifyReply } from "fastify";
 import { PetrelError } from "@petrel/shared/kernel/errors";
 import { producerErrors } from "@petrel/shared/kernel/http/error-schema";
@@ -155,7 +156,7 @@ export function addEventRoutes(app: HttpApp, deps: EventRoutesDeps): void {
     };
   }
 
-  /** Waits for the first event, from an empty page on. */
+  /** Waits for the first event, starting with an empty page. */
   async function poll(
     request: HttpRequest,
     from: EventPage,
@@ -221,7 +222,7 @@ export function addEventRoutes(app: HttpApp, deps: EventRoutesDeps): void {
         signal,
       });
       stream.once("close", release);
-      // The schema describes a page.
+      // The schema describes only a page.
       const untyped: FastifyReply = reply;
       return untyped
         .header("cache-control", "no-store")
@@ -236,12 +237,12 @@ function wantsStream(request: HttpRequest): boolean {
   return !isHead(request) && request.headers.accept?.toLowerCase().includes("text/event-stream") === true;
 }
 
-/** Such a request asks what a `GET` would say, and waits for nothing. */
+/** Such a request asks what a `GET` would answer, and must not wait. */
 function isHead(request: HttpRequest): boolean {
   return request.method === "HEAD";
 }
 
-/** @throws PetrelError PETREL_INVALID_REQUEST for an unknown type, or one that is not written */
+/** @throws PetrelError PETREL_INVALID_REQUEST for an unknown type, or one that is not enabled */
 function readTypes(text: string | undefined, { events }: ScriptRunner): ReadonlySet<EventType> | undefined {
   if (text === undefined) return undefined;
   const types = new Set<EventType>();

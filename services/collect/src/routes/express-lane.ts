@@ -1,11 +1,10 @@
-// kernel/http/bodies/whole-requests -> here -> accept/accept-requests: `POST /v1/messages` and `/v1/messages/batch`, past
-// the framework.
-// Guarantees: takes only what the framework's way would accept: a plain head, a producer whom this connection has proven
-// to be a moment ago and whom no limit refuses, a body that is right. All else, and so nearly every refusal, is left to
-// the routes. What it takes gets the answer that they would give.
-//
-// Why: of a message's cost in collect the framework's request, reply, hooks and body stream were a quarter. What is
-// checked, and how, is the routes' own code: their validators and serializers, accept-requests, describeFailure.
+// kernel/http/bodies/whole-requests -> here -> accept/accept-requests: `POST /v1/messages` and `/v1/messages/batch`,
+// bypassing the framework.
+// Guarantees: takes only what the framework's path would accept: a plain head, a producer that this connection has
+// authenticated a moment ago and that no limit refuses, a valid body. Everything else, and so nearly every refusal, is
+// left to the routes. What it takes gets the same answer as from them.
+// Why: a quarter of a message's cost in collect was the framework's request, reply, hooks and body stream. The checks
+// are the routes' own code: their validators and serializers, accept-requests, describeFailure.
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { FastifySchemaCompiler } from "fastify";
 import { readJson } from "@petrel/shared/kernel/http/bodies/read-json-body";
@@ -33,7 +32,7 @@ import { acceptedSchema, batchAcceptedSchema } from "../contract/answer-schema.j
 import { batchSchema, type MessageBody, messageSchema } from "../contract/message-schema.js";
 
 export interface ExpressLaneDeps extends AcceptMessageDeps {
-  /** The same that the routes have: they check whoever is not in it, and put them there. */
+  /** Shared with the routes, which authenticate everybody who is not in it, and add them. */
   readonly senders: Pick<RememberedProducers, "find">;
   readonly logger: Pick<Logger, "error" | "warn">;
   readonly watch: Pick<RequestWatch, "route" | "idOf" | "answered">;
@@ -42,7 +41,7 @@ export interface ExpressLaneDeps extends AcceptMessageDeps {
 const MESSAGES = "/v1/messages";
 const BATCH = "/v1/messages/batch";
 
-/** Call after the routes are added. */
+/** Call it after the routes are added. */
 export function addExpressLane(app: HttpApp, deps: ExpressLaneDeps): void {
   const lane = new ExpressLane(app, deps);
   takeWholeRequests<Producer>(app, {
@@ -51,7 +50,7 @@ export function addExpressLane(app: HttpApp, deps: ExpressLaneDeps): void {
   });
 }
 
-/** One of the two, without anything unusual in its head. */
+/** One of the two requests, with nothing unusual in its head. */
 function isPlain(request: IncomingMessage): boolean {
   const { method, url, headers, httpVersionMinor } = request;
   return (
@@ -66,7 +65,7 @@ function isPlain(request: IncomingMessage): boolean {
   );
 }
 
-/** As nearly every client writes it. */
+/** In the spelling of nearly every client. */
 function isJson(type: string | undefined): boolean {
   return type === "application/json" || type === "application/json; charset=utf-8";
 }
@@ -87,7 +86,7 @@ class ExpressLane {
     this.#batches = deps.watch.route(BATCH, "POST");
   }
 
-  /** @returns false, before anything is counted or stored, for what the routes shall answer */
+  /** @returns false, before anything is counted or stored, to leave the request to the routes */
   take({ request, body, response, wanted: producer }: WholeRequest<Producer>): boolean {
     const { limits, watch } = this.#deps;
     if (body.length === 0 || limits.refuses(producer)) return false;
@@ -114,7 +113,7 @@ class ExpressLane {
         );
       }
     } catch {
-      // A refusal: the routes find the same, and tell it.
+      // A refusal: the routes find the same problem and answer it.
       return false;
     }
     const requestId = watch.idOf(request);
@@ -130,7 +129,7 @@ class ExpressLane {
     return true;
   }
 
-  /** @returns the status that was answered */
+  /** @returns the status of the answer */
   #fail(
     error: unknown,
     requestId: string,
@@ -158,7 +157,7 @@ interface Compiled {
   readonly writeBatch: (answer: unknown) => string;
 }
 
-/** By the application's own compilers, which it has once it is ready. */
+/** Uses the application's own compilers, which exist once it is ready. */
 function compile({ validatorCompiler, serializerCompiler }: HttpApp): Compiled {
   if (validatorCompiler === undefined || serializerCompiler === undefined)
     throw new Error("the application is not ready");

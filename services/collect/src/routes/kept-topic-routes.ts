@@ -1,5 +1,5 @@
 // A producer's request -> here -> topics/keep-topics: topics that the server keeps for a user.
-// Guarantees: 204 means stored, and that the user's nodes were told; PUT and DELETE may be repeated.
+// Guarantees: 204 means that it is stored and the user's nodes were told. PUT and DELETE are idempotent.
 import type { HttpApp } from "@petrel/shared/kernel/http/http-app";
 import { conflictError, producerErrors } from "@petrel/shared/kernel/http/error-schema";
 import { noQuerySchema } from "@petrel/shared/kernel/http/no-query-schema";

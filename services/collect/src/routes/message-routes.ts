@@ -1,4 +1,4 @@
-// A producer's request -> here -> check-message -> prepare-messages: one message sent, its state read, its cancelling.
+// A producer's request -> here -> check-message -> prepare-messages: sends one message, reads its state, cancels it.
 // Guarantees: 202 means stored.
 import type { MessageArchive } from "@petrel/shared/archive/message-archive";
 import type { HttpApp } from "@petrel/shared/kernel/http/http-app";
@@ -38,10 +38,10 @@ import { type ExplainDeps, explainMessage } from "../explain/explain-message.js"
 
 export interface MessageRoutesDeps extends AcceptMessageDeps, ExplainDeps {
   readonly authenticator: ProducerAuthenticator;
-  /** Who was admitted to send a moment ago. */
+  /** Producers that were authorized to send a moment ago. */
   readonly senders: RememberedProducers;
   readonly cancels: Pick<CancelMessages, "cancel">;
-  /** Where one is configured. */
+  /** Set if one is configured. */
   readonly archive: Pick<MessageArchive, "find"> | undefined;
   readonly scripts: ScriptRunner;
   readonly partitions: readonly PartitionKeys[];
@@ -113,7 +113,7 @@ export function addMessageRoutes(app: HttpApp, deps: MessageRoutesDeps): void {
       if (found.state !== "queued" || attempts.length === 0) {
         return explain(found, describeMessage(id, found, attempts));
       }
-      // An attempt that was settled between the two reads must not stand beside the state before it.
+      // Read the state again: an attempt that was settled between the two reads must not stand beside an older state.
       const again = (await findMessage(deps, id)) ?? found;
       return explain(
         again,

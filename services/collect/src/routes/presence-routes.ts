@@ -1,6 +1,6 @@
 // A producer's request -> here -> topics/read-topic-presence, users/read-users-presence: who is in a topic, and which
 // users are connected.
-// Guarantees: a read changes nothing; what a topic's rule does not have counted is not told.
+// Guarantees: a read changes nothing; only what a topic's rule has counted is shown.
 import { PetrelError } from "@petrel/shared/kernel/errors";
 import { producerErrors } from "@petrel/shared/kernel/http/error-schema";
 import type { HttpApp } from "@petrel/shared/kernel/http/http-app";
@@ -22,7 +22,7 @@ export interface PresenceRoutesDeps {
   readonly authenticator: ProducerAuthenticator;
   readonly scripts: ScriptRunner;
   readonly partitions: readonly PartitionKeys[];
-  /** The rule that holds for a topic at this moment. */
+  /** The rule that applies to a topic at this moment. */
   readonly topicRules: { ruleOf(topic: string): Pick<TopicRule, "presence"> };
 }
 

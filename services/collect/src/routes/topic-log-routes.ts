@@ -1,5 +1,6 @@
-// A producer's request -> here -> topics/{read-topic-log, read-topic-presence}: where a topic stands, and what its log has.
-// Guarantees: a read changes nothing but takes out what is too old; `$all` is the topic of broadcasts.
+// A producer's request -> here -> topics/{read-topic-log, read-topic-presence}: where a topic stands, and what its log
+// holds.
+// Guarantees: a read changes nothing, except that it removes what is too old. `$all` is the topic of broadcasts.
 import type { HttpApp } from "@petrel/shared/kernel/http/http-app";
 import type { MessageArchive } from "@petrel/shared/archive/message-archive";
 import { producerErrors } from "@petrel/shared/kernel/http/error-schema";
@@ -28,9 +29,9 @@ export interface TopicLogRoutesDeps {
   readonly authenticator: ProducerAuthenticator;
   readonly scripts: ScriptRunner;
   readonly partitions: readonly PartitionKeys[];
-  /** The rule that holds for a topic at this moment. */
+  /** The rule that applies to a topic at this moment. */
   readonly topicRules: { ruleOf(topic: string): Pick<TopicRule, "presence" | "archive"> };
-  /** Where one is configured. */
+  /** Set if one is configured. */
   readonly archive: Pick<MessageArchive, "list"> | undefined;
 }
 

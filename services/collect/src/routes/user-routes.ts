@@ -29,7 +29,7 @@ export interface UserRoutesDeps extends DescribeUserDeps {
   readonly audit: AuditLog;
   readonly erasure: Pick<UserErasure, "erase">;
   readonly partitions: readonly PartitionKeys[];
-  /** Where one is configured. */
+  /** Set if one is configured. */
   readonly archive: Pick<MessageArchive, "list"> | undefined;
 }
 
@@ -186,7 +186,7 @@ export function addUserRoutes(app: HttpApp, deps: UserRoutesDeps): void {
   );
 }
 
-/** One list goes by seq, the other by time: each has its own place to go on. */
+/** One list is ordered by seq, the other by time, so each has its own cursor parameter. */
 function refuseMixed(other: Readonly<Record<string, string | undefined>>, state: string | undefined): void {
   for (const [name, value] of Object.entries(other)) {
     if (value === undefined) continue;

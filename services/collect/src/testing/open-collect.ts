@@ -1,5 +1,5 @@
-// Tests only -> start-collect: collect on a Redis of its own, with producers who may do this and that.
-// Guarantees: the process' own wiring; `close()` leaves nothing running.
+// Tests only -> start-collect: collect on a Redis of its own, with producers of various scopes.
+// Guarantees: the production wiring; `close()` leaves nothing running.
 import type { HttpApp } from "@petrel/shared/kernel/http/http-app";
 import { partitionOfUser } from "@petrel/shared/protocol/messages/partition";
 import type { ProducerScope } from "@petrel/shared/protocol/producer-scopes";
@@ -19,12 +19,12 @@ export interface OpenCollectOptions {
   readonly redis?: StartRedisOptions;
   readonly accept?: CollectOverrides["accept"];
   readonly acceptDeadlineMs?: number;
-  /** Of a key that has no limit of its own; none by default. */
+  /** For a key without a limit of its own; no limit by default. */
   readonly messagesPerKey?: number;
-  /** Stands between the application and the store. */
+  /** Wraps the store. */
   readonly wrapStore?: CollectOverrides["wrapStore"];
   readonly wrapPublisher?: CollectOverrides["wrapPublisher"];
-  /** As for the process: `TOPICS_FILE` and so on. */
+  /** As the process would read it: `TOPICS_FILE` and so on. */
   readonly environment?: Readonly<Record<string, string>>;
 }
 
@@ -36,10 +36,10 @@ export interface Answer {
 
 export interface Ask {
   readonly body?: unknown;
-  /** Bytes or text as they are, instead of `body`. */
+  /** Bytes or text to send unchanged, instead of `body`. */
   readonly raw?: string | Buffer;
   readonly headers?: Readonly<Record<string, string>>;
-  /** Who asks; by default a producer with every scope. */
+  /** Who asks; a producer with every scope by default. */
   readonly as?: string | undefined;
 }
 
@@ -51,11 +51,11 @@ export interface OpenCollect {
   /** Where it listens: http://127.0.0.1:… */
   readonly address: string;
   readonly counts: AcceptanceCounts;
-  /** What it measures, as Prometheus reads it. */
+  /** Its metrics, as Prometheus reads them. */
   metrics(): Promise<string>;
   ask(method: Method, url: string, ask?: Ask): Promise<Answer>;
   keysOf(userId: string): PartitionKeys;
-  /** All that is stored for a user, in order. */
+  /** Everything stored for a user, in order. */
   inboxOf(userId: string): Promise<InboxMessage[]>;
   /** Makes a producer's key. @returns the value of Authorization */
   producer(owner: string, scopes: readonly ProducerScope[], limit?: number | "unlimited"): Promise<string>;

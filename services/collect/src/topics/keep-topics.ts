@@ -1,6 +1,6 @@
 // kept-topic-routes -> here -> shared/redis/topics/kept-topics: which topics the server keeps for a user.
-// Guarantees: answered when it has reached what ACCEPT_DURABILITY asks for, also where there was nothing to change; the
-// user's nodes were told in the step that wrote it. Either call may be repeated.
+// Guarantees: answers once the state is as durable as ACCEPT_DURABILITY requires, even if nothing had to change. The
+// step that writes it also tells the user's nodes. Both calls may be repeated.
 import { PetrelError } from "@petrel/shared/kernel/errors";
 import { partitionOfUser } from "@petrel/shared/protocol/messages/partition";
 import type { ConfirmOptions } from "@petrel/shared/redis/accept/confirm-by-server";
@@ -17,7 +17,7 @@ export class KeptTopics {
     this.#options = options;
   }
 
-  /** @throws PetrelError PETREL_TOO_MANY_TOPICS, or PETREL_UNAVAILABLE: then it may be kept or not */
+  /** @throws PetrelError PETREL_TOO_MANY_TOPICS, or PETREL_UNAVAILABLE: then it may or may not be kept */
   async keep(userId: string, topic: string): Promise<void> {
     const result = await this.#confirmed(userId, (run, keys) => keepTopic(run, keys, userId, topic));
     if (result !== "full") return;
@@ -28,7 +28,7 @@ export class KeptTopics {
     );
   }
 
-  /** @throws PetrelError PETREL_UNAVAILABLE: then it may be kept or not */
+  /** @throws PetrelError PETREL_UNAVAILABLE: then it may or may not be kept */
   async drop(userId: string, topic: string): Promise<void> {
     await this.#confirmed(userId, (run, keys) => dropTopic(run, keys, userId, topic));
   }

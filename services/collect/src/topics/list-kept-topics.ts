@@ -1,5 +1,5 @@
 // kept-topic-routes -> here -> shared/redis/topics/kept-topics: one page of the topics that are kept for a user.
-// Guarantees: ascending by name. The cursor is the last name of the page before, whether it is still kept or not.
+// Guarantees: ascending by name. The cursor is the last name of the previous page, which need not be kept any more.
 import type { PartitionKeys } from "@petrel/shared/redis/keys";
 import type { ScriptRunner } from "@petrel/shared/redis/scripts/script-runner";
 import { listKeptTopics } from "@petrel/shared/redis/topics/kept-topics";

@@ -1,8 +1,8 @@
 // topic-log-routes -> here -> shared/redis/topics/read-topic, shared/archive: where a topic stands, and one page of its
 // messages.
-// Guarantees: ascending by offset; a message that is over its time by Redis' clock is left out; `data` is copied as the
-// stored JSON text. A topic that was never used is no error: it stands at 0. Where the archive is the topic's history the
-// page begins there, and goes on in the log; then nothing is left out.
+// Guarantees: ascending by offset. Messages that have expired by Redis's clock are left out. `data` is copied as the
+// stored JSON text. A topic that was never used is not an error: it stands at 0. If the archive is the topic's history,
+// the page begins there and continues in the log, without a gap.
 import type { ArchivedRow, MessageArchive } from "@petrel/shared/archive/message-archive";
 import { lineageOf } from "@petrel/shared/protocol/messages/stored-message";
 import type { TopicMessage } from "@petrel/shared/protocol/topics/topic-messages";
@@ -74,19 +74,19 @@ export async function readTopicHead(
 }
 
 export interface TopicPageRequest {
-  /** The page begins above this offset. */
+  /** Exclusive: the page begins above this offset. */
   readonly after: number;
   readonly limit: number;
 }
 
-/** Where a topic's messages are. */
+/** Where a topic's messages can be read. */
 export interface TopicSources {
   readonly scripts: ScriptRunner;
-  /** Where it is the topic's history. */
+  /** Set if it is the topic's history. */
   readonly archive: Pick<MessageArchive, "list"> | undefined;
 }
 
-/** What an item says, from either source. */
+/** The fields of an item, from either source. */
 type ListedMessage = Pick<TopicMessage, "id" | "offset" | "atMs" | "data" | "from">;
 
 /** @returns the answer's body, see topicMessagesSchema */
@@ -116,7 +116,7 @@ export async function readTopicMessages(
   return `{"items":[${shown.map(encodeItem).join(",")}],"epoch":${JSON.stringify(epoch)},"oldest":${oldest},"nextAfter":${nextAfter}}`;
 }
 
-/** What the archive has between `after` and what the log has. */
+/** What the archive has between `after` and the log's beginning. */
 async function readOlder(
   archive: Pick<MessageArchive, "list">,
   topic: string,
@@ -127,7 +127,7 @@ async function readOlder(
   return rows.map(({ id, seq = 0, acceptedAtMs, endedAtMs, data, from = "" }: ArchivedRow) => ({
     id,
     offset: seq,
-    // What was scheduled was accepted long before it was published.
+    // A scheduled message was accepted long before it was published.
     atMs: endedAtMs ?? acceptedAtMs,
     data,
     from,

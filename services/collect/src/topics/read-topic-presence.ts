@@ -1,7 +1,7 @@
-// presence-routes, topic-log-routes -> here -> shared/redis/presence/read-presence: who is in a topic, as its rule allows
-// to tell.
-// Guarantees: `off`: nothing is told; `count`: counts; `list`: each user too, by name. The cursor is the last name of the
-// page before, whether that user is still there or not.
+// presence-routes, topic-log-routes -> here -> shared/redis/presence/read-presence: who is in a topic, as far as its
+// rule allows.
+// Guarantees: `off` shows nothing; `count` shows counts; `list` also each user, by name. The cursor is the last name of
+// the previous page, whether or not that user is still there.
 import { formatTime, timeSchema } from "@petrel/shared/kernel/http/answer-time";
 import { Type } from "@petrel/shared/kernel/schemas/json-schema";
 import type { TopicPresence as PresenceRule } from "@petrel/shared/protocol/topics/topic-rules";
@@ -51,7 +51,7 @@ export async function pageTopicPresence(
 ): Promise<Static<typeof topicPresenceSchema>> {
   if (rule !== "list")
     return { ...(await countPresence(scripts, keys, topic, rule)), items: [], nextCursor: null };
-  // One more than asked for shows whether there are more.
+  // One more than requested, to tell whether there is a next page.
   const page = await listPresence(scripts, keys, topic, { after: cursor, limit: limit + 1 });
   const items = page.items
     .slice(0, limit)
@@ -64,7 +64,7 @@ export async function pageTopicPresence(
   };
 }
 
-/** For where the users themselves are not asked for. */
+/** For callers that do not need the users themselves. */
 export async function countPresence(
   scripts: ScriptRunner,
   keys: PartitionKeys,

@@ -1,4 +1,4 @@
-// user-routes -> here -> shared/redis: all that is known of a user at this moment, for whoever looks into a complaint.
+// user-routes -> here -> shared/redis: everything known about a user at this moment, for support.
 // Guarantees: reads only; a bounded number of calls, whatever the user has stored.
 import { formatTime, timeSchema } from "@petrel/shared/kernel/http/answer-time";
 import { Type } from "@petrel/shared/kernel/schemas/json-schema";
@@ -10,7 +10,7 @@ import { readLastSeen } from "@petrel/shared/redis/presence/read-last-seen";
 import type { ScriptRunner } from "@petrel/shared/redis/scripts/script-runner";
 import type { Static } from "typebox";
 
-/** How many of the newest messages are named. */
+/** How many of the newest messages are listed. */
 const RECENT = 10;
 
 const nullableTime = Type.Unsafe<string | null>({ type: ["string", "null"], format: "date-time" });

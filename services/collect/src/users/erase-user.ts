@@ -1,5 +1,5 @@
 // user-routes -> here -> redis/erase-user: erases a person, and audits it.
-// Guarantees: nothing is erased without an audit entry; when a call is answered, everything stored before it is gone. A
+// Guarantees: nothing is erased without an audit entry. Once a call is answered, everything stored before it is gone. A
 // call during an erasure of the same person waits, and one more erasure serves all that have waited.
 import type { AuditLog } from "@petrel/shared/redis/auth/audit-log";
 import type { UserEraser } from "@petrel/shared/redis/erasure/erase-user";
@@ -21,7 +21,7 @@ export class UserErasure {
 
   /**
    * @param keyId the producer key that asks
-   * @throws PetrelError PETREL_UNAVAILABLE where Redis does not answer: calling again finishes what was begun
+   * @throws PetrelError PETREL_UNAVAILABLE if Redis does not answer; calling again completes it
    */
   erase(userId: string, keyId: string): Promise<void> {
     const waiting = this.#next.get(userId);
@@ -51,7 +51,7 @@ export class UserErasure {
       // A hash, not the id: nothing that remains may name the person.
       target: erasedUserTarget(userId),
     } as const;
-    // Before as well: an erasure that stops half-way shows as begun, not done.
+    // Recorded before as well, so that an erasure that stops half-way shows as begun.
     await audit.recordBefore({ ...act, details: { phase: "begun" } });
     const { messages, records, entries, notes } = await eraser.erase(userId);
     await audit.record({ ...act, details: { phase: "done", messages, records, entries, notes } });

@@ -1,5 +1,5 @@
-// user-routes -> here -> shared/redis/schedules: one page of a user's messages that wait for their time.
-// Guarantees: by time; while pages are read, none that stays is missed or repeated; `data` is copied as the stored JSON
+// user-routes -> here -> shared/redis/schedules: one page of a user's scheduled messages.
+// Guarantees: by time; across pages, no message that stays is missed or repeated; `data` is copied as the stored JSON
 // text.
 import { formatTime, timeSchema } from "@petrel/shared/kernel/http/answer-time";
 import { Type } from "@petrel/shared/kernel/schemas/json-schema";
@@ -12,7 +12,7 @@ import {
 } from "@petrel/shared/redis/schedules/list-schedules";
 import type { ScriptRunner } from "@petrel/shared/redis/scripts/script-runner";
 
-/** A page ends with the message that passes this. */
+/** A page ends with the message that exceeds this. */
 const MAX_PAGE_BYTES = 1024 * 1024;
 
 /** For the documentation only: the answer is sent as text. */

@@ -1,5 +1,5 @@
 // user-routes -> here -> shared/redis/read-inbox, shared/archive: one page of a user's stored messages.
-// Guarantees: ascending by seq; a message that has expired by Redis' clock is left out, after its end was written;
+// Guarantees: ascending by seq. Messages that have expired by Redis's clock are left out, after their end was written.
 // `data` is copied as the stored JSON text.
 import { formatTime, timeSchema } from "@petrel/shared/kernel/http/answer-time";
 import type { MessageArchive } from "@petrel/shared/archive/message-archive";
@@ -41,18 +41,18 @@ export const userMessagesSchema = Type.Unsafe<string>(
 );
 
 export interface PageRequest {
-  /** The page begins above this seq. */
+  /** Exclusive: the page begins above this seq. */
   readonly after: number;
   readonly limit: number;
 }
 
 export interface UserMessagesSources {
   readonly scripts: ScriptRunner;
-  /** Where one is configured: for what the inbox no longer has. */
+  /** Set if one is configured: for what the inbox no longer has. */
   readonly archive: Pick<MessageArchive, "list"> | undefined;
 }
 
-/** What an item says, from either source. */
+/** The fields of an item, from either source. */
 type ListedMessage = Pick<
   InboxMessage,
   "id" | "seq" | "epoch" | "atMs" | "expiresAtMs" | "priority" | "fallback" | "data"
@@ -69,7 +69,7 @@ export async function readUserMessages(
     maxEntries: limit,
     maxBytes: MAX_PAGE_BYTES,
   });
-  // Read after the page: if `seq` equals the page's last message, there is nothing behind it.
+  // Read after the page: if `seq` equals the page's last message, nothing follows it.
   const [epoch = null, seq] = await scripts.redis.hmget(keys.user(userId), "epoch", "seq");
   const expired = messages.filter(({ expiresAtMs }) => expiresAtMs <= nowMs);
   if (expired.length > 0) await expireMessages(scripts, keys, userId, expired);
@@ -87,7 +87,7 @@ export async function readUserMessages(
   return `{"items":[${items.join(",")}],"epoch":${JSON.stringify(epoch)},"nextAfter":${nextAfter}}`;
 }
 
-/** What the archive has between `after` and what the inbox has. */
+/** What the archive has between `after` and the inbox's beginning. */
 async function readOlder(
   archive: Pick<MessageArchive, "list">,
   userId: string,

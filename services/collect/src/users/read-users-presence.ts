@@ -1,5 +1,5 @@
 // presence-routes -> here -> shared/redis/presence/read-last-seen: which of some users are connected.
-// Guarantees: in the order of the question; one call for each partition that has some of them.
+// Guarantees: in the order of the query; one call for each partition concerned.
 import { formatTime } from "@petrel/shared/kernel/http/answer-time";
 import { groupBy } from "@petrel/shared/kernel/group-by";
 import { Type } from "@petrel/shared/kernel/schemas/json-schema";
@@ -24,7 +24,7 @@ export const usersPresenceSchema = Type.Object(
   { title: "UsersPresence" },
 );
 
-/** @param users at most 200, none twice */
+/** @param users at most 200, without duplicates */
 export async function readUsersPresence(
   scripts: ScriptRunner,
   partitions: readonly PartitionKeys[],

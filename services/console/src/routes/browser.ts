@@ -1,5 +1,6 @@
-// GET, PUT, DELETE /api/browsers/:userId: a pretend browser for a user, whose notifications the Web Push simulator has.
-// Guarantees: subscribed and registered as a real one is; one for each user, as long as this process runs.
+// GET, PUT, DELETE /api/browsers/:userId: a simulated browser for a user, whose notifications the Web Push simulator
+// holds.
+// Guarantees: subscribed and registered like a real one; one for each user, as long as this process runs.
 import { PetrelError } from "@petrel/shared/kernel/errors";
 import type { HttpApp } from "@petrel/shared/kernel/http/http-app";
 import { USER_ID_PATTERN } from "@petrel/shared/protocol/messages/ids";
@@ -9,11 +10,11 @@ import { passOn } from "./pass-on.js";
 
 export interface BrowserDeps {
   readonly callAuth: CallService;
-  /** The simulator's control API; undefined where there is no simulator. */
+  /** The simulator's control API; undefined if there is no simulator. */
   readonly callWebPush: CallService | undefined;
 }
 
-/** A subscription, as the simulator answers it. */
+/** A subscription, in the simulator's form. */
 interface Subscribed {
   readonly id: string;
   readonly endpoint: string;
@@ -24,7 +25,7 @@ interface Subscribed {
 const paramsSchema = Type.Object({ userId: Type.String({ pattern: USER_ID_PATTERN }) });
 const MAX_BROWSERS = 10_000;
 const ENDPOINT_END = 6;
-/** What auth lists at most; nobody has more. */
+/** The most that auth lists; nobody has more. */
 const DEVICES_LIMIT = 1000;
 
 export function addBrowserRoutes(app: HttpApp, { callAuth, callWebPush }: BrowserDeps): void {
@@ -64,7 +65,7 @@ export function addBrowserRoutes(app: HttpApp, { callAuth, callWebPush }: Browse
     void reply.header("cache-control", "no-store");
     if (browser === undefined) return { registered: false, notifications: [] };
     const shown = await simulator(request.id, "GET", `/subscriptions/${browser.id}/notifications`);
-    // The simulator was started anew: its browsers are gone.
+    // The simulator was restarted, so its browsers are gone.
     if (shown.status === 404) browsers.delete(userId);
     const notifications: unknown = shown.status === 200 ? JSON.parse(shown.body) : [];
     const isRegistered =

@@ -1,5 +1,5 @@
 // POST /api/tokens: the page signs in as a user.
-// Guarantees: the token is auth's; the producer key that asks for it stays here.
+// Guarantees: the token is auth's; the producer key that requests it stays here.
 import type { HttpApp } from "@petrel/shared/kernel/http/http-app";
 import { USER_ID_PATTERN } from "@petrel/shared/protocol/messages/ids";
 import { Type } from "@petrel/shared/kernel/schemas/json-schema";
@@ -11,7 +11,7 @@ const bodySchema = Type.Object(
   { additionalProperties: false },
 );
 
-/** The page can become any user, and join any topic. What may be done in one, its rule says. */
+/** The page can become any user and join any topic. The topic's rule decides what is allowed there. */
 const topics = [{ topic: "*", can: ["subscribe", "publish", "presence"] }];
 
 export function addCreateToken(app: HttpApp, callAuth: CallService): void {

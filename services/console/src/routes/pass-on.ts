@@ -1,4 +1,4 @@
-// How a service's answer becomes the console's.
+// Turns a service's answer into the console's.
 // Guarantees: status and body unchanged; never cached.
 import type { FastifyReply } from "fastify";
 import type { ServiceAnswer } from "../call-service.js";

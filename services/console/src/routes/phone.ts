@@ -1,5 +1,5 @@
-// GET, PUT, DELETE /api/phones/:userId: a pretend iPhone for a user, whose notifications the APNs simulator has.
-// Guarantees: registered with auth as a real one is; its token follows from the user id, so that there is one for each.
+// GET, PUT, DELETE /api/phones/:userId: a simulated iPhone for a user, whose notifications the APNs simulator holds.
+// Guarantees: registered with auth like a real one; its token is derived from the user id, so there is one for each.
 import { createHash } from "node:crypto";
 import { PetrelError } from "@petrel/shared/kernel/errors";
 import type { HttpApp } from "@petrel/shared/kernel/http/http-app";
@@ -10,14 +10,14 @@ import { passOn } from "./pass-on.js";
 
 export interface PhoneDeps {
   readonly callAuth: CallService;
-  /** The simulator's control API; undefined where there is no simulator. */
+  /** The simulator's control API; undefined if there is no simulator. */
   readonly callApns: CallService | undefined;
 }
 
 const paramsSchema = Type.Object({ userId: Type.String({ pattern: USER_ID_PATTERN }) });
 const topic = "com.example.petrel";
 const TOKEN_END = 6;
-/** What auth lists at most; nobody has more. */
+/** The most that auth lists; nobody has more. */
 const DEVICES_LIMIT = 1000;
 
 export function addPhoneRoutes(app: HttpApp, { callAuth, callApns }: PhoneDeps): void {

@@ -1,4 +1,4 @@
-// GET /api/messages/:id: what became of a message that the page has sent.
+// GET /api/messages/:id: the state of a message that the page has sent.
 // Guarantees: collect's answer; only a message id reaches its path.
 import type { HttpApp } from "@petrel/shared/kernel/http/http-app";
 import { MESSAGE_ID_PATTERN } from "@petrel/shared/protocol/messages/ids";

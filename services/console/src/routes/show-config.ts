@@ -1,12 +1,12 @@
-// GET /api/config: what the page needs to know of the cluster.
+// GET /api/config: what the page needs to know about the cluster.
 // Guarantees: addresses only, no credential.
 import type { HttpApp } from "@petrel/shared/kernel/http/http-app";
 
 export interface PageConfig {
   readonly nodeUrls: readonly string[];
-  /** Whether there is an APNs simulator to show phones of. */
+  /** Whether there is an APNs simulator, so that phones can be shown. */
   readonly hasPhones: boolean;
-  /** Whether there is a Web Push simulator to show browsers of. */
+  /** Whether there is a Web Push simulator, so that browsers can be shown. */
   readonly hasBrowsers: boolean;
 }
 

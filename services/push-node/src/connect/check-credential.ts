@@ -1,5 +1,5 @@
 // push-node/connect/open-connection -> here: whose credential is this?
-// Guarantees: a token that has no time left opens nothing; a ticket is good once.
+// Guarantees: a token with no time left is refused; a ticket works once.
 import type { Clock } from "@petrel/shared/kernel/clock";
 import { PetrelError } from "@petrel/shared/kernel/errors";
 import type { VerifiedToken, VerifyToken } from "@petrel/shared/security/tokens/verified-token";
@@ -8,17 +8,14 @@ import type { Handshake } from "./read-handshake.js";
 
 export interface CheckCredentialDeps {
   readonly verifyToken: VerifyToken;
-  /** Uses up the ticket. @returns undefined for one that is unknown, over, or was used */
+  /** Uses up the ticket. @returns undefined if it is unknown, expired or used */
   readonly redeemTicket: (ticket: string) => Promise<VerifiedToken | undefined>;
   readonly clock: Clock;
 }
 
 export type Credential = Exclude<Handshake["credential"], { readonly kind: "awaited" }>;
 
-/**
- * Rejects with a PetrelError for a credential that is not good, and with what the store throws where Redis does not
- * answer.
- */
+/** Rejects with a PetrelError if the credential is invalid, and with the store's error if Redis does not answer. */
 export type CheckCredential = (
   credential: Credential,
   requestId: string | undefined,

@@ -1,6 +1,6 @@
-// push-node/connect/{route-upgrades, connect-route} -> here: is this a WebSocket handshake, by the whole grammar of RFC
+// push-node/connect/{route-upgrades, connect-route} -> here: is this a WebSocket handshake, by the full grammar of RFC
 // 9110 section 7.8 and RFC 6455 section 4.2.1?
-// Guarantees: what is none is refused in the contract's words, not in those of `ws`; lists may have empty elements.
+// Guarantees: anything that is not one gets the contract's error, not the text of `ws`. Lists may have empty elements.
 import type { IncomingMessage } from "node:http";
 import { PetrelError } from "@petrel/shared/kernel/errors";
 
@@ -9,21 +9,21 @@ type Head = Pick<IncomingMessage, "headers" | "httpVersionMajor" | "httpVersionM
 /** The elements of a list (RFC 9110 section 5.6.1), without the empty ones. */
 export function listElements(header: string | undefined): string[] {
   if (header === undefined) return [];
-  // A header's white space is spaces and tabs only.
+  // White space in a header is spaces and tabs only.
   return header
     .split(",")
     .map((element) => element.replace(/^[ \t]+|[ \t]+$/g, ""))
     .filter((element) => element !== "");
 }
 
-/** Whether a WebSocket is among the protocols it asks for; an upgrade of HTTP/1.0 must be ignored. */
+/** Whether it asks for a WebSocket, perhaps among other protocols. An upgrade of HTTP/1.0 must be ignored. */
 export function wantsWebSocket({ headers, httpVersionMajor, httpVersionMinor }: Head): boolean {
   if (httpVersionMajor < 1 || (httpVersionMajor === 1 && httpVersionMinor < 1)) return false;
   return listElements(headers.upgrade).some((protocol) => protocol.toLowerCase() === "websocket");
 }
 
 /**
- * Leaves the headers as `ws` reads them: one protocol to upgrade to.
+ * Reduces the header to the one protocol that `ws` expects.
  * @throws PetrelError PETREL_UPGRADE_REQUIRED, PETREL_INVALID_REQUEST
  */
 export function checkUpgrade(request: Head): void {

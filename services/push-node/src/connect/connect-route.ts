@@ -1,7 +1,7 @@
 // push-node/connect/route-upgrades -> here -> push-node/connect/open-connection: `GET /v1/connect`, the upgrade.
-// Guarantees: before the upgrade only 400, 403, 426, 429 and 503 are answered, by the framework like other requests; no
-// more upgrades than the admission lets in, shared out by address; afterwards the connection keeps nothing of the
-// handshake's request.
+// Guarantees: before the upgrade only 400, 403, 426, 429 and 503 are answered, through the framework like other
+// requests. Never more upgrades than the admission allows, shared fairly by address. After the upgrade the connection
+// keeps nothing of the handshake's request.
 import type { IncomingMessage } from "node:http";
 import type { Socket } from "node:net";
 import {
@@ -28,19 +28,19 @@ export interface ConnectRouteDeps {
   readonly trustedProxies: TrustedProxies;
   readonly unauthenticated: UnauthenticatedConnections;
   readonly admission: HandshakeAdmission;
-  /** How often one address may connect. */
+  /** Limits how often one address may connect. */
   readonly takeConnectOfAddress: (address: string) => LimitDecision | Promise<LimitDecision>;
   /** A handshake was answered with 503. */
   readonly onTurnedAway: () => void;
   readonly isDraining: () => boolean;
   readonly logger: Logger;
-  /** What a client needs from the upgrade on. */
+  /** What opening a client's connection needs. */
   readonly open: OpenDeps;
 }
 
 /**
- * Answers the handshake as RFC 6455 says, and calls back at once unless the socket is gone.
- * @param askedAtMs when the request came, by the monotonic clock
+ * Answers the handshake as RFC 6455 requires, and calls back synchronously unless the socket is gone.
+ * @param askedAtMs when the request arrived, by the monotonic clock
  */
 export type FinishUpgrade = (
   request: IncomingMessage,
@@ -50,16 +50,16 @@ export type FinishUpgrade = (
   onOpen: (ws: ConnectionWebSocket) => void,
 ) => void;
 
-/** An upgrade request that is to be answered in HTTP. */
+/** Answers an upgrade request over HTTP. */
 type Refusal = (reply: FastifyReply) => PetrelError | undefined;
 
 export const CONNECT_PATH = "/v1/connect";
-/** Handshakes that may wait for Redis to count them. */
+/** The most handshakes that may wait for Redis's rate limit. */
 const MAX_ASKING = 1_000;
 const ADDRESS_WINDOW_SECONDS = 60;
 const NO_QUERY = new URLSearchParams();
 
-/** @returns takes an upgrade request for this path */
+/** @returns a handler for upgrade requests to this path */
 export function addConnectRoute(
   app: HttpApp,
   deps: ConnectRouteDeps,
@@ -69,7 +69,7 @@ export function addConnectRoute(
   let asking = 0;
   let hasWarned = false;
 
-  // The drain knows only connections that are somebody's; the stop must not wait until the others' time is up.
+  // The drain covers only authenticated connections; the stop must not wait for the others to time out.
   app.addHook("preClose", (done) => {
     deps.unauthenticated.closeAll(closeCodes.serviceRestart, "PETREL_SHUTTING_DOWN");
     deps.admission.refuseAll();
@@ -106,7 +106,7 @@ export function addConnectRoute(
       return undefined;
     });
   };
-  /** @returns whether this node stops, and the client was told */
+  /** @returns whether this node is stopping, in which case the client was told so */
   const turnedAwayAtStop = (request: IncomingMessage, socket: Socket): boolean => {
     if (!deps.isDraining()) return false;
     turnAway(request, socket, "This node is stopping: use another.", shortWaitSeconds());
@@ -170,7 +170,7 @@ export function addConnectRoute(
 
   return (request, socket, head) => {
     const askedAtMs = performance.now();
-    // Node has let go of the socket, and nobody listens yet.
+    // Node no longer handles this socket, and nothing else listens yet.
     socket.on("error", cut);
     if (turnedAwayAtStop(request, socket)) return;
     const client = addressOf(request);
@@ -197,7 +197,7 @@ export function addConnectRoute(
       return;
     }
     asking++;
-    // Never rejects: where Redis does not answer, this node decides alone.
+    // Never rejects: if Redis does not answer, this node decides by itself.
     void decision.then((decided) => {
       asking--;
       proceed(decided);
@@ -213,7 +213,7 @@ function shortWaitSeconds(): number {
   return 1 + Math.floor(Math.random() * 4);
 }
 
-/** @throws PetrelError for what is refused before the upgrade */
+/** @throws PetrelError for everything that is refused before the upgrade */
 function readRequest(request: IncomingMessage, rules: HandshakeRules): Handshake {
   checkUpgrade(request);
   const { headers, url = "" } = request;
@@ -224,7 +224,7 @@ function readRequest(request: IncomingMessage, rules: HandshakeRules): Handshake
     rules,
   );
   const { protocols } = handshake;
-  // The only one that `ws` may select, and the list has been checked: it need not read the token beside it once more.
+  // The only protocol that `ws` may select, already validated; so it need not parse the token beside it again.
   if (protocols.length > 0) headers["sec-websocket-protocol"] = SUBPROTOCOL;
   return handshake;
 }
@@ -239,7 +239,7 @@ function answer(reply: FastifyReply, error: PetrelError, retryAfterSeconds: numb
     .send(error.toBody());
 }
 
-/** The headers are those of draft-ietf-httpapi-ratelimit-headers-10. */
+/** Sets the headers of draft-ietf-httpapi-ratelimit-headers-10. */
 function answerTooMany(
   reply: FastifyReply,
   { limit, retryAfterMs }: Extract<LimitDecision, { readonly allowed: false }>,
@@ -254,7 +254,7 @@ function answerTooMany(
 
 const UPGRADE_REQUIRED = "This address speaks WebSocket: send an upgrade request.";
 
-/** As RFC 9110 section 15.5.22 and RFC 6455 section 4.4 require. */
+/** Sets the headers that RFC 9110 section 15.5.22 and RFC 6455 section 4.4 require. */
 function upgradeRequired(
   reply: FastifyReply,
   error = new PetrelError("PETREL_UPGRADE_REQUIRED", UPGRADE_REQUIRED),

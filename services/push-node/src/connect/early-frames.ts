@@ -1,5 +1,5 @@
-// push-node/connect/open-connection -> here: what a client sends before its `welcome`.
-// Guarantees: bounded in number and size: a socket that is nobody's yet costs next to nothing to hold.
+// push-node/connect/open-connection -> here: frames that a client sends before its `welcome`.
+// Guarantees: bounded in number and size, so that an unauthenticated socket costs next to nothing to hold.
 
 const MAX_FRAMES = 16;
 const MAX_LENGTH = 16 * 1024;
@@ -16,7 +16,7 @@ export class EarlyFrames {
 
   /**
    * Keeps a frame until the connection is registered.
-   * @returns false where there is no room for it
+   * @returns false if there is no room for it
    */
   keep(text: string): boolean {
     this.#length += text.length;

@@ -1,36 +1,36 @@
-// push-node/connect/connect-route -> here: how fast handshakes are let in.
-// Guarantees: never more than the burst and the rate allow, by a monotonic clock; beyond that a bounded number wait for
-// a bounded time; the rest are refused at once, with moments to return that spread them. Turns and waiting slots are
-// shared out by address: however many come from elsewhere, with whatever tokens, each address gets its share.
+// push-node/connect/connect-route -> here: limits the rate of handshakes.
+// Guarantees: never more than the burst and the rate allow, by a monotonic clock. Beyond that, a bounded number wait
+// for a bounded time; the rest are refused at once, with retry times that spread them out. Turns and waiting slots are
+// shared by address: each address gets its share, however many handshakes come from elsewhere, with whatever tokens.
 import { AddressCounts } from "@petrel/shared/kernel/limits/address-counts";
 import type { Clock } from "@petrel/shared/kernel/clock";
 
 export interface HandshakeAdmissionOptions {
   readonly clock: Clock;
   readonly perSecond: number;
-  /** How many may come at once; by default 50 ms' worth. */
+  /** How many may be admitted at once; by default 50 ms' worth. */
   readonly burst?: number;
   /** How long a handshake may wait for its turn; 0: none waits. */
   readonly maxWaitMs: number;
-  /** Uniform in [0, 1); given by tests. */
+  /** Uniform in [0, 1); tests pass their own. */
   readonly random?: () => number;
 }
 
 export interface WaitingHandshake {
   /** Its share is counted by this. */
   readonly address: string;
-  /** Whether its socket is gone: then it takes no turn. */
+  /** Whether its socket is gone; then it takes no turn. */
   readonly isGone: () => boolean;
   readonly admit: () => void;
   readonly refuse: (retryAfterSeconds: number) => void;
 }
 
 /**
- * Turns are given in steps of this. Those let in together register in one call and share wake-ups: at 5 ms a connection
- * cost a fifth more. Shorter than the burst, or turns would be lost.
+ * Turns are given in steps of this. Handshakes admitted together register in one call and share wake-ups: with 5 ms a
+ * connection cost a fifth more. Must be shorter than the burst, or turns would be lost.
  */
 const TICK_MS = 20;
-/** Let in within one turn of the event loop; then those connected get theirs. An upgrade takes some 0.2 ms of a turn. */
+/** Admitted per turn of the event loop, so that existing connections get theirs. An upgrade takes about 0.2 ms. */
 const PER_LOOP_TURN = 12;
 const MIN_SPREAD_SECONDS = 3;
 const MAX_SPREAD_SECONDS = 30;
@@ -47,12 +47,12 @@ export class HandshakeAdmission {
   #waitingCount = 0;
   #tokens: number;
   #filledAtMs: number;
-  /** An estimate of those that were refused and will come again. */
+  /** An estimate of the refused clients that will return. */
   #turnedAway = 0;
   #turnedAwayAtMs: number;
-  /** When the last of those that were told to return should be back. */
+  /** When the last client that was told to return should be back. */
   #expectedUntilMs = Number.NEGATIVE_INFINITY;
-  /** A timer runs, or an immediate is due. */
+  /** A timer is running, or an immediate is due. */
   #isAwaited = false;
 
   constructor({ clock, perSecond, burst, maxWaitMs, random = Math.random }: HandshakeAdmissionOptions) {
@@ -70,7 +70,7 @@ export class HandshakeAdmission {
     return this.#waitingCount;
   }
 
-  /** Whether handshakes wait, or were told to return at a moment still ahead. */
+  /** Whether handshakes are waiting, or clients are still to return at the time they were told. */
   get isCrowded(): boolean {
     return this.#waitingCount > 0 || this.#clock.monotonicMs() < this.#expectedUntilMs;
   }
@@ -83,7 +83,7 @@ export class HandshakeAdmission {
     }
     if (this.#waitingCount >= this.#maxWaiting) {
       const replaced = this.#takeSlotFor(handshake.address);
-      // A client that is gone hears no refusal.
+      // A client that is gone needs no refusal.
       if (replaced?.isGone() !== true) (replaced ?? handshake).refuse(this.#retryAfterSeconds());
       if (replaced === undefined) return;
     }
@@ -95,7 +95,7 @@ export class HandshakeAdmission {
     this.#wakeLater();
   }
 
-  /** At the stop. */
+  /** Refuses all that wait; called at the stop. */
   refuseAll(): void {
     for (let next = this.#next(); next !== undefined; next = this.#next()) {
       if (!next.isGone()) next.refuse(this.#retryAfterSeconds());
@@ -103,8 +103,9 @@ export class HandshakeAdmission {
   }
 
   /**
-   * The last handshake of the address that has most gives up its slot, if that address has more than the newcomer's would.
-   * @returns undefined where the newcomer's own address has most
+   * The last handshake of the address with the most gives up its slot, if that address would still have more than the
+   * newcomer's.
+   * @returns undefined if the newcomer's own address has the most
    */
   #takeSlotFor(address: string): WaitingHandshake | undefined {
     const largest = this.#counts.largest();
@@ -114,7 +115,7 @@ export class HandshakeAdmission {
     return last;
   }
 
-  /** The first of the address whose turn it is; that address goes to the end. */
+  /** The first handshake of the address whose turn it is; that address moves to the end. */
   #next(): WaitingHandshake | undefined {
     const [first] = this.#waiting;
     if (first === undefined) return undefined;
@@ -136,7 +137,7 @@ export class HandshakeAdmission {
       if (!this.#take()) break;
       const next = this.#next();
       if (next?.isGone() === true) {
-        // It takes no turn.
+        // Give its turn back.
         this.#tokens++;
         continue;
       }
@@ -166,7 +167,7 @@ export class HandshakeAdmission {
     else setTimeout(wake, Math.max(TICK_MS, (1 - this.#tokens) / this.#perMs));
   }
 
-  /** Uniform over the time it takes to let in those that were turned away: they return as they can be served. */
+  /** Uniform over the time that it takes to admit the refused clients, so that they return as they can be served. */
   #retryAfterSeconds(): number {
     const nowMs = this.#clock.monotonicMs();
     const servedSince = (nowMs - this.#turnedAwayAtMs) * this.#perMs;
@@ -174,7 +175,7 @@ export class HandshakeAdmission {
     this.#turnedAwayAtMs = nowMs;
     const crowdSeconds = Math.ceil(this.#turnedAway / this.#perMs / 1000);
     const spread = Math.min(MAX_SPREAD_SECONDS, Math.max(MIN_SPREAD_SECONDS, crowdSeconds));
-    // Longer than that: browsers cannot read it, and back off by themselves.
+    // Longer than that, because browsers cannot read it and back off by themselves.
     this.#expectedUntilMs = Math.max(this.#expectedUntilMs, nowMs + (2 + 2 * spread) * 1_000);
     return 1 + Math.floor(this.#random() * spread);
   }

@@ -1,6 +1,7 @@
 // push-node/connect/{connect-route, open-connection, register-connection} -> here -> limits/sliding-window-limiter: how
 // often clients may connect. A user's connects are counted by the script that registers them (connect.v5.lua).
-// Guarantees: each limit holds over the whole cluster; a refusal is repeated here until its time is up, without Redis.
+// Guarantees: each limit applies to the whole cluster. A refusal is repeated here until its time is up, without asking
+// Redis.
 import type { Clock } from "@petrel/shared/kernel/clock";
 import type { Logger } from "@petrel/shared/kernel/logging/logging";
 import { RecentMap } from "@petrel/shared/kernel/recent-map";
@@ -23,7 +24,7 @@ export interface AddressConnectsOptions {
 
 const WINDOW_MS = 60_000;
 
-/** @returns takes one of what an address may begin */
+/** @returns a function that takes one of the connects that an address may begin */
 export function createAddressConnects({
   perAddressPerMinute,
   ...shared
@@ -37,13 +38,13 @@ export function createAddressConnects({
   return (address) => ofAddress.take(address);
 }
 
-/** What the script that registers connections says of users who connect too often. */
+/** Remembers which users the registering script has refused for connecting too often. */
 export class UserConnects {
-  /** 0: no limit. */
+  /** 0 means no limit. */
   readonly perMinute: number;
   readonly #counts: LimitCountsOf;
   readonly #clock: Clock;
-  /** Until when a user was refused, monotonic ms. */
+  /** User -> until when they are refused, monotonic ms. */
   readonly #refusedUntilMs = new RecentMap<number>(DEFAULT_MAX_KEYS);
 
   constructor(perMinute: number, counts: LimitCounts, clock: Clock) {
@@ -52,7 +53,7 @@ export class UserConnects {
     this.#clock = clock;
   }
 
-  /** @returns for how long the user is still refused, ms; undefined where Redis must be asked */
+  /** @returns how much longer the user is refused, ms; undefined if Redis must be asked */
   refusalMs(userId: string): number | undefined {
     if (this.perMinute === 0) return undefined;
     const untilMs = this.#refusedUntilMs.get(userId);
@@ -64,12 +65,12 @@ export class UserConnects {
     return leftMs;
   }
 
-  /** A new connection of a user is about to be registered. */
+  /** Call it before a user's new connection is registered. */
   asked(): void {
     if (this.perMinute > 0) this.#counts.asks++;
   }
 
-  /** Redis did not answer that. */
+  /** Redis did not answer that registration. */
   unanswered(): void {
     if (this.perMinute > 0) this.#counts.unanswered++;
   }

@@ -1,7 +1,7 @@
-// push-node/connect/{register-connection, renew-leases} -> here -> nodes/{route-batches, route-store}: this node's routes
-// in Redis.
-// Guarantees: a route without a connection is removed: where the socket closed meanwhile, and where the script's answer
-// was lost.
+// push-node/connect/{register-connection, renew-leases} -> here -> nodes/{route-batches, route-store}: this node's
+// routes in Redis.
+// Guarantees: a route without a connection is removed, whether its socket closed meanwhile or the script's answer was
+// lost.
 import { backoffMs } from "@petrel/shared/kernel/backoff";
 import { describeError } from "@petrel/shared/kernel/errors";
 import type { Logger } from "@petrel/shared/kernel/logging/logging";
@@ -25,12 +25,12 @@ export interface NodeRoutesOptions {
   readonly scripts: ScriptRunner;
   readonly nodeId: string;
   readonly limits: RouteLimits;
-  /** How often a user may connect. */
+  /** Limits how often a user may connect. */
   readonly userConnects: UserConnects;
-  /** How long the user of a closed connection counts as on the way back. */
+  /** How long the user of a closed connection counts as about to return. */
   readonly graceMs: number;
   readonly isDraining: () => boolean;
-  /** What the clock of a partition's master says now, ms; undefined where that is unknown. */
+  /** The clock of a partition's master now, ms; undefined if unknown. */
   readonly redisNowMs: (keys: PartitionKeys) => number | undefined;
   readonly logger: Logger;
 }
@@ -41,7 +41,7 @@ interface RouteWishes {
   readonly notAfterMs?: number | undefined;
 }
 
-/** As long as a command is waited for: then the client is told to come again, and does. */
+/** As long as the command timeout; then the client is told to come again, and does. */
 const PATIENCE_MS = 5_000;
 
 export class NodeRoutes {
@@ -65,7 +65,7 @@ export class NodeRoutes {
 
   /**
    * Writes a new connection's route.
-   * @throws what ioredis throws where Redis does not answer
+   * @throws what ioredis throws if Redis does not answer
    */
   async add(connection: Connection, position: ResumePosition | undefined): Promise<ConnectResult> {
     const { userConnects } = this.#options;
@@ -83,8 +83,8 @@ export class NodeRoutes {
   }
 
   /**
-   * Writes a route that may have been lost, at its connection's age.
-   * @throws what ioredis throws where Redis does not answer
+   * Rewrites a route that may have been lost, with its connection's original age.
+   * @throws what ioredis throws if Redis does not answer
    */
   addAgain(connection: Connection): Promise<ConnectResult> {
     return this.#connect(connection, { connectTimeMs: connection.connectTimeMs });
@@ -101,14 +101,14 @@ export class NodeRoutes {
     try {
       await this.#batches.remove(keys, { userId, member, graceMs: isExpectedBack ? graceMs : 0 });
     } catch (error) {
-      // Its lease expires by itself; until then a message for it reaches a node that does not know it.
+      // Its lease expires by itself; until then its messages reach a node that does not know it.
       logger.debug({ connection: id, reason: describeError(error) }, "route not removed");
     }
   }
 
   /**
-   * The script may have run although its answer is missing, or may run later: nobody would renew its route, but the route
-   * would count against the user's limit until its lease ends.
+   * The script may have run although its answer is missing, or may run later. Nobody would renew its route, but the
+   * route would count against the user's limit until its lease ends.
    */
   async #forget({ keys, userId, id }: Connection): Promise<void> {
     const { scripts, nodeId, limits, graceMs, logger } = this.#options;
@@ -127,14 +127,14 @@ export class NodeRoutes {
   }
 
   /**
-   * With a deadline: a call that hangs on a dead link and runs long after would replace the connection that the client has
-   * opened elsewhere since.
+   * With a deadline: a call that hangs on a dead link and runs long afterwards would replace the connection that the
+   * client has opened elsewhere since.
    */
   async #connectInTime(connection: Connection, wishes: RouteWishes): Promise<ConnectResult> {
     const nowMs = this.#options.redisNowMs(connection.keys);
     const notAfterMs = nowMs === undefined ? undefined : nowMs + PATIENCE_MS;
     const result = await this.#connect(connection, { ...wishes, notAfterMs });
-    // The answer is still awaited, so the call is not late: Redis' clock was set, or another master's is ahead.
+    // The answer was still awaited, so the call was not late: Redis's clock was set, or another master's is ahead.
     return result.outcome === "late" ? this.#connect(connection, wishes) : result;
   }
 

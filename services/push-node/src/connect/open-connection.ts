@@ -1,8 +1,7 @@
 // push-node/connect/connect-route -> here -> push-node/connect/register-connection, push-node/frames/handle-frame: one
 // client, from the finished upgrade to the end of its socket.
-// Guarantees: somebody listens before anything is awaited; without a credential in time the socket is closed (4401);
-// frames that come early wait for the registration, bounded in number and size; a user who connects too often is told
-// so.
+// Guarantees: listeners are attached before anything is awaited. Without a credential in time the socket is closed
+// (4401). Early frames wait for the registration, bounded in number and size. A user who connects too often is told so.
 import type { Socket } from "node:net";
 import type { Clock } from "@petrel/shared/kernel/clock";
 import { describeError } from "@petrel/shared/kernel/errors";
@@ -32,11 +31,11 @@ import type { RegisterConnections } from "./register-connection.js";
 export interface OpenDeps {
   readonly checkCredential: CheckCredential;
   readonly authTimeoutMs: number;
-  /** How often one user may connect. */
+  /** Limits how often one user may connect. */
   readonly userConnects: Pick<UserConnects, "refusalMs">;
   readonly partitions: readonly PartitionKeys[];
   readonly registrations: RegisterConnections;
-  /** `take` says how many frames a user may send; asked here for control frames. */
+  /** `take` limits the frames of a user; control frames are counted here. */
   readonly frames: { readonly handle: HandleFrame; readonly take: TakeFrame };
   readonly isDraining: () => boolean;
   readonly newId: () => string;
@@ -48,23 +47,26 @@ export interface OpenDeps {
 export interface SocketEvents {
   /** A connection was registered. */
   readonly opened: () => void;
-  /** @param connection undefined where the socket was nobody's yet */
+  /** @param connection undefined if the socket was not authenticated yet */
   readonly closed: (code: number, connection: Connection | undefined) => void;
 }
 
 /**
- * awaiting-credential: the first frame must bring one · authenticating: it is being checked; frames wait · registering: its
- * user is known; frames wait until `welcome` · open: frames are handled · gone: the socket has ended
+ * awaiting-credential: the first frame must bring one · authenticating: it is being checked; frames wait · registering:
+ * its user is known; frames wait until `welcome` · open: frames are handled · gone: the socket has ended
  */
 type Stage = "awaiting-credential" | "authenticating" | "registering" | "open" | "gone";
 
-/** What a client says is a level or two deep. */
+/** Client frames are only a level or two deep. */
 const MAX_FRAME_DEPTH = 16;
 const TOO_EARLY = "Too many frames before welcome.";
-/** Normal closure, RFC 6455 section 7.4.1: a client that means to stay away. A page that is left sends 1001. */
+/**
+ * Normal closure, RFC 6455 section 7.4.1: a client that does not intend to return. A page that the user leaves sends
+ * 1001.
+ */
 const SIGNED_OUT = 1000;
 
-/** Lives as long as its socket: it must not keep the credential. */
+/** Lives as long as its socket, so it must not keep the credential. */
 export class OpenConnection implements SocketListener {
   readonly #deps: OpenDeps;
   readonly #ws: ConnectionWebSocket;
@@ -78,7 +80,7 @@ export class OpenConnection implements SocketListener {
   #authTimer: NodeJS.Timeout | undefined;
   #freeSlot: (() => void) | undefined;
 
-  /** @param freeSlot called once, when the socket is known to be somebody's, or is gone */
+  /** @param freeSlot called once, when the socket is authenticated or gone */
   constructor(
     deps: OpenDeps,
     ws: ConnectionWebSocket,
@@ -104,7 +106,7 @@ export class OpenConnection implements SocketListener {
       );
       return;
     }
-    // A ticket is good once: it is not for a node that stops.
+    // A ticket works only once, so a stopping node must not use it up.
     if (credential.kind === "ticket" && this.#isSentElsewhere()) return;
     this.#authenticate(credential);
   }
@@ -158,7 +160,7 @@ export class OpenConnection implements SocketListener {
     void this.#deps.registrations.unregister(connection);
   }
 
-  /** Says why and closes, also while the socket is nobody's connection yet. */
+  /** Sends the reason and closes, even if there is no connection yet. */
   fail(closeCode: CloseCode, code: ErrorCode, message: string, action: ErrorAction): void {
     if (this.#connection !== undefined) {
       this.#connection.fail(closeCode, code, message, action);
@@ -177,7 +179,7 @@ export class OpenConnection implements SocketListener {
     if (this.#stage !== "gone") this.#stage = stage;
   }
 
-  /** The connection, once its client has been sent `welcome`, or a close. */
+  /** The connection, once its client was sent `welcome` or a close. */
   #welcomed(): Connection | undefined {
     return this.#connection?.phase === "registering" ? undefined : this.#connection;
   }
@@ -193,8 +195,8 @@ export class OpenConnection implements SocketListener {
   }
 
   /**
-   * The drain has listed its connections already: a late one would be missed.
-   * @returns whether this node stops, and the client was sent elsewhere
+   * The drain has already listed its connections and would miss a late one.
+   * @returns whether this node is stopping, in which case the client was sent elsewhere
    */
   #isSentElsewhere(): boolean {
     if (!this.#deps.isDraining()) return false;
@@ -203,7 +205,7 @@ export class OpenConnection implements SocketListener {
     return true;
   }
 
-  /** The first frame of a client that brought no credential. */
+  /** The first frame of a client that connected without a credential. */
   #readFirst(text: string): void {
     const parsed = parseClientFrame(text);
     if (!parsed.ok) this.#failFrame(parsed.problem);
@@ -217,13 +219,13 @@ export class OpenConnection implements SocketListener {
 
   #authenticate(credential: Credential): void {
     this.#enter("authenticating");
-    // A socket whose credential failed counts as nobody's until it is gone.
+    // A socket whose credential failed counts as unauthenticated until it is gone.
     this.#open(this.#deps.checkCredential(credential, this.#wishes?.requestId)).catch((error: unknown) =>
       failAuthentication(this, error),
     );
   }
 
-  /** @param checked rejects where the credential is not good */
+  /** @param checked rejects if the credential is invalid */
   async #open(checked: Promise<VerifiedToken>): Promise<void> {
     const { userConnects, registrations, frames, events, clock, logger } = this.#deps;
     const token = await checked;
@@ -244,7 +246,7 @@ export class OpenConnection implements SocketListener {
       return;
     }
     if (connection.isOpen) events.opened();
-    // A short token may end before the next round of the watch.
+    // A short-lived token may expire before the next round of the watch.
     watchTokenExpiry(connection, clock.wallMs());
     this.#enter("open");
     const texts = this.#early?.takeAll() ?? [];

@@ -1,5 +1,5 @@
-// push-node/start-push-node -> here -> push-node/connect/connect-route: opens what takes a client in, from its upgrade
-// request to its registration.
+// push-node/start-push-node -> here -> push-node/connect/connect-route: opens everything that admits a client, from its
+// upgrade request to its registration.
 import type { Clock } from "@petrel/shared/kernel/clock";
 import { RandomText } from "@petrel/shared/kernel/random-text";
 import type { TrustedProxies } from "@petrel/shared/kernel/http/client-address";
@@ -36,7 +36,7 @@ export interface HandshakesOptions {
   readonly userConnects: UserConnects;
   readonly frames: OpenDeps["frames"];
   readonly counts: Pick<ConnectionMetrics, "turnedAway" | "pushedOut" | "opened" | "closed">;
-  /** A socket has ended. @param connection undefined where it was nobody's yet */
+  /** A socket has ended. @param connection undefined if it was not authenticated yet */
   readonly onClosed: (connection: Connection | undefined) => void;
   readonly isDraining: () => boolean;
   readonly scripts: ScriptRunner;

@@ -17,7 +17,7 @@ export interface RegistrationsOptions {
   /** See WelcomeFrame. */
   readonly ackWithinMs: number;
   readonly isDraining: () => boolean;
-  /** Connections that register again at a time. */
+  /** How many connections may register again at a time. */
   readonly concurrent: number;
   readonly clock: Clock;
   readonly logger: NodeRoutesOptions["logger"];

@@ -1,6 +1,6 @@
 // push-node/connect/connect-route -> here: what an upgrade request asks for.
-// Guarantees: refused here is only what the contract refuses before the upgrade (400, 403); a bad credential is not,
-// since browsers cannot read a refused handshake.
+// Guarantees: refuses only what the contract refuses before the upgrade (400, 403). A bad credential passes, because
+// browsers cannot read a refused handshake.
 import type { IncomingHttpHeaders } from "node:http";
 import { PetrelError } from "@petrel/shared/kernel/errors";
 import { givenRequestId } from "@petrel/shared/kernel/http/requests/request-ids";
@@ -33,7 +33,7 @@ export interface Handshake {
   readonly ackAuto: boolean;
   /** Where it stopped reading `$all`. */
   readonly broadcast: BroadcastPosition | undefined;
-  /** The request's, where it brought one. */
+  /** The request's own id, if it has one. */
   readonly requestId: string | undefined;
 }
 
@@ -73,8 +73,8 @@ export function readHandshake(
 const protocolName = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/;
 
 /**
- * The subprotocols a client offers, in its order: tokens, each once (RFC 6455 section 4.1).
- * @throws PetrelError PETREL_INVALID_REQUEST for what `ws` would refuse in its own words
+ * The subprotocols that a client offers, in its order: tokens, each once (RFC 6455 section 4.1).
+ * @throws PetrelError PETREL_INVALID_REQUEST for what `ws` would refuse with its own text
  */
 function offeredProtocols(header: string | undefined): string[] {
   if (header === undefined) return [];
@@ -89,7 +89,7 @@ function offeredProtocols(header: string | undefined): string[] {
   return offered;
 }
 
-/** A page's origin must be on the list; most programs send none. `null` may be any sandboxed page. */
+/** A page's origin must be listed; most programs send none. `null` may be any sandboxed page. */
 function checkOrigin({ origin, host }: IncomingHttpHeaders, isAllowed: MatchOrigin): void {
   if (origin === undefined || isAllowed(origin, host)) return;
   throw new PetrelError("PETREL_ORIGIN_REFUSED", "This page's origin may not connect here.");
@@ -108,7 +108,7 @@ function readCredential(
   }
   if (authorization !== undefined) {
     const match = /^Bearer +(\S+)$/i.exec(authorization);
-    // Another scheme or form is a bad credential: refused after the upgrade.
+    // Another scheme or form is a bad credential, and so refused after the upgrade.
     found.push({ kind: "token", token: match?.[1] ?? "" });
   }
   for (const ticket of query.getAll("ticket")) found.push({ kind: "ticket", ticket });
@@ -123,7 +123,7 @@ function readCredential(
   return found[0] ?? { kind: "awaited" };
 }
 
-/** Two values contradict each other. */
+/** Two values would contradict each other. */
 function readOnce(query: URLSearchParams, name: string): string | null {
   const values = query.getAll(name);
   if (values.length > 1)

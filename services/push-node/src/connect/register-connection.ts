@@ -1,7 +1,7 @@
 // push-node/connect/open-connection -> here -> push-node/connect/node-routes, push-node/deliver/catch-up: registers a
 // connection and brings it up to date.
-// Guarantees: the connection is in the registry before its route is written, so that no message falls between the two;
-// what it missed before comes from the inbox.
+// Guarantees: the connection is in the registry before its route is written, so that no message falls between the two.
+// What it missed before comes from the inbox.
 import type { Logger } from "@petrel/shared/kernel/logging/logging";
 import { closeCodes } from "@petrel/shared/protocol/frames/close-codes";
 import { encodeServerFrame, type WelcomeFrame } from "@petrel/shared/protocol/frames/server-frames";
@@ -29,12 +29,12 @@ export interface RegisterOptions {
   readonly moves: Pick<MoveConnections, "move">;
   readonly topics: Pick<KeptTopics, "asking" | "answered" | "welcome">;
   readonly isDraining: () => boolean;
-  /** What every `welcome` says. */
+  /** The constant fields of each `welcome`. */
   readonly welcome: Pick<WelcomeFrame, "node" | "pingSeconds" | "ackWithinMs">;
   readonly logger: Logger;
 }
 
-/** What this release of the node can do, for clients that ask before they use it. */
+/** What this release of the node supports, for clients that check before they use it. */
 const FEATURES: readonly string[] = ["ack", "resume", "topics", "publish"];
 
 export class RegisterConnections {
@@ -45,9 +45,9 @@ export class RegisterConnections {
   }
 
   /**
-   * Whatever becomes of it, the connection stays in the registry until its socket is gone: see `unregister`.
+   * Whatever the outcome, the connection stays in the registry until its socket is gone: see `unregister`.
    * @param broadcast where the client stopped reading `$all`
-   * @throws what ioredis throws where Redis does not answer
+   * @throws what ioredis throws if Redis does not answer
    */
   async register(
     connection: Connection,
@@ -66,7 +66,7 @@ export class RegisterConnections {
     connection.member = member;
     connection.connectTimeMs = Number(member.slice(0, member.indexOf("/")));
     if (!connection.isOpen) {
-      // Its close began while the script ran; if the socket was gone by then, the close saw no member to remove.
+      // It began to close while the script ran. If the socket was gone by then, the close had no member to remove.
       await routes.remove(connection);
       return;
     }
@@ -102,20 +102,20 @@ export class RegisterConnections {
   }
 
   /**
-   * Makes sure that a connection's route stands and its token is still good, and brings it up to date: after a heartbeat
-   * that did not find it, a resubscription, a pause.
-   * @throws what ioredis throws where Redis does not answer
+   * Ensures that a connection's route exists and its token is still valid, and brings it up to date: after a heartbeat
+   * that did not find it, a resubscription or a suspension of the process.
+   * @throws what ioredis throws if Redis does not answer
    */
   async registerAgain(connection: Connection): Promise<void> {
     const { routes, catchUp, topics } = this.#options;
     if (!connection.isOpen) return;
     if (connection.phase === "registering") {
-      // Its script may have run before the loss: its answer is then not the inbox's end any more.
+      // Its script may have run before the loss, so its answer may no longer be the inbox's end.
       connection.readToEnd = true;
       connection.mustRegisterAgain = true;
       return;
     }
-    // A fresh token that is being checked is not looked at here, and its revocation may have been missed: once more
+    // A fresh token that is being checked is not covered here, and its revocation may have been missed: run once more
     // then.
     connection.mustRegisterAgain = connection.renewal !== undefined;
     topics.asking(connection);
@@ -140,12 +140,13 @@ export class RegisterConnections {
     connection.member = result.member;
     recallAgain(connection, result.recalls);
     connection.flush();
-    // Even those of the former epoch are this connection's; a message of the new one moves its client at once.
+    // Even a message of the former epoch belongs to this connection; one of the new epoch makes its client move at
+    // once.
     connection.targetSeq = Math.max(connection.targetSeq, result.seq);
     catchUp(connection);
   }
 
-  /** Takes a connection out: its socket is gone. */
+  /** Removes a connection whose socket is gone. */
   async unregister(connection: Connection): Promise<void> {
     this.#options.registry.delete(connection);
     if (connection.member !== "") await this.#options.routes.remove(connection);
@@ -156,7 +157,7 @@ export class RegisterConnections {
     const kind = lineageOf(epoch) === lineageOf(connection.epoch) ? "generation" : "lineage";
     logger.debug({ connection: connection.id, kind }, "epoch changed: asking the client to reconnect");
     connection.nextEpoch = epoch;
-    // Acks of the former epoch no longer count: what is open can end only on the client's next connection.
+    // Acks of the former epoch no longer count: open messages can end only on the client's next connection.
     if (!isDraining()) moves.move(connection, acked < seq);
   }
 

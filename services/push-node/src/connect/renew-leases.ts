@@ -1,7 +1,7 @@
-// push-node: keeps the leases of this node's connections, and notices when they were lost.
-// Guarantees: every connection is renewed three times a lease, in batches spread over that time; a connection that is
-// no longer registered registers again at its age, or is closed; one whose token was revoked is closed; after a pause
-// longer than half a lease, all register again.
+// push-node: keeps the leases of this node's connections, and notices if they were lost.
+// Guarantees: every connection is renewed three times per lease, in batches spread over that time. A connection that is
+// no longer registered is registered again with its original age, or closed; one whose token was revoked is closed.
+// After the process was suspended for longer than half a lease, all register again.
 import { backoffMs } from "@petrel/shared/kernel/backoff";
 import type { Clock } from "@petrel/shared/kernel/clock";
 import { describeError } from "@petrel/shared/kernel/errors";
@@ -29,7 +29,7 @@ export interface RenewOptions {
 export interface LeaseRenewal {
   readonly start: () => void;
   readonly stop: () => void;
-  /** Registers a connection again and brings it up to date; tries until that works or it is closed. */
+  /** Registers a connection again and brings it up to date; retries until that works or it is closed. */
   readonly renew: (connection: Connection) => Promise<void>;
   /** The same for every connection, a bounded number at a time. */
   readonly renewAll: (why: string) => Promise<void>;
@@ -46,7 +46,7 @@ export function createLeaseRenewal(options: RenewOptions): LeaseRenewal {
   const { registry, routes, registrations, clock, logger, semaphore } = options;
   const { leaseMs } = routes.limits;
   const beatMs = leaseMs / RENEWALS_PER_LEASE / registry.slotCount;
-  /** Those that must register again and whose call has not begun. */
+  /** Connections that must register again and whose call has not begun. */
   const waiting = new Set<Connection>();
   let timer: NodeJS.Timeout | undefined;
   let slot = 0;
@@ -60,7 +60,7 @@ export function createLeaseRenewal(options: RenewOptions): LeaseRenewal {
       }
       try {
         await semaphore.run(() => {
-          // From here on a new loss asks for a new call.
+          // From here on a new loss needs a new call.
           waiting.delete(connection);
           return registrations.registerAgain(connection);
         });
@@ -79,7 +79,7 @@ export function createLeaseRenewal(options: RenewOptions): LeaseRenewal {
 
   async function renewSlot(connections: readonly Connection[]): Promise<void> {
     const registered = connections.filter(({ member, isOpen }) => member !== "" && isOpen);
-    // Sent without waiting in between, as one pipeline.
+    // Pipelined.
     const calls = [...groupBy(registered, ({ keys }) => keys)].flatMap(([keys, ofPartition]) =>
       inSlices(ofPartition, MAX_PER_CALL).map((batch) => renewBatch(keys, batch)),
     );

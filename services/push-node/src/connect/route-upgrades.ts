@@ -1,8 +1,8 @@
-// push-node/app -> here -> push-node/connect/connect-route: sends an upgrade request to the connect route, or to the
+// push-node/app -> here -> push-node/connect/connect-route: routes an upgrade request to the connect route or to the
 // ordinary routes.
-// Guarantees: the connect route gets only requests for a WebSocket at the right path; others (`Upgrade: h2c`, another
-// path) are answered as if they had asked for no upgrade. The framework sees only what is answered in HTTP: its hooks
-// and its reply would cost a connection more than the handshake itself.
+// Guarantees: the connect route gets only requests for a WebSocket at the right path. Others (`Upgrade: h2c`, another
+// path) are answered as if they had not asked for an upgrade. The framework handles only what is answered over HTTP:
+// its hooks and reply would cost a connection more than the handshake itself.
 import { type IncomingMessage, ServerResponse } from "node:http";
 import type { Socket } from "node:net";
 import { checkHead } from "@petrel/shared/kernel/http/check-head";
@@ -10,8 +10,8 @@ import type { HttpApp } from "@petrel/shared/kernel/http/http-app";
 import { wantsWebSocket } from "./check-upgrade.js";
 
 /**
- * @param path where WebSockets are spoken
- * @param take takes a request for one
+ * @param path the WebSocket endpoint
+ * @param take handles a request for it
  */
 export function routeUpgrades(
   app: HttpApp,
@@ -26,17 +26,17 @@ export function routeUpgrades(
   });
 }
 
-/** Node has let go of the socket: this response is its last. */
+/** Node no longer handles this socket, so this response is its last. */
 export function serveOrdinarily(app: HttpApp, request: IncomingMessage, socket: Socket): void {
   const response = new ServerResponse(request);
   response.shouldKeepAlive = false;
   socket.on("error", () => socket.destroy());
-  // Read and dropped: unread bytes would reset the connection before the client has read the response.
+  // Read and discard: unread bytes would reset the connection before the client has read the response.
   socket.resume();
   response.assignSocket(socket);
   response.once("finish", () => {
     response.detachSocket(socket);
-    // As of any response that Node has made itself.
+    // Node emits this for its own responses.
     response.emit("close");
     socket.destroySoon();
   });

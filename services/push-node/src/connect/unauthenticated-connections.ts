@@ -1,6 +1,6 @@
-// push-node/connect/connect-route -> here: sockets that are nobody's yet.
-// Guarantees: bounded in number, in all and by address; a new one always gets a slot, so that sockets which stay and
-// say nothing keep nobody out.
+// push-node/connect/connect-route -> here: sockets that are not authenticated yet.
+// Guarantees: bounded in number, in total and by address. A new one always gets a slot, so silent sockets cannot keep
+// others out.
 import type { Socket } from "node:net";
 import { SlotsByAddress } from "@petrel/shared/kernel/limits/slots-by-address";
 import { closeCodes, type CloseCode } from "@petrel/shared/protocol/frames/close-codes";
@@ -10,7 +10,7 @@ import type { WebSocket } from "ws";
 export interface UnauthenticatedConnectionsOptions {
   readonly max: number;
   readonly maxPerAddress: number;
-  /** One had to make room for another. */
+  /** A socket had to make room for another. */
   readonly onPushedOut: () => void;
 }
 
@@ -35,7 +35,7 @@ export class UnauthenticatedConnections {
           );
           ws.close(closeCodes.tryAgainLater, "PETREL_UNAVAILABLE");
         }
-        // At once: given time to answer the close, they would be as many as before.
+        // At once: with time to answer the close, they would be as many as before.
         socket.destroySoon();
       },
     });
@@ -45,7 +45,7 @@ export class UnauthenticatedConnections {
     return this.#slots.size;
   }
 
-  /** @returns to be called when it is somebody's, or gone */
+  /** @returns a function to call when it is authenticated or gone */
   add(address: string, ws: WebSocket, socket: Socket): () => void {
     const waiting = { ws, socket };
     this.#slots.take(address, waiting);

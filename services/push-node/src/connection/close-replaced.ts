@@ -5,7 +5,7 @@ import { closeCodes } from "@petrel/shared/protocol/frames/close-codes";
 import type { Eviction } from "@petrel/shared/protocol/messages/node-messages";
 import type { Connection } from "./connection.js";
 
-/** @param platform of the newer connection; "" where it is unknown */
+/** @param platform of the newer connection; "" if unknown */
 export function closeReplaced(connection: Connection, reason: Eviction["reason"], platform: string): void {
   if (reason === "elsewhere") {
     const where = platform === "" ? "elsewhere" : `elsewhere, on the platform "${platform}"`;

@@ -1,12 +1,12 @@
 // push-node/deliver/receive-envelopes, push-node/connect/register-connection -> here: closes connections whose token
 // was revoked.
-// Guarantees: 4403; a connection whose fresh token is being checked counts as living under both.
+// Guarantees: 4403. A connection whose fresh token is being checked depends on both tokens.
 import { closeCodes } from "@petrel/shared/protocol/frames/close-codes";
 import type { RouteToken } from "@petrel/shared/redis/nodes/route-store";
 import type { Connection } from "./connection.js";
 import type { ConnectionRegistry } from "./connection-registry.js";
 
-/** Whether a connection's token is meant, or the fresh one that is being checked. */
+/** Whether this concerns a connection's token, or the fresh one that is being checked. */
 export function livesUnder(connection: Connection, isMeant: (token: RouteToken) => boolean): boolean {
   const fresh = connection.renewal?.token;
   return isMeant(connection.token) || (fresh !== undefined && isMeant(fresh));
@@ -26,8 +26,8 @@ export function closeErased(connection: Connection): void {
 }
 
 /**
- * A `jti` does not name its user, so every connection is checked. Every partition's channel repeats the same revocation:
- * what comes within one turn is checked together.
+ * A `jti` does not name its user, so every connection is checked. Every partition's channel repeats the same
+ * revocation, so those of one turn are checked together.
  */
 export function createRevokedTokens(registry: ConnectionRegistry): (jtis: readonly string[]) => void {
   let revoked = new Set<string>();

@@ -1,5 +1,5 @@
 // push-node: counts its connections and messages.
-// Guarantees: low cardinality: never a user; a close code that is not the contract's counts as "other".
+// Guarantees: low cardinality: never a user; close codes outside the contract count as "other".
 import { Counter, Gauge, type Registry } from "@petrel/shared/kernel/metrics/metrics";
 import { closeCodes } from "@petrel/shared/protocol/frames/close-codes";
 import type { ConnectionRegistry } from "./connection-registry.js";

@@ -28,7 +28,7 @@ export class ConnectionRegistry {
     this.#slots[connection.slot]?.add(connection);
     this.#size++;
     const known = this.#byUser.get(connection.userId);
-    // Most users have one connection: a set for each would cost more than everything else kept of it.
+    // Most users have one connection: a set for each would cost more than everything else that is kept for it.
     if (known === undefined) this.#byUser.set(connection.userId, connection);
     else if (known instanceof Set) known.add(connection);
     else this.#byUser.set(connection.userId, new Set([known, connection]));

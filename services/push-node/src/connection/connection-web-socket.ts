@@ -1,6 +1,6 @@
 // push-node/app -> here: the server's end of a WebSocket; it closes only with the contract's codes.
-// Guarantees: a message in too many parts closes with 1009, which clients know, instead of the 1008 of `ws`; whoever
-// listens costs a field, not a closure for each event.
+// Guarantees: a message in too many parts closes with 1009, which clients know, instead of the 1008 of `ws`. Listening
+// costs a field, not a closure for each event.
 import type { Socket } from "node:net";
 import type { Writable } from "node:stream";
 import { WebSocket, type RawData } from "ws";
@@ -9,7 +9,7 @@ import { closeCodes } from "@petrel/shared/protocol/frames/close-codes";
 /** What happens on one socket. */
 export interface SocketListener {
   onMessage(data: RawData, isBinary: boolean): void;
-  /** A ping or a pong; `ws` has answered a ping. */
+  /** A ping or a pong; `ws` has already answered a ping. */
   onControlFrame(): void;
   /** `ws` closes with the right code by itself. */
   onError(error: Error): void;
@@ -24,7 +24,7 @@ export class ConnectionWebSocket extends WebSocket {
   /** Set by `listen`. */
   listener: SocketListener | undefined;
 
-  /** Replaces whoever listens to errors. */
+  /** Replaces the previous listener. */
   listen(listener: SocketListener): void {
     this.listener = listener;
     this.removeAllListeners("error");
@@ -36,7 +36,7 @@ export class ConnectionWebSocket extends WebSocket {
   }
 
   override close(code?: number, reason?: string | Buffer): void {
-    // `ws` repeats a client's own 1008 to it, and gives a reason then.
+    // `ws` echoes a client's own 1008, and passes a reason then.
     if (code === POLICY_VIOLATION && reason === undefined)
       super.close(closeCodes.messageTooBig, "too many parts");
     else super.close(code, reason);
@@ -44,7 +44,7 @@ export class ConnectionWebSocket extends WebSocket {
   }
 }
 
-/** What `ws` keeps for itself. */
+/** Private members of `ws`. */
 interface Inner {
   readonly _closeFrameReceived?: boolean;
   readonly _socket?: Socket | null;
@@ -53,8 +53,8 @@ interface Inner {
 
 /**
  * Once both sides have closed, `ws` ends its socket and its receiver. At the client's own end it would end both again,
- * and at the socket's close the receiver once more: for each Node makes an error with a stack, which nobody sees, at a
- * thirtieth of what a connection costs.
+ * and at the socket's close the receiver once more. Each time Node creates an error with a stack that nobody sees, at a
+ * thirtieth of a connection's cost.
  */
 function forgetEnd(ws: unknown): void {
   const { _closeFrameReceived: hasReceived, _socket: socket, _receiver: receiver } = ws as Inner;
@@ -65,7 +65,7 @@ function forgetEnd(ws: unknown): void {
   if (receiver !== undefined) receiver.end = endOnce;
 }
 
-/** The class's own method again, and after that nothing. */
+/** Calls the class's own method once, then becomes a no-op. */
 function endOnce(this: Writable): Writable {
   Reflect.deleteProperty(this, "end");
   this.end();
@@ -77,7 +77,7 @@ function hasEnded(this: Writable): Writable {
   return this;
 }
 
-// The same functions for all sockets: `ws` calls them with the socket as `this`.
+// Shared by all sockets: `ws` calls them with the socket as `this`.
 
 function listenerOf(socket: WebSocket): SocketListener | undefined {
   return socket instanceof ConnectionWebSocket ? socket.listener : undefined;

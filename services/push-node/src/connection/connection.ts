@@ -1,6 +1,6 @@
 // push-node: one client's socket and its position in its user's sequence.
-// Guarantees: frames leave in the order they were queued; nothing is written once a close has begun. Callers bound what
-// waits for a slow reader: see `waitingBytes`.
+// Guarantees: frames leave in the order they were queued, and nothing is written once a close has begun. Callers bound
+// what waits for a slow reader: see `waitingBytes`.
 import type { Socket } from "node:net";
 import type { PartitionKeys } from "@petrel/shared/redis/keys";
 import type { RouteToken } from "@petrel/shared/redis/nodes/route-store";
@@ -18,8 +18,8 @@ import type { KnownRecalls } from "./known-recalls.js";
 import type { TopicSubscription } from "./subscription.js";
 
 /**
- * registering: its user is known, its position in the sequence is not · catching-up: reads its inbox; what arrives only
- * raises `targetSeq` · live: what arrives goes out · closing: nothing goes out any more
+ * registering: its user is known, its position in the sequence is not · catching-up: reads its inbox; arriving messages
+ * only raise `targetSeq` · live: arriving messages are sent · closing: nothing is sent any more
  */
 export type Phase = "registering" | "catching-up" | "live" | "closing";
 
@@ -32,23 +32,26 @@ export interface ConnectionIdentity {
   readonly token: RouteToken;
 }
 
-/** A fresh token that a client has brought, from its arrival until the connection lives under it. */
+/** A fresh token from the client, from its arrival until the connection depends on it. */
 export interface TokenRenewal {
-  /** Once it is verified. */
+  /** Set once it is verified. */
   token: RouteToken | undefined;
 }
 
-/** One connection's part in one topic. */
+/** One connection's subscription to one topic. */
 export type Subscription = TopicSubscription<Connection>;
 
 export interface KeptChanges {
-  /** Calls that will answer with the whole set, as it was at some moment. */
+  /** Calls in progress that will answer with the whole set, as of some moment. */
   underWay: number;
-  /** What is newer than that: topic -> whether it is kept. */
+  /** Changes since that moment: topic -> whether it is kept. */
   readonly byTopic: Map<string, boolean>;
 }
 
-/** A ping without data, RFC 6455 section 5.5.2. One write: `ws` makes its frames anew, in two pieces. */
+/**
+ * A ping without data, RFC 6455 section 5.5.2. A constant, because `ws` would build it each time, and write it in two
+ * pieces.
+ */
 const PING_FRAME = Buffer.from([0x89, 0x00]);
 
 export class Connection {
@@ -56,72 +59,75 @@ export class Connection {
   readonly userId: string;
   readonly keys: PartitionKeys;
   readonly platform: string;
-  /** The client waived acknowledging: what its socket took counts as acked. */
+  /** The client opted out of acknowledging: what its socket accepted counts as acked. */
   readonly ackAuto: boolean;
 
   phase: Phase = "registering";
   epoch = "";
-  /** Its member among its user's routes; "" before it is registered. */
+  /** Its member in its user's routes; "" before it is registered. */
   member = "";
   connectTimeMs = 0;
   /** Its user's newer epoch, once known: the client is asked to move when its turn has come. */
   nextEpoch = "";
   /** Its client was asked to move. */
   isMoving = false;
-  /** Another epoch, known to be over: see check-epoch. */
+  /** Another epoch that is known to be past: see check-epoch. */
   pastEpoch = "";
-  /** An epoch that is being asked about. */
+  /** An epoch that is being checked. */
   epochUnderCheck = "";
   /** Everything up to here was delivered or has ended; strictly increasing. */
   lastSent = 0;
-  /** The newest seq whose message was really put on the socket, not skipped. */
+  /** The newest seq whose message was really written to the socket, not skipped. */
   lastDelivered = 0;
   /** The highest seq the client acknowledged, here or before. */
   acked = 0;
-  /** The newest seq known to be assigned: the one to catch up with. */
+  /** The newest seq known to be assigned; the target of a catch-up. */
   targetSeq = 0;
   /** The epoch of the envelope that raised `targetSeq` before this connection knew its own. */
   targetEpoch = "";
-  /** Something may be in the inbox beyond `targetSeq`: read it to its end. */
+  /** There may be messages in the inbox beyond `targetSeq`: read it to its end. */
   readToEnd = false;
-  /** Whether its client is likely to come back soon once its socket is gone; false after a sign-out. */
+  /** Whether its client will probably reconnect soon after the socket is gone; false after a sign-out. */
   isExpectedBack = true;
-  /** Noted as behind: what its user's other devices acknowledge is kept for it, see inbox/hold-history. */
+  /** Registered as behind: what its user's other devices acknowledge is kept for it, see inbox/hold-history. */
   isHeld = false;
-  /** A catch-up is under way. */
+  /** A catch-up is in progress. */
   isReading = false;
   /** Which beat of the shared timers this connection belongs to. */
   slot = 0;
-  /** Its revocation ends the connection. */
+  /** A revocation of this token ends the connection. */
   token: RouteToken;
   tokenExpiresAtMs = Number.POSITIVE_INFINITY;
   expiryAnnounced = false;
   /** The newest token that is being checked. */
   renewal: TokenRenewal | undefined;
-  /** Something was missed while it could not register again: it must, as soon as it can. */
+  /** It missed something and could not register again: it must, as soon as it can. */
   mustRegisterAgain = false;
-  /** When anything last came from the client, monotonic ms. */
+  /** When the client last sent anything, monotonic ms. */
   lastHeardMs: number;
-  /** Its socket may hold bytes that the kernel has not taken: set by each write that leaves some, cleared by the watch. */
+  /**
+   * Its socket may hold bytes that the kernel has not accepted: set by each write that leaves some, cleared by the
+   * watch.
+   */
   mayWait = false;
-  /** Since when the socket has taken nothing although bytes wait, monotonic ms; undefined while it moves. */
+  /** Since when the socket has accepted nothing although bytes wait, monotonic ms; undefined while it moves. */
   stuckSinceMs: number | undefined;
   lastMark = 0;
-  /** What waits for an acknowledgement to be measured, see measure-latency. */
+  /** Messages whose latency is measured until their acknowledgement, see measure-latency. */
   unmeasured: number[] | undefined;
-  /** What it was sent is paid for until then, monotonic ms; at most the pace's burst ahead of now. */
+  /** Until when the messages it was sent use up its pace, monotonic ms; at most the burst ahead of now. */
   pacedUntilMs = 0;
 
-  /** Of messages that were taken back; undefined where there were none. */
+  /** Recalled messages; undefined if there were none. */
   recalls: KnownRecalls | undefined;
 
-  /** What its token allows with topics; undefined: nothing. */
+  /** The topic rights of its token; undefined: none. */
   grants: readonly TopicGrant[] | undefined;
-  /** Of `$all`. */
+  /** Its subscription to `$all`. */
   broadcast: Subscription | undefined;
-  /** By topic; undefined where it has none. */
+  /** By topic; undefined if it has none. */
   subscriptions: Map<string, Subscription> | undefined;
-  /** Changes of its user's kept topics that came while it registers. */
+  /** Changes of its user's kept topics that arrive while it registers. */
   keptChanges: KeptChanges | undefined;
 
   readonly #ws: WebSocket;
@@ -144,14 +150,14 @@ export class Connection {
     return this.phase !== "closing" && this.#ws.readyState === this.#ws.OPEN;
   }
 
-  /** Bytes that the socket has not taken yet: what a caller bounds before it queues more. */
+  /** Bytes that the socket has not accepted yet; callers bound it before they queue more. */
   get waitingBytes(): number {
     return this.#socket.writableLength;
   }
 
   /**
-   * Changes whenever the kernel takes bytes. libuv's count of the current write moves as a large one is taken piece by
-   * piece; Node's own counts move only when all of it is taken.
+   * Changes whenever the kernel accepts bytes. libuv's count of the current write changes with each piece of a large
+   * write; Node's own counts change only when all of it is accepted.
    */
   get movementMark(): number {
     const { _handle: handle } = this.#socket as unknown as { _handle?: { writeQueueSize?: number } | null };
@@ -164,8 +170,8 @@ export class Connection {
   }
 
   /**
-   * Writes what was queued, in one write.
-   * @param onTaken called when the kernel has all of it
+   * Writes everything queued, in one write.
+   * @param onTaken called when the kernel has accepted all of it
    */
   flush(onTaken?: () => void): void {
     const frames = this.#unsent;
@@ -179,7 +185,7 @@ export class Connection {
     this.#noteWaiting();
   }
 
-  /** Writes bytes that other connections are sent too, past the queue, which is empty between turns. */
+  /** Writes bytes that are also sent to other connections, bypassing the queue, which is empty between turns. */
   write(frames: Buffer): void {
     if (!this.isOpen) return;
     this.#socket.write(frames);
@@ -215,7 +221,7 @@ export class Connection {
     this.write(PING_FRAME);
   }
 
-  /** Says why in an `error` frame, then closes with the code. */
+  /** Sends the reason in an `error` frame, then closes with the code. */
   fail(closeCode: CloseCode, code: ErrorCode, message: string, action: ErrorAction): void {
     if (this.phase === "closing") return;
     if (action === "stop") this.isExpectedBack = false;
@@ -223,7 +229,7 @@ export class Connection {
     this.close(closeCode, code);
   }
 
-  /** Asks the client to reconnect, to another node, and closes. */
+  /** Asks the client to reconnect to another node, and closes. */
   reconnect(afterMs: number, code: ErrorCode): void {
     if (this.phase === "closing") return;
     this.send({ type: "reconnect", afterMs, reason: code });
@@ -237,13 +243,13 @@ export class Connection {
     this.#noteWaiting();
   }
 
-  /** Cuts the connection: nobody is left to take a close frame. */
+  /** Destroys the socket: the client would not receive a close frame. */
   terminate(): void {
     this.phase = "closing";
     this.#ws.terminate();
   }
 
-  /** While the socket is at hand: the watch need not look at the sockets of the many that wait for nothing. */
+  /** Marked on each write, so that the watch need not check the many sockets that have nothing waiting. */
   #noteWaiting(): void {
     if (this.#socket.writableLength > 0) this.mayWait = true;
   }

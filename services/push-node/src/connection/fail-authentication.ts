@@ -1,5 +1,5 @@
-// push-node/connect/open-connection, push-node/frames/renew-token -> here: closes for a credential that does not pass.
-// Guarantees: 4401 where another one may pass, 4403 for a revoked one, 1013 where it could not be checked.
+// push-node/connect/open-connection, push-node/frames/renew-token -> here: closes for a credential that fails.
+// Guarantees: 4401 if another credential may succeed, 4403 for a revoked one, 1013 if it could not be checked.
 import { PetrelError } from "@petrel/shared/kernel/errors";
 import { closeCodes } from "@petrel/shared/protocol/frames/close-codes";
 import { closeRevoked } from "./close-revoked.js";

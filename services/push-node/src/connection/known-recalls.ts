@@ -1,7 +1,7 @@
-// push-node/recall/tell-recalls -> here: what a connection knows of messages that were taken back.
-// Guarantees: most connections have none of it; what one has is bounded.
+// push-node/recall/tell-recalls -> here: what a connection knows about recalled messages.
+// Guarantees: most connections have none of it, and it is bounded.
 
-/** A message that was cancelled after it was stored. */
+/** A message that was cancelled after it had been stored. */
 export interface Recall {
   readonly seq: number;
   readonly epoch: string;
@@ -9,11 +9,11 @@ export interface Recall {
 }
 
 export interface KnownRecalls {
-  /** Of recalls that are dealt with: the client was told, or need not be. Oldest first. */
+  /** Recalls that are settled: the client was told, or need not be. Oldest first. */
   readonly ids: Set<string>;
-  /** By seq: not sent yet, and not to be. */
+  /** By seq: not sent yet, and must not be. */
   readonly ahead: Map<number, Recall>;
-  /** Numbers that were passed over as ended, in pairs from and to: never sent on this connection. Oldest first. */
+  /** Numbers that were skipped as ended, in pairs from and to: never sent on this connection. Oldest first. */
   readonly skipped: number[];
 }
 
@@ -24,7 +24,7 @@ export function createKnownRecalls(): KnownRecalls {
   return { ids: new Set(), ahead: new Map(), skipped: [] };
 }
 
-/** @returns false where it was known */
+/** @returns false if it was known */
 export function noteRecall({ ids }: KnownRecalls, id: string): boolean {
   if (ids.has(id)) return false;
   ids.add(id);

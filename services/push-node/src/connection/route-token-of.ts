@@ -1,4 +1,5 @@
-// push-node/connect/open-connection, push-node/frames/renew-token -> here: what a connection keeps of its token.
+// push-node/connect/open-connection, push-node/frames/renew-token -> here: the parts of its token that a connection
+// keeps.
 // Guarantees: only what a revocation can name.
 import type { RouteToken } from "@petrel/shared/redis/nodes/route-store";
 import type { VerifiedToken } from "@petrel/shared/security/tokens/verified-token";

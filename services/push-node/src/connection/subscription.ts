@@ -1,9 +1,9 @@
-// push-node/topics, push-node/fan-out: one connection's part in one topic.
-// Guarantees: small, since every connection has one of `$all`; a message is for it only where its number is the next.
+// push-node/topics, push-node/fan-out: one connection's subscription to one topic.
+// Guarantees: small, because every connection has one to `$all`. A message goes to it only if its number is the next.
 
 /**
- * A stretch of a topic without a hole, as this node knows it: it ends with the topic's epoch, and where something was
- * lost that the log no longer has. A member of a former one is told before it gets anything later.
+ * A stretch of a topic without a gap, as this node knows it. It ends with the topic's epoch, and with a loss that the
+ * log cannot fill. A member of a former era is told so before it gets anything later.
  */
 export interface TopicEra {
   readonly epoch: string;
@@ -17,9 +17,9 @@ export class TopicSubscription<Holder> {
   /** Its place among the topic's members; -1 before `subscribed` was sent, and after its end. */
   index = -1;
   era: TopicEra | undefined;
-  /** Everything up to here was sent, or is over. */
+  /** Everything up to here was sent or has expired. */
   lastOffset = 0;
-  /** It reads on as its socket drains; the fan-out passes it by. */
+  /** It continues as its socket drains; the fan-out skips it. */
   isBehind = false;
   /** The client asked for it, and its token allows it. */
   byClient = false;

@@ -1,7 +1,7 @@
-// push-node: one shared timer looks after all connections: alive, not stuck, token still good.
-// Guarantees: a client that says nothing for two ping intervals is cut; one that takes nothing for too long while data
-// waits is closed with 4408; one whose token ends is told before, and closed with 4401. Time in which this process
-// stood still counts against nobody.
+// push-node: one shared timer checks all connections: alive, not stuck, token still valid.
+// Guarantees: a client that is silent for two ping intervals is disconnected. One that accepts nothing for too long
+// while data waits is closed with 4408. One whose token expires is told in advance, and closed with 4401. Time in which
+// this process was suspended counts against nobody.
 import type { Clock } from "@petrel/shared/kernel/clock";
 import { closeCodes } from "@petrel/shared/protocol/frames/close-codes";
 import type { Connection } from "./connection.js";
@@ -38,17 +38,17 @@ export function createConnectionWatch(deps: WatchDeps): ConnectionWatch {
     lastTickMs = nowMs;
     const silentSinceMs = nowMs - pingSeconds * 2_000 - TICK_MS;
     for (let slot = 0; slot < registry.slotCount; slot++) {
-      // Spread by slot: not all are pinged in the same second.
+      // Spread by slot, so that not all are pinged in the same second.
       const isPinged = (beat + slot) % pingSeconds === 0;
       for (const connection of registry.inSlot(slot)) {
         if (pausedMs > TICK_MS) forgive(connection, pausedMs);
         if (connection.lastHeardMs < silentSinceMs) {
-          // Long gone: nothing to wait for.
+          // Long gone: do not expect it back.
           connection.isExpectedBack = false;
           connection.terminate();
           continue;
         }
-        // Asked here, once a second for each connection: nearly none is concerned.
+        // Called once a second for each connection, so check the flag first: it is set for hardly any.
         if (connection.mayWait) watchProgress(connection, nowMs, deps.slowTimeoutMs);
         if (endsSoon(connection, wallMs)) watchTokenExpiry(connection, wallMs);
         if (isPinged) connection.ping();
@@ -65,7 +65,7 @@ export function createConnectionWatch(deps: WatchDeps): ConnectionWatch {
   };
 }
 
-/** What came during a pause is read only after it: nobody was silent or slow for that long. */
+/** What arrived during a suspension is read only after it: nobody was silent or slow for that long. */
 function forgive(connection: Connection, pausedMs: number): void {
   connection.lastHeardMs += pausedMs;
   if (connection.stuckSinceMs !== undefined) connection.stuckSinceMs += pausedMs;

@@ -1,7 +1,7 @@
-// push-node/connect/open-connection, push-node/connection/watch-connections -> here: does a connection's token end
+// push-node/connect/open-connection, push-node/connection/watch-connections -> here: does a connection's token expire
 // soon?
-// Guarantees: a client is told once for each token, 30 s before the end or at once where less is left; at the end its
-// connection is closed with 4401; a token that is over gets no welcome.
+// Guarantees: a client is told once for each token, 30 s before its end, or at once if less is left. At the end its
+// connection is closed with 4401. An expired token gets no welcome.
 import { PetrelError } from "@petrel/shared/kernel/errors";
 import { closeCodes } from "@petrel/shared/protocol/frames/close-codes";
 import type { VerifiedToken } from "@petrel/shared/security/tokens/verified-token";
@@ -10,8 +10,8 @@ import type { Connection } from "./connection.js";
 const NOTICE_MS = 30_000;
 
 /**
- * A check lets a token pass for some seconds after its end, since clocks differ. Its connection would be closed at once,
- * but might have replaced another by then.
+ * Verification accepts a token for some seconds after its expiry, because clocks differ. Its connection would be closed
+ * at once, but might have replaced another by then.
  * @throws PetrelError PETREL_TOKEN_EXPIRED
  */
 export function requireTimeLeft({ expiresAtMs }: VerifiedToken, wallMs: number): void {

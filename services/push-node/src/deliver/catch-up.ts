@@ -1,10 +1,9 @@
 // push-node/connect/register-connection, push-node/deliver/{deliver, receive-envelopes} -> here -> inbox/read-inbox:
-// brings a connection up to date, whatever put it behind: backlog, resume, gap, nudge, resubscription, pause, a slow
-// reader.
-// Guarantees: a page is read only when the socket has drained and the pace allows; meanwhile what the user's other
-// devices acknowledge is kept for it, within a bound; where that bound was too small, the client is told to reconnect,
-// never left with a hole. An expired message is skipped only after its end is written; a fault of Redis costs time
-// only.
+// brings a connection up to date, whatever put it behind: backlog, resume, gap, nudge, resubscription, suspension, a
+// slow reader.
+// Guarantees: a page is read only when the socket has drained and the pace allows. Meanwhile what the user's other
+// devices acknowledge is kept for it, within a bound; if that was too small, the client is told to reconnect, never
+// left with a gap. An expired message is skipped only after its end is written. A fault of Redis costs only time.
 import { backoffMs } from "@petrel/shared/kernel/backoff";
 import { describeError } from "@petrel/shared/kernel/errors";
 import type { Logger } from "@petrel/shared/kernel/logging/logging";
@@ -33,9 +32,9 @@ export interface CatchUpDeps {
   readonly history: InboxHistory;
   /** See redis/keep-records. */
   readonly recordKeepMs?: number | undefined;
-  /** Bounds how many pages are read at a time, so that a crowd's return leaves room for those connected. */
+  /** Bounds how many pages are read at a time, so that a returning crowd leaves room for existing connections. */
   readonly semaphore: Semaphore;
-  /** How many messages a connection may be sent. */
+  /** Limits how many messages a connection may be sent. */
   readonly pace: ReceivePace;
   readonly onSent: (count: number) => void;
   readonly observer: Pick<DeliveryObserver, "sent">;
@@ -43,7 +42,7 @@ export interface CatchUpDeps {
 
 export type CatchUp = (connection: Connection) => void;
 
-/** How often a connection that waits says so again; Redis remembers it for a minute. */
+/** How often a waiting connection renews its hold; Redis remembers it for a minute. */
 const HOLD_AGAIN_MS = 20_000;
 const PAGE = { maxEntries: 100, maxBytes: 64 * 1024 } as const;
 
@@ -75,7 +74,7 @@ async function readUntilLive(deps: CatchUpDeps, connection: Connection): Promise
   }
   connection.isReading = false;
   if (!connection.isOpen) return;
-  // The same turn as the last comparison: nothing can have arrived in between.
+  // In the same turn as the last comparison, so nothing can have arrived in between.
   connection.phase = "live";
   if (connection.isHeld) {
     connection.isHeld = false;
@@ -83,13 +82,16 @@ async function readUntilLive(deps: CatchUpDeps, connection: Connection): Promise
   }
 }
 
-/** Until its socket has drained and its pace allows more; before the semaphore, so that it takes no slot from others. */
+/**
+ * Waits until its socket has drained and its pace allows more; before the semaphore, so that it takes no slot from
+ * others.
+ */
 async function waitBehind(deps: CatchUpDeps, connection: Connection): Promise<void> {
   const holdOn = (): void => {
     connection.isHeld = true;
     hold(deps, connection, connection.lastSent);
   };
-  // A page that was just read has said so already.
+  // A page that was just read has registered it already.
   if (!connection.isHeld) holdOn();
   const timer = setInterval(holdOn, HOLD_AGAIN_MS);
   try {
@@ -100,7 +102,7 @@ async function waitBehind(deps: CatchUpDeps, connection: Connection): Promise<vo
   }
 }
 
-/** Fire and forget: should more be trimmed after a failure, the next page says so. */
+/** Fire and forget: if more is trimmed after a failure, the next page says so. */
 function hold(
   { scripts, history, logger }: CatchUpDeps,
   { id, userId, epoch, keys }: Connection,
@@ -166,12 +168,12 @@ async function readPage(deps: CatchUpDeps, connection: Connection): Promise<void
     }
   } else {
     connection.targetSeq = Math.max(connection.targetSeq, last.seq);
-    // Only an empty page is the end: others may have been cut by their number or their bytes.
+    // Only an empty page is the end: others may have been cut by their number or size.
     connection.readToEnd ||= readToEnd || page.messages.length >= maxEntries;
   }
 }
 
-/** An old message is about to be acknowledged: its record must outlive that, even if no dispatcher kept it. */
+/** An old message is about to be acknowledged: its record must outlive that, even if no dispatcher has prolonged it. */
 async function keepOld(
   { scripts, recordKeepMs }: CatchUpDeps,
   { keys, userId }: Connection,
@@ -182,7 +184,7 @@ async function keepOld(
 }
 
 /**
- * Writes the ends of a page's messages whose time is over.
+ * Writes the ends of a page's expired messages.
  * @returns those messages
  */
 async function endExpired(
@@ -190,7 +192,7 @@ async function endExpired(
   { keys, userId }: Connection,
   { messages, nowMs }: InboxPage,
 ): Promise<ReadonlySet<InboxMessage>> {
-  // By Redis' clock, as the script decides: what is skipped here must be what has ended there.
+  // By Redis's clock, like the script: what is skipped here must be exactly what ends there.
   const over = messages.filter(({ expiresAtMs }) => expiresAtMs <= nowMs);
   if (over.length > 0) await expireMessages(scripts, keys, userId, over);
   return new Set(over);

@@ -1,8 +1,8 @@
-// push-node/deliver/{deliver, catch-up}, push-node/connect/register-connection -> here: does a message of another epoch
-// than its connection's begin a history that this connection does not know?
+// push-node/deliver/{deliver, catch-up}, push-node/connect/register-connection -> here: does a message of an epoch
+// other than its connection's begin a history that this connection does not know?
 // Guarantees: only the user's epoch in Redis decides, never a clock or a number: the next master's clock may be behind,
-// and `seq` goes back where Redis loses its tail. An epoch never comes again: while the user's is the connection's, all
-// others are past. A past epoch is not asked about twice.
+// and `seq` goes back if Redis loses its tail. An epoch never returns: while the user's is the connection's, all others
+// are past. A past epoch is not checked twice.
 import { describeError } from "@petrel/shared/kernel/errors";
 import type { Logger } from "@petrel/shared/kernel/logging/logging";
 import type { Redis } from "@petrel/shared/redis/connection/connect";
@@ -14,8 +14,8 @@ export interface CheckEpochDeps {
 }
 
 /**
- * Asks the client to reconnect unless Redis says that the epoch is past.
- * @returns whether it is past: then its messages were read from the inbox before the connection was registered
+ * Asks the client to reconnect, unless Redis says that the epoch is past.
+ * @returns whether it is past; then its messages were read from the inbox before the connection was registered
  */
 export type CheckEpoch = (connection: Connection, epoch: string) => Promise<boolean>;
 
@@ -29,7 +29,7 @@ export function createCheckEpoch({ redis, logger }: CheckEpochDeps): CheckEpoch 
     }
     connection.epochUnderCheck = epoch;
     try {
-      // Asked after the message, which bears the user's epoch of its time: an epoch newer than the connection's shows
+      // Read after the message, which carries the user's epoch of its time: an epoch newer than the connection's shows
       // here.
       const current = await redis.hget(keys.user(userId), "epoch");
       if (current === connection.epoch) {

@@ -1,8 +1,8 @@
-// push-node/deliver/receive-envelopes -> here -> push-node/connection/connection: puts messages on their users'
+// push-node/deliver/receive-envelopes -> here -> push-node/connection/connection: writes messages to their users'
 // sockets.
-// Guarantees: a connection sees strictly increasing seq without a gap: what was sent is dropped, a gap is first
-// repaired from the inbox, a foreign epoch makes the client reconnect; each frame is encoded once; no connection is
-// sent more than its pace allows, and a slow one delays no other.
+// Guarantees: a connection sees strictly increasing seq without a gap: duplicates are dropped, a gap is first repaired
+// from the inbox, and another epoch makes the client reconnect. Each frame is encoded once. No connection is sent more
+// than its pace allows, and a slow one delays no other.
 import type { Envelope } from "@petrel/shared/protocol/messages/node-messages";
 import { encodeMessageFrame } from "@petrel/shared/protocol/frames/server-frames";
 import type { CheckEpoch } from "./check-epoch.js";
@@ -20,9 +20,9 @@ export interface DeliverDeps {
   readonly acks: Pick<DeliveryAcks, "ackWhenTaken" | "ackSkipped">;
   readonly catchUp: (connection: Connection) => void;
   readonly checkEpoch: CheckEpoch;
-  /** Bytes that may wait in a live connection's socket. */
+  /** The most bytes that may wait in a live connection's socket. */
   readonly outboundBoundBytes: number;
-  /** How many messages a connection may be sent. */
+  /** Limits how many messages a connection may be sent. */
   readonly pace: ReceivePace;
   readonly onSent: (count: number) => void;
   readonly observer: Pick<DeliveryObserver, "sent">;
@@ -42,7 +42,7 @@ export function createDeliver(deps: DeliverDeps): Deliver {
       for (const connection of registry.ofUser(envelope.userId)) {
         if (!isNext(deps, connection, envelope)) continue;
         if (connection.waitingBytes > outboundBoundBytes || !pace.takeOne(connection, nowMs)) {
-          // Too slow, or sent too much: from here on it reads its inbox page by page, as its socket drains and its pace
+          // Too slow, or over its pace: from here on it reads its inbox page by page, as its socket drains and its pace
           // allows.
           connection.targetSeq = envelope.seq;
           catchUp(connection);
@@ -58,7 +58,7 @@ export function createDeliver(deps: DeliverDeps): Deliver {
         connection.lastSent = envelope.seq;
         connection.lastDelivered = envelope.seq;
         observer.sent(connection, envelope);
-        // A second flush of the same one finds nothing to write.
+        // A second flush of the same connection finds nothing to write.
         if (written.at(-1) !== connection) written.push(connection);
         sent++;
       }
@@ -89,7 +89,7 @@ function isNext(
     case "catching-up":
     case "live":
       if (epoch !== connection.epoch) {
-        // An old message that comes late is covered by what was sent; a new one means another history.
+        // An old message that arrives late is covered by what was sent; a new one means another history.
         if (connection.epochUnderCheck !== epoch) void checkEpoch(connection, epoch);
         return false;
       }

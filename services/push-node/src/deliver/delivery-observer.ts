@@ -1,20 +1,20 @@
 // push-node/deliver/{deliver, catch-up}, push-node/frames/collect-acks -> here -> measure-latency, trace-deliveries:
-// who is told that a message went out and was acknowledged.
+// the port for observing that messages were sent and acknowledged.
 import type { Priority } from "@petrel/shared/protocol/messages/stored-message";
 import type { Connection } from "../connection/connection.js";
 
 export interface SentMessage {
   readonly seq: number;
-  /** When it was accepted, by Redis' clock. */
+  /** When it was accepted, by Redis's clock. */
   readonly atMs: number;
   readonly priority: Priority;
   readonly id?: string;
-  /** Where it is sampled, see trace-deliveries. */
+  /** Set if it is sampled, see trace-deliveries. */
   readonly trace?: string | undefined;
 }
 
 export interface DeliveryObserver {
-  /** A message was put on this connection's socket. */
+  /** A message was written to this connection's socket. */
   readonly sent: (connection: Connection, message: SentMessage) => void;
   /** The client acknowledged up to and including `seq`. */
   readonly acked: (connection: Connection, seq: number) => void;
@@ -22,7 +22,7 @@ export interface DeliveryObserver {
   readonly closed: (connection: Connection) => void;
 }
 
-/** Both are told of everything. */
+/** Calls both for everything. */
 export function bothOf(first: DeliveryObserver, second: DeliveryObserver): DeliveryObserver {
   return {
     sent: (connection, message) => {

@@ -1,5 +1,5 @@
-// push-node/deliver/deliver -> here: a moment in the words of a frame, RFC 3339 in UTC.
-// Guarantees: the same text as `Date` writes; of the messages of one second only the first asks it.
+// push-node/deliver/deliver -> here: formats a time for a frame, RFC 3339 in UTC.
+// Guarantees: the same text as `Date`, which is only used for the first message of each second.
 
 const MILLISECONDS: readonly string[] = Array.from(
   { length: 1_000 },

@@ -1,7 +1,7 @@
-// push-node/deliver/{deliver, catch-up}, push-node/frames/collect-acks -> here: how long messages take from their
-// acceptance to their acknowledgement.
-// Guarantees: both ends are read from Redis' clock; each connection has its oldest 64 unacknowledged messages measured,
-// each by itself; a connection without any keeps nothing.
+// push-node/deliver/{deliver, catch-up}, push-node/frames/collect-acks -> here: how long messages take from acceptance
+// to acknowledgement.
+// Guarantees: both ends are read from Redis's clock. For each connection, its 64 oldest unacknowledged messages are
+// measured individually. A connection without any keeps nothing.
 import { DurationHistogram, type DurationSeries } from "@petrel/shared/kernel/metrics/duration-histogram";
 import type { Registry } from "@petrel/shared/kernel/metrics/metrics";
 import { priorities } from "@petrel/shared/protocol/messages/stored-message";
@@ -10,11 +10,11 @@ import type { DeliveryObserver } from "./delivery-observer.js";
 
 const BOUNDS = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60];
 const MAX_WAITING = 64;
-/** Two numbers for each: its seq; its time, with its priority in the last two bits. */
+/** Two numbers per message: its seq; its time, with the priority in the last two bits. */
 const STRIDE = 2;
 const PRIORITY_STEPS = 4;
 
-/** `connected`: the connection was there when the message was accepted · `away`: it came later, for what it had missed */
+/** `connected`: the connection existed when the message was accepted · `away`: it came later, for what it had missed */
 const presences = ["connected", "away"] as const;
 
 export function createMeasureLatency(
@@ -29,7 +29,7 @@ export function createMeasureLatency(
   const seriesOf = (presence: (typeof presences)[number]): DurationSeries[] =>
     priorities.map((priority) => histogram.series({ priority, presence }));
   const [connected, away] = [seriesOf("connected"), seriesOf("away")];
-  /** Empty lists, to be used again. */
+  /** Empty lists for reuse. */
   const spare: number[][] = [];
 
   return {

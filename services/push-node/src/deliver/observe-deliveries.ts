@@ -1,6 +1,6 @@
-// push-node/start-push-node -> here -> push-node/deliver/{measure-latency, trace-deliveries}: opens who is told of
+// push-node/start-push-node -> here -> push-node/deliver/{measure-latency, trace-deliveries}: opens the observers of
 // deliveries.
-// Guarantees: where tracing is off, nothing of it runs.
+// Guarantees: if tracing is off, nothing of it runs.
 import type { Registry } from "@petrel/shared/kernel/metrics/metrics";
 import { NO_TRACING, type Tracing } from "@petrel/shared/kernel/tracing/tracing";
 import type { RedisClocks } from "../node/redis-clocks.js";
@@ -17,7 +17,7 @@ export interface ObserveOptions {
 
 export interface ObserveDeliveries {
   readonly observer: DeliveryObserver;
-  /** Ends what is open. */
+  /** Ends open spans. */
   readonly stop: () => void;
 }
 

@@ -1,5 +1,5 @@
-// push-node/start-push-node -> here: opens this room: what takes the texts of this node's channels, and what brings a
-// connection up to date.
+// push-node/start-push-node -> here: opens this room: what receives the texts of this node's channels, and what brings
+// a connection up to date.
 import type { Clock } from "@petrel/shared/kernel/clock";
 import type { Logger } from "@petrel/shared/kernel/logging/logging";
 import { Semaphore } from "@petrel/shared/kernel/semaphore";
@@ -23,14 +23,14 @@ export interface DeliveryOptions {
   readonly observer: DeliveryObserver;
   readonly history: InboxHistory;
   readonly recordKeepMs: number;
-  /** Bytes that may wait in a live connection's socket. */
+  /** The most bytes that may wait in a live connection's socket. */
   readonly outboundBoundBytes: number;
   readonly pace: Omit<ReceivePaceOptions, "clock">;
-  /** Inbox pages that are read at a time. */
+  /** How many inbox pages are read at a time. */
   readonly concurrentCatchUps: number;
   /** Messages were written to sockets. */
   readonly onSent: (count: number) => void;
-  /** Topics that the server keeps for users have changed. */
+  /** The topics that the server keeps for users have changed. */
   readonly onKeptTopics: ReceiveDeps["onKeptTopics"];
   /** Users were erased. */
   readonly onErased: ReceiveDeps["onErased"];
@@ -39,7 +39,7 @@ export interface DeliveryOptions {
 }
 
 export interface Delivery {
-  /** Takes each text that is published to this node. */
+  /** Call it with each text that is published to this node. */
   readonly receive: (text: string) => void;
   readonly catchUp: CatchUp;
   readonly checkEpoch: CheckEpoch;

@@ -1,15 +1,15 @@
 // push-node/deliver/{deliver, catch-up} -> here: how many messages a connection may be sent now.
-// Guarantees: at most a burst at once, then the rate; a connection that waits has one timer and wakes for several
-// messages together; asking costs a comparison.
+// Guarantees: at most a burst at once, then the rate. A waiting connection has one timer and wakes for several messages
+// together. A check costs a comparison.
 import type { Clock } from "@petrel/shared/kernel/clock";
 import { pause } from "@petrel/shared/kernel/pause";
 import type { Connection } from "../connection/connection.js";
 
 export interface ReceivePaceOptions {
   readonly clock: Pick<Clock, "monotonicMs">;
-  /** Messages a connection may be sent in a second, in the long run; 0: no limit. */
+  /** The long-run rate of messages per second and connection; 0 means no limit. */
   readonly perSecond: number;
-  /** How much time's worth of messages may go out at once. */
+  /** The burst, as time at that rate. */
   readonly burstMs?: number;
   /** A connection began to wait. */
   readonly onPaced?: () => void;
@@ -18,12 +18,14 @@ export interface ReceivePaceOptions {
 type Paced = Pick<Connection, "pacedUntilMs" | "isOpen">;
 
 const BURST_MS = 10_000;
-/** A connection that must wait waits for at least this much of its rate: a page for each message would cost too much. */
+/**
+ * A waiting connection waits for at least this much of its rate: reading a page for each message would cost too much.
+ */
 const LINGER_MS = 100;
 
 /**
- * The generic cell rate algorithm (ITU-T I.371): one moment for each connection, until which what it was sent is paid
- * for; it may lie ahead by the burst.
+ * The generic cell rate algorithm (ITU-T I.371): per connection one time up to which its messages use up the rate; it
+ * may lie ahead by the burst.
  */
 export class ReceivePace {
   readonly #clock: Pick<Clock, "monotonicMs">;
@@ -41,12 +43,12 @@ export class ReceivePace {
     this.#onPaced = onPaced ?? (() => undefined);
   }
 
-  /** The moment for `takeOne`, the same for all messages of a turn. */
+  /** The time for `takeOne`, the same for all messages of a turn. */
   nowMs(): number {
     return this.#perMessageMs === 0 ? 0 : this.#clock.monotonicMs();
   }
 
-  /** Whether one message may go out now; if so, it is paid for. */
+  /** Whether one message may be sent now; if so, charges for it. */
   takeOne(connection: Paced, nowMs: number): boolean {
     const fromMs = Math.max(connection.pacedUntilMs, nowMs);
     if (fromMs + this.#perMessageMs > nowMs + this.#aheadMs) return false;
@@ -54,7 +56,7 @@ export class ReceivePace {
     return true;
   }
 
-  /** How many may go out now; Infinity where there is no limit. */
+  /** How many may be sent now; Infinity if there is no limit. */
   allowance(connection: Paced): number {
     if (this.#perMessageMs === 0) return Number.POSITIVE_INFINITY;
     const nowMs = this.#clock.monotonicMs();
@@ -62,19 +64,19 @@ export class ReceivePace {
     return Math.max(0, Math.floor((nowMs + this.#aheadMs - fromMs) / this.#perMessageMs));
   }
 
-  /** Pays for messages that were sent by an allowance. */
+  /** Charges for messages that were sent within an allowance. */
   spend(connection: Paced, count: number): void {
     if (count === 0 || this.#perMessageMs === 0) return;
     const fromMs = Math.max(connection.pacedUntilMs, this.#clock.monotonicMs());
     connection.pacedUntilMs = fromMs + count * this.#perMessageMs;
   }
 
-  /** Whether several may go out now. */
+  /** Whether several may be sent now. */
   isReady(connection: Paced): boolean {
     return this.#perMessageMs === 0 || this.allowance(connection) >= this.#batch;
   }
 
-  /** Resolves when several may go out, or the connection is closed. */
+  /** Resolves when several may be sent, or the connection is closed. */
   async ready(connection: Paced): Promise<void> {
     if (this.isReady(connection)) return;
     this.#onPaced();

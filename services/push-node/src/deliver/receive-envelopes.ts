@@ -1,7 +1,7 @@
-// dispatch/hand-over/route-messages, accept/accept.lua -> here -> push-node/deliver/deliver: what comes over this
-// node's channels.
-// Guarantees: messages are taken in the order they were published; kinds of a newer release are skipped; a revoked user
-// or session is closed in the same turn, a single token in the next one.
+// dispatch/hand-over/route-messages, accept/accept.lua -> here -> push-node/deliver/deliver: handles what arrives on
+// this node's channels.
+// Guarantees: messages are processed in the order they were published. Kinds of a newer release are skipped. A revoked
+// user or session is closed in the same turn, a single token in the next one.
 import { closeCodes } from "@petrel/shared/protocol/frames/close-codes";
 import { decodeNodeMessage, type KeptTopicChange } from "@petrel/shared/protocol/messages/node-messages";
 import type { CatchUp } from "./catch-up.js";
@@ -17,13 +17,13 @@ export interface ReceiveDeps {
   readonly deliver: Deliver;
   readonly catchUp: CatchUp;
   readonly acks: Pick<DeliveryAcks, "repeat">;
-  /** Topics that the server keeps for users have changed. */
+  /** The topics that the server keeps for users have changed. */
   readonly onKeptTopics: (changes: readonly KeptTopicChange[]) => void;
   /** These users were erased. */
   readonly onErased: (userIds: readonly string[]) => void;
 }
 
-/** @returns what takes each text that is published to this node */
+/** @returns a function that takes each text published to this node */
 export function createReceiveEnvelopes({
   registry,
   deliver,

@@ -1,7 +1,7 @@
 // push-node/deliver/{deliver, catch-up}, push-node/frames/collect-acks -> here -> kernel/tracing: the spans of sampled
 // messages, from the socket to the acknowledgement.
-// Guarantees: a message that is not sampled costs a comparison; a span that waits for an acknowledgement ends with it,
-// with the connection, or after a minute; at most 64 wait on one connection, and 10,000 in all.
+// Guarantees: a message that is not sampled costs a comparison. A span that waits for an acknowledgement ends with it,
+// with the connection, or after a minute; at most 64 wait per connection, and 10,000 in total.
 import { messageAttributes, type Span, type Tracing } from "@petrel/shared/kernel/tracing/tracing";
 import type { Connection } from "../connection/connection.js";
 import type { DeliveryObserver, SentMessage } from "./delivery-observer.js";
@@ -33,7 +33,7 @@ export function createTraceDeliveries({
   nodeId,
   longestWaitMs = LONGEST_WAIT_MS,
 }: TraceDeliveriesOptions): TraceDeliveries {
-  /** In the order they were sent, of each connection. */
+  /** Per connection, in the order they were sent. */
   const waiting = new Map<Connection, Waiting[]>();
   let inAll = 0;
 

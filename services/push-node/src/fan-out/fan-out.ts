@@ -1,27 +1,27 @@
-// push-node/fan-out/follow-topics -> here -> push-node/connection/connection: a topic's messages go to its members.
-// Guarantees: a delivery costs one write: messages that come together are one piece, encoded once; a slice of at most
-// 256 sockets or 5 ms, then everything else of this process has its turn; a slow socket leaves, and delays no other; no
-// member is passed by: see node-topic.
+// push-node/fan-out/follow-topics -> here -> push-node/connection/connection: sends a topic's messages to its members.
+// Guarantees: a delivery costs one write: messages that arrive together are one piece, encoded once. After a slice of
+// at most 256 sockets or 5 ms, everything else in this process gets its turn. A slow socket drops out and delays no
+// other. No member is missed: see node-topic.
 import type { TopicCatchUp } from "./topic-catch-up.js";
 import type { FanOutPass, NodeTopic } from "./node-topic.js";
 
 export interface FanOutDeps {
   readonly catchUp: TopicCatchUp;
-  /** Bytes that may wait in a member's socket. */
+  /** The most bytes that may wait in a member's socket. */
   readonly outboundBoundBytes: number;
   readonly observer: FanOutObserver;
 }
 
 export interface FanOutObserver {
-  /** All members have what came, from its arrival on. */
+  /** All members have been served; ms since the messages arrived. */
   readonly passed: (topic: NodeTopic, pass: FanOutPass, ms: number) => void;
 }
 
 const MAX_SOCKETS = 256;
 const MAX_MS = 5;
-/** How often the time is looked at. */
+/** How often the clock is read. */
 const LOOK_EVERY = 16;
-/** Of one pass: what waits in a socket is bounded. */
+/** Per pass, because what waits in a socket is bounded. */
 const MAX_PASS_BYTES = 256 * 1024;
 
 export class FanOut {
@@ -34,7 +34,7 @@ export class FanOut {
     this.#deps = deps;
   }
 
-  /** It has messages, or waiters that may be served. Not at once: what comes in one turn goes out together. */
+  /** The topic has messages, or waiters to serve. Deferred, so that what arrives in one turn is sent together. */
   due(topic: NodeTopic): void {
     this.#due.add(topic);
     if (this.#isScheduled) return;
@@ -49,7 +49,7 @@ export class FanOut {
     for (const topic of this.#due) {
       this.#due.delete(topic);
       room -= this.#serve(topic, room, endMs);
-      // To the end of the line: a small topic does not wait for a large one.
+      // Back to the end of the queue: a small topic must not wait for a large one.
       if (this.#hasMore(topic)) this.#due.add(topic);
       if (room <= 0 || performance.now() >= endMs) break;
     }

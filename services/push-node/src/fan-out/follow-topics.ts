@@ -1,8 +1,8 @@
-// redis/topics/topic-publisher -> here -> push-node/fan-out/{repair-topics, fan-out}: the topics that somebody on this
-// node wants, and what comes over their channels.
-// Guarantees: a node listens while somebody on it does, and some seconds longer; a lost link is followed by a look at
-// its topics only; a last message that was lost shows within ten seconds, by one call for all quiet topics of a
-// partition.
+// redis/topics/topic-publisher -> here -> push-node/fan-out/{repair-topics, fan-out}: the topics that clients of this
+// node want, and what arrives on their channels.
+// Guarantees: a node subscribes to a topic while a client wants it, and some seconds longer. After a lost link, only
+// its topics are checked. If the last message was lost, that shows within ten seconds, at the cost of one call for all
+// quiet topics of a partition.
 import { describeError } from "@petrel/shared/kernel/errors";
 import { groupBy } from "@petrel/shared/kernel/group-by";
 import { inSlices } from "@petrel/shared/kernel/in-slices";
@@ -27,17 +27,17 @@ export interface FollowTopicsOptions {
   readonly ruleOf: (topic: string) => TopicRule;
   readonly budget: RingBudget;
   readonly observer: RepairObserver;
-  /** It has messages to go out, or can be joined. */
+  /** It has messages to send, or can be joined. */
   readonly onDue: (topic: NodeTopic) => void;
-  /** Who is there has changed, or a word of that may have been missed. */
+  /** Who is present has changed, or such news may have been missed. */
   readonly onPresence: (topic: NodeTopic) => void;
   readonly logger: Logger;
 }
 
 const TICK_MS = 2_000;
-/** Quiet for so many ticks, a topic is looked at: six to eight seconds. */
+/** After this many quiet ticks a topic is checked: six to eight seconds. */
 const LOOK_AFTER_TICKS = 4;
-/** Without a member for so many ticks, it is let go of. */
+/** After this many ticks without a member, it is dropped. */
 const LINGER_TICKS = 3;
 const MAX_PER_LOOK = 200;
 
@@ -48,7 +48,7 @@ export class FollowTopics {
   readonly #topics = new Map<string, NodeTopic>();
   readonly #byChannel = new Map<string, NodeTopic>();
   readonly #pinned = new Set<NodeTopic>();
-  /** To be looked at in the next turn: their subscriptions are back. */
+  /** To check in the next turn: their subscriptions are restored. */
   #toLook: NodeTopic[] = [];
   #timer: NodeJS.Timeout | undefined;
   #tick = 0;
@@ -97,7 +97,7 @@ export class FollowTopics {
     return this.#topics.get(name);
   }
 
-  /** From here on this node listens to it, as long as it has members or somebody waits for it. */
+  /** From here on this node subscribes to it, as long as it has members or waiters. */
   open(name: string): NodeTopic {
     const known = this.#topics.get(name);
     if (known !== undefined) return known;
@@ -113,7 +113,7 @@ export class FollowTopics {
     return topic;
   }
 
-  /** From here on this node listens to it, whoever wants it or not. */
+  /** From here on this node subscribes to it permanently. */
   pin(name: string): void {
     this.#pinned.add(this.open(name));
   }
@@ -123,7 +123,7 @@ export class FollowTopics {
     if (topic.members.length === 0) topic.emptySinceTick ??= this.#tick;
   }
 
-  /** Asks Redis where the topic stands: a client knows more than this node, or something else. */
+  /** Asks Redis where the topic stands, because a client's position differs from what this node knows. */
   refresh(topic: NodeTopic): void {
     this.#repair.begin(topic);
   }
@@ -138,7 +138,7 @@ export class FollowTopics {
     this.#repair.awaitLog(topic, waiter);
   }
 
-  /** One round: looks at topics that were quiet, lets go of those that nobody wants. */
+  /** One round: checks topics that were quiet, drops those that nobody wants. */
   tick(): void {
     this.#tick++;
     const quiet: NodeTopic[] = [];
@@ -183,7 +183,7 @@ export class FollowTopics {
       const topic = this.#byChannel.get(channel);
       if (topic === undefined) continue;
       this.#options.onPresence(topic);
-      // Most have missed nothing: a look is enough. One that is under way may have come too early.
+      // Most have missed nothing, so a check is enough. A check that is already in progress may have come too early.
       if (topic.phase === "following" && !topic.isReading && !topic.isLooking) this.#toLook.push(topic);
       else this.#repair.begin(topic);
     }
@@ -220,7 +220,7 @@ export class FollowTopics {
       topic.isLooking = false;
       if (topic.phase !== "following") continue;
       if (i >= heads.length) {
-        // Not answered. One that is heard is looked at again in the next round; one that is not must be.
+        // Not answered. If it is heard, the next round checks it again; if not, it must be read now.
         if (!topic.isHeard && this.#links.isActive(topic.channel)) this.#repair.begin(topic);
         continue;
       }

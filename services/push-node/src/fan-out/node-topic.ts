@@ -1,5 +1,5 @@
 // push-node/fan-out/{follow-topics, fan-out, topic-catch-up} -> here: a topic as this node knows it.
-// Guarantees: from the first number of an era to the newest nothing is missing; members, ring and newest number change
+// Guarantees: from the first number of an era to the newest, nothing is missing. Members, ring and newest number change
 // in one turn of the event loop.
 import type { TopicMessage } from "@petrel/shared/protocol/topics/topic-messages";
 import type { TopicRule } from "@petrel/shared/protocol/topics/topic-rules";
@@ -11,12 +11,12 @@ import type { RingBudget } from "./ring-budget.js";
 import { ringEntryOf, TopicRing } from "./topic-ring.js";
 
 /**
- * opening: where it stands is not known yet · following: what comes goes out · repairing: something is missing; what comes
- * waits for the log · closed: nobody here wants it any more
+ * opening: its position is not known yet · following: arriving messages are sent · repairing: something is missing;
+ * arriving messages wait for the log · closed: nobody here wants it any more
  */
 export type TopicPhase = "opening" | "following" | "repairing" | "closed";
 
-/** Told, in slices, when a topic can be joined. */
+/** Called, in slices, when a topic can be joined. */
 export interface TopicWaiter {
   readonly onReady: () => void;
 }
@@ -25,9 +25,9 @@ export interface TopicWaiter {
 export interface FanOutPass {
   readonly from: number;
   readonly to: number;
-  /** undefined: each member of a former era is told of this one. */
+  /** undefined: members of a former era are told about this one. */
   readonly bytes: Buffer | undefined;
-  /** The member that is next, downwards. */
+  /** The next member; counts down. */
   cursor: number;
   readonly sinceMs: number;
   sent: number;
@@ -49,47 +49,47 @@ export class NodeTopic {
   readonly logWaiters: TopicWaiter[] = [];
   readonly #budget: RingBudget;
 
-  /** Looked up now and then: the file of rules may change. */
+  /** Looked up again occasionally, because the file of rules may change. */
   rule: TopicRule;
   phase: TopicPhase = "opening";
-  /** Its channel is subscribed to, and what was missed before is known. */
+  /** Its channel is subscribed, and what was missed before is known. */
   isHeard = false;
   era: TopicEra = { epoch: "" };
-  /** Positions of this epoch hold up to that number. */
+  /** Positions of this epoch are valid up to that number. */
   previous: TopicPosition | undefined;
   /** The newest number. */
   offset = 0;
-  /** The smallest number that the log keeps, as far as is known here. */
+  /** The smallest number that the log keeps, as far as this node knows. */
   oldest = 1;
-  /** Sum of what the log has from `oldest` on; right only where the ring has all of it. */
+  /** The total size of the log from `oldest` on; exact only if the ring has all of it. */
   #keptBytes = 0;
   #isCounted = true;
   ring = new TopicRing(1);
-  /** Everything up to here has gone out, or goes out with `pass`. */
+  /** Everything up to here was sent, or is being sent with `pass`. */
   passed = 0;
   pass: FanOutPass | undefined;
-  /** When the oldest message came that no pass has yet, monotonic ms. */
+  /** When the oldest message without a pass arrived, monotonic ms. */
   dueSinceMs = 0;
   traces: string[] = [];
-  /** Came while the topic was repaired. */
+  /** Arrived while the topic was being repaired. */
   heard: TopicMessage[] = [];
   heardBytes = 0;
-  /** An epoch that was asked about and is past. */
+  /** An epoch that was checked and is past. */
   pastEpoch = "";
-  /** Epochs of clients' positions that were asked about, and are not the topic's. */
+  /** Epochs of clients' positions that were checked and are not the topic's. */
   readonly foreignEpochs = new Set<string>();
-  /** A read is under way, or tried again. */
+  /** A read is in progress, or will be retried. */
   isReading = false;
   /** The next read takes the whole log, see `wantLog`. */
   wantsLog = false;
-  /** The read that is under way does. */
+  /** The current read takes the whole log. */
   isReadingLog = false;
   /** Members that wait for such a read. */
   logReaders = 0;
-  /** The subscription was lost while a read was under way: what it answers may be too old. */
+  /** The subscription was lost during a read, whose answer may therefore be out of date. */
   mustReadAgain = false;
   isLooking = false;
-  /** The tick in which it moved or was looked at last. */
+  /** The tick in which it last changed or was checked. */
   confirmedTick = 0;
   /** Since which tick it has had no members; undefined while it has some. */
   emptySinceTick: number | undefined;
@@ -118,7 +118,7 @@ export class NodeTopic {
     return this.ring.bytes;
   }
 
-  /** For the budget: nothing that has yet to go out, and nothing that somebody is about to be sent. */
+  /** Frees memory for the budget, except for what is still to be sent. */
   shrinkTo(bytes: number): void {
     if (this.isAwaited) return;
     while (this.ring.bytes > bytes && this.ring.length > 0 && this.ring.first <= this.passed) {
@@ -127,14 +127,14 @@ export class NodeTopic {
     if (this.ring.first > this.oldest) this.#isCounted = false;
   }
 
-  /** Becomes a member: it was sent everything up to the newest number, or is behind. */
+  /** Adds a member that was sent everything up to the newest number, or is behind. */
   add(subscription: Subscription): void {
     subscription.index = this.members.length;
     this.members.push(subscription);
     this.emptySinceTick = undefined;
   }
 
-  /** The last one takes its place: a pass goes downwards, and meets each member at least once. */
+  /** The last member takes its place: a pass counts down, and so meets each member at least once. */
   remove(subscription: Subscription): void {
     const { index } = subscription;
     if (index === -1) return;
@@ -163,8 +163,8 @@ export class NodeTopic {
   }
 
   /**
-   * The smallest number that the log keeps now; `offset + 1` where there is none.
-   * @param nowMs Redis' clock; undefined where it is not known
+   * The smallest number that the log keeps now; `offset + 1` if there is none.
+   * @param nowMs Redis's clock; undefined if unknown
    */
   oldestNow(nowMs: number | undefined): number {
     if (nowMs !== undefined) {
@@ -178,19 +178,19 @@ export class NodeTopic {
     return this.oldest;
   }
 
-  /** Older messages from the log; the topic follows meanwhile. */
+  /** Adds older messages from the log while the topic keeps following. */
   takeOlder(page: TopicPage): void {
     this.#learnOldest(page.oldest);
     const missing = page.messages.filter(({ offset }) => offset < this.ring.first && offset >= this.oldest);
     const older = tailOf(missing, this.ring.first - 1);
     this.ring.prepend(older.map((message) => ringEntryOf(this.name, message)));
-    // Where the log has a hole, what lies before it cannot be had.
+    // If the log has a gap, what lies before it is unavailable.
     this.oldest = Math.max(this.oldest, this.ring.first);
     this.#countKept();
     this.#budget.note(this);
   }
 
-  /** Another epoch, or a hole that the log cannot fill: a new era, from what the log has. */
+  /** Another epoch, or a gap that the log cannot fill: begins a new era, from what the log has. */
   restart(page: TopicPage): void {
     this.era = { epoch: page.epoch };
     this.previous = page.previous;
@@ -213,7 +213,7 @@ export class NodeTopic {
     this.#budget.note(this);
   }
 
-  /** What a page says of the log's other end. */
+  /** Takes over what a page says about the log's old end. */
   learn({ oldest, previous }: TopicPage): void {
     this.previous = previous;
     this.#learnOldest(oldest);
@@ -252,19 +252,19 @@ export class NodeTopic {
     }
   }
 
-  /** What the log no longer has is kept only while it has to go out. */
+  /** Keeps what the log no longer has only until it is sent. */
   #letGo(): void {
     this.ring.dropBelow(Math.min(this.oldest, this.passed + 1));
   }
 
-  /** After a pass. */
+  /** Call it after a pass. */
   letGo(): void {
     this.#letGo();
     this.#budget.note(this);
   }
 }
 
-/** The messages up to a number without a hole: the history may have been switched off for a while. */
+/** The messages up to a number without a gap: the history may have been off for a while. */
 function tailOf(messages: readonly TopicMessage[], upTo: number): readonly TopicMessage[] {
   let next = upTo;
   let i = messages.length;

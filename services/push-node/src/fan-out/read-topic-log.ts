@@ -1,5 +1,5 @@
 // push-node/fan-out/repair-topics -> here -> topics/read-topic: a topic's log, or its end, in bounded calls.
-// Guarantees: the messages are those that the log held when its last page was read, from one epoch.
+// Guarantees: returns the messages that the log held when its last page was read, from one epoch.
 import type { PartitionKeys } from "@petrel/shared/redis/keys";
 import type { ScriptRunner } from "@petrel/shared/redis/scripts/script-runner";
 import { readTopic, type TopicPage } from "@petrel/shared/redis/topics/read-topic";
@@ -7,8 +7,8 @@ import { readTopic, type TopicPage } from "@petrel/shared/redis/topics/read-topi
 const PAGE = { maxEntries: 200, maxBytes: 256 * 1024, takesPart: true } as const;
 
 /**
- * @param after the messages behind this number; undefined: none, only where the topic stands
- * @throws what ioredis throws where Redis does not answer
+ * @param after exclusive; undefined: no messages, only the topic's position
+ * @throws what ioredis throws if Redis does not answer
  */
 export async function readTopicLog(
   scripts: ScriptRunner,

@@ -1,8 +1,8 @@
-// push-node/fan-out/follow-topics -> here -> push-node/fan-out/read-topic-log: where a topic stands, and what is missing
-// of it.
-// Guarantees: one read a topic at a time, whoever needs it; what came meanwhile is joined to it in the turn in which it
-// is taken; what the log cannot fill begins a new era, and nothing later goes out before. A fault of Redis costs time
-// only.
+// push-node/fan-out/follow-topics -> here -> push-node/fan-out/read-topic-log: finds where a topic stands, and what
+// this node is missing.
+// Guarantees: one read per topic at a time, shared by all who need it. What arrived meanwhile is merged in the turn in
+// which the answer is processed. What the log cannot fill begins a new era, and nothing later is sent before that. A
+// fault of Redis costs only time.
 import { backoffMs } from "@petrel/shared/kernel/backoff";
 import { describeError } from "@petrel/shared/kernel/errors";
 import type { Logger } from "@petrel/shared/kernel/logging/logging";
@@ -16,21 +16,21 @@ import { readTopicLog } from "./read-topic-log.js";
 export interface RepairTopicsDeps {
   readonly scripts: ScriptRunner;
   readonly logger: Logger;
-  /** Whether texts of its channel come now. */
+  /** Whether texts of its channel arrive now. */
   readonly isActive: (topic: NodeTopic) => boolean;
-  /** It can be joined, or has messages to go out. */
+  /** It can be joined, or has messages to send. */
   readonly onReady: (topic: NodeTopic) => void;
   readonly observer: RepairObserver;
 }
 
 export interface RepairObserver {
-  /** The log itself was read: a topic's head alone is not counted. */
+  /** The log itself was read; reading only a topic's head is not counted. */
   readonly logRead: () => void;
   /** Messages that this node had missed were found in the log, or not. */
   readonly repaired: (outcome: "filled" | "lost") => void;
 }
 
-/** What may wait for a read. Beyond that the next gap is found, and the log read once more. */
+/** How much may wait for a read. What exceeds it becomes another gap, which the next read fills. */
 const MAX_HEARD_BYTES = 4 * 1024 * 1024;
 const RETRY = { baseMs: 50, capMs: 1_000 } as const;
 const RETRY_LEAST_MS = 20;
@@ -43,21 +43,21 @@ export class RepairTopics {
     this.#deps = deps;
   }
 
-  /** Its first read, or its next one where something is missing. */
+  /** Starts its first read, or another one because something is missing. */
   begin(topic: NodeTopic): void {
     if (topic.phase === "following") topic.phase = "repairing";
     if (topic.isReading) topic.mustReadAgain = true;
     else void this.#read(topic);
   }
 
-  /** Brings the whole log into the topic's ring; then the waiter is told in its turn. */
+  /** Reads the whole log into the topic's ring; then the waiter is called in its turn. */
   awaitLog(topic: NodeTopic, waiter: TopicWaiter): void {
     topic.logWaiters.push(waiter);
     topic.wantLog();
     if (!topic.isReading) void this.#read(topic);
   }
 
-  /** Brings the whole log into the topic's ring. Resolves when that was done, or the topic is closed. */
+  /** Reads the whole log into the topic's ring. Resolves when that is done, or the topic is closed. */
   readLog(topic: NodeTopic): Promise<void> {
     topic.wantLog();
     topic.logReaders++;
@@ -70,7 +70,7 @@ export class RepairTopics {
     return done.finally(() => topic.logReaders--);
   }
 
-  /** Messages from its channel, in the order they came. */
+  /** Messages from its channel, in the order they arrived. */
   hear(topic: NodeTopic, messages: readonly TopicMessage[]): void {
     if (topic.phase !== "following") {
       this.#keep(topic, messages);
@@ -87,7 +87,7 @@ export class RepairTopics {
         }
       } else if (message.epoch === topic.pastEpoch) continue;
       this.begin(topic);
-      // The read comes after it: should its epoch not be the topic's then, it is past.
+      // The read comes later: if its epoch is not the topic's by then, it is past.
       if (message.epoch !== topic.era.epoch) topic.pastEpoch = message.epoch;
       this.#keep(topic, messages.slice(i));
       break;
@@ -164,7 +164,7 @@ export class RepairTopics {
       return true;
     }
     if (page.epoch !== topic.era.epoch) {
-      // Its members' places are looked up in the whole log.
+      // Its members' positions need the whole log.
       if (!isWhole) return false;
       logger.info({ topic: topic.name, offset: page.offset }, "topic: a new epoch");
       topic.restart(page);

@@ -1,10 +1,10 @@
-// push-node/fan-out/node-topic -> here: the bytes that the rings of all topics may take together.
-// Guarantees: the rings that have been quiet for longest make room; what a fan-out still needs is never taken.
+// push-node/fan-out/node-topic -> here: the total bytes of the rings of all topics.
+// Guarantees: the rings that have been quiet for longest make room; what a fan-out still needs is never dropped.
 
-/** A ring, with what may be taken from it. */
+/** A ring that can be shrunk. */
 export interface BudgetedRing {
   readonly ringBytes: number;
-  /** Lets go of its oldest messages, as many as it can spare, until it holds at most this many bytes. */
+  /** Drops its oldest messages, as many as it can spare, until it holds at most this many bytes. */
   readonly shrinkTo: (bytes: number) => void;
 }
 
@@ -22,7 +22,7 @@ export class RingBudget {
     return this.#bytes;
   }
 
-  /** It has changed. */
+  /** Call it when the ring has changed. */
   note(ring: BudgetedRing): void {
     this.#count(ring);
     if (this.#bytes <= this.#maxBytes) return;

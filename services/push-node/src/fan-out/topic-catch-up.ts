@@ -1,7 +1,7 @@
 // push-node/topics/topic-requests, push-node/fan-out/fan-out -> here: brings a member of a topic to its newest message:
-// one that joins, comes back, was slow, or is of a former era.
-// Guarantees: `subscribed` goes before every message of an era, and says `recovered` only where nothing is missing; a
-// socket is given more only when it has taken what it was given; all members of a connection wait for it together.
+// one that joins, returns, was slow, or belongs to a former era.
+// Guarantees: `subscribed` precedes every message of an era, and says `recovered` only if nothing is missing. A socket
+// gets more only when it has accepted what it was given; all members of a connection wait for it together.
 import { pause } from "@petrel/shared/kernel/pause";
 import { encodeServerFrame } from "@petrel/shared/protocol/frames/server-frames";
 import type { PartitionKeys } from "@petrel/shared/redis/keys";
@@ -12,12 +12,12 @@ import type { TopicEra } from "../connection/subscription.js";
 import type { NodeTopic, TopicPosition } from "./node-topic.js";
 
 export interface TopicCatchUpDeps {
-  /** What the clock of a partition's master says now, ms; undefined where that is unknown. */
+  /** The clock of a partition's master now, ms; undefined if unknown. */
   readonly redisNowMs: (keys: PartitionKeys) => number | undefined;
-  /** Bytes that may wait in a member's socket. */
+  /** The most bytes that may wait in a member's socket. */
   readonly outboundBoundBytes: number;
   readonly topicOf: (name: string) => NodeTopic | undefined;
-  /** Reads the whole log of a topic. Resolves when that was done, or failed. */
+  /** Reads the whole log of a topic. Resolves when that is done, or has failed. */
   readonly readLog: (topic: NodeTopic) => Promise<void>;
   readonly onSent: (messages: number) => void;
 }
@@ -25,7 +25,7 @@ export interface TopicCatchUpDeps {
 /** `none`: no position was given */
 export type Recovery = "recovered" | "failed" | "none";
 
-/** What the last one was sent who joined here: a crowd that comes back is mostly at the same place. */
+/** What the last client that joined here was sent: a returning crowd mostly starts at the same position. */
 interface Beginning {
   readonly era: TopicEra;
   readonly offset: number;
@@ -37,27 +37,29 @@ interface Beginning {
   readonly upTo: number;
 }
 
-/** As long as this a message may be sent after its time. */
+/** How long after its expiry a message may still be sent. */
 const BEGINNING_KEEP_MS = 100;
 const RETRY_MS = 100;
 
 export class TopicCatchUp {
   readonly #deps: TopicCatchUpDeps;
   readonly #beginnings = new WeakMap<NodeTopic, Beginning>();
-  /** Connections that take no more for now, with their members that are behind. */
+  /** Connections whose socket is full, with their members that are behind. */
   readonly #behind = new Map<Connection, Set<Subscription>>();
 
   constructor(deps: TopicCatchUpDeps) {
     this.#deps = deps;
   }
 
-  /** Whether a position's messages can be had here, or `subscribed` can say that they cannot, without the log. */
+  /**
+   * Whether this node has everything after a position, or `subscribed` can report the loss, without reading the log.
+   */
   hasAll(topic: NodeTopic, position: TopicPosition | undefined): boolean {
     if (position === undefined) return true;
     return !this.#isRecoverable(topic, position) || position.offset + 1 >= topic.ring.first;
   }
 
-  /** Queues `subscribed`, and as much as may go out now of what is missing; the caller flushes. */
+  /** Queues `subscribed`, and as much of what is missing as may be sent now; the caller flushes. */
   begin(topic: NodeTopic, member: Subscription, position: TopicPosition | undefined): Recovery {
     const recovered = position !== undefined && this.#isRecoverable(topic, position);
     const after = recovered ? position.offset : topic.offset;
@@ -70,7 +72,10 @@ export class TopicCatchUp {
     return recovered ? "recovered" : "failed";
   }
 
-  /** Queues what it lacks, as much as may go out now; the caller flushes. One that is behind already is left alone. */
+  /**
+   * Queues as much of what it lacks as may be sent now; the caller flushes. Leaves a member alone that is already
+   * behind.
+   */
   bring(topic: NodeTopic, member: Subscription): void {
     const { era, lastOffset, connection } = member;
     if (member.isBehind) return;
@@ -83,7 +88,7 @@ export class TopicCatchUp {
     if (member.lastOffset < topic.offset) this.leaveBehind(member);
   }
 
-  /** From here on it reads on as its socket drains. */
+  /** From here on it continues as its socket drains. */
   leaveBehind(member: Subscription): void {
     const { connection } = member;
     member.isBehind = true;
@@ -99,7 +104,7 @@ export class TopicCatchUp {
 
   async #readOn(connection: Connection, members: Set<Subscription>): Promise<void> {
     while (members.size > 0 && connection.isOpen) {
-      // A turn for the others, even where the kernel takes everything at once.
+      // Yield to the others, even if the kernel accepts everything at once.
       if (connection.mustDrain) await connection.drained();
       else await new Promise((resolve) => setImmediate(resolve));
       for (const member of members) {
@@ -112,7 +117,7 @@ export class TopicCatchUp {
           member.isBehind = false;
           this.#takeTurn(topic, member);
           connection.flush();
-          // Compared in the turn in which it was sent the newest: nothing can have come in between.
+          // Compared in the turn in which it was sent the newest message, so nothing can have arrived in between.
           if (member.era === topic.era && member.lastOffset >= topic.offset) members.delete(member);
           else member.isBehind = true;
         }
@@ -124,7 +129,7 @@ export class TopicCatchUp {
   #takeTurn(topic: NodeTopic, member: Subscription): void {
     const position = { epoch: member.era?.epoch ?? "", offset: member.lastOffset };
     const oldest = this.oldestOf(topic);
-    // Of a former era, or what it lacks is not kept any more: it is told.
+    // It belongs to a former era, or what it lacks is no longer kept: tell it so.
     if (member.era !== topic.era || member.lastOffset + 1 < oldest) this.begin(topic, member, position);
     else this.#sendMore(topic, member);
   }
@@ -137,7 +142,7 @@ export class TopicCatchUp {
 
   async #untilLogIsRead(topic: NodeTopic, member: Subscription): Promise<void> {
     await this.#deps.readLog(topic);
-    // Its ring had to make room at once: not too often.
+    // Its ring had to make room at once, so do not retry too often.
     if (this.#needsLog(topic, member)) await pause(RETRY_MS);
   }
 

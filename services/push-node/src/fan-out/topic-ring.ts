@@ -1,6 +1,5 @@
 // push-node/fan-out/node-topic -> here: the newest messages of a topic, as frames.
-// Guarantees: without a hole, up to the topic's newest number; of the messages that it has, it knows which ones the log
-// still keeps.
+// Guarantees: without a gap, up to the topic's newest number; it knows which of them the log still keeps.
 import { encodeTopicMessageFrame } from "@petrel/shared/protocol/frames/server-frames";
 import type { TopicMessage } from "@petrel/shared/protocol/topics/topic-messages";
 import { encodeTextFrame } from "../connection/encode-text-frame.js";
@@ -9,14 +8,14 @@ export interface RingEntry {
   readonly frame: Buffer;
   readonly atMs: number;
   readonly expiresAtMs: number;
-  /** As the log counts it. */
+  /** Its size as the log counts it. */
   readonly logBytes: number;
 }
 
-/** Frames in a row, in one piece. */
+/** Consecutive frames, in one piece. */
 export interface FrameRun {
   readonly bytes: Buffer;
-  /** The number of the last message in it, or of one behind it that is over. */
+  /** The number of its last message, or of an expired one after it. */
   readonly upTo: number;
 }
 
@@ -39,7 +38,7 @@ function logBytesOf({ epoch, atMs, expiresAtMs, id, from, data, trace }: TopicMe
 }
 
 export class TopicRing {
-  /** The number of the first entry; where there is none, of the next message. */
+  /** The number of the first entry; if there is none, of the next message. */
   #first: number;
   #entries: RingEntry[] = [];
   #bytes = 0;
@@ -62,7 +61,7 @@ export class TopicRing {
     return this.#bytes;
   }
 
-  /** @returns undefined where it does not have this number */
+  /** @returns undefined if it does not have this number */
   at(offset: number): RingEntry | undefined {
     return this.#entries[offset - this.#first];
   }
@@ -73,14 +72,14 @@ export class TopicRing {
     this.#bytes += entry.frame.length;
   }
 
-  /** Those before the first. */
+  /** Adds the messages before the first. */
   prepend(entries: readonly RingEntry[]): void {
     this.#entries = [...entries, ...this.#entries];
     this.#first -= entries.length;
     for (const { frame } of entries) this.#bytes += frame.length;
   }
 
-  /** Lets go of messages with smaller numbers than this one. */
+  /** Drops messages with numbers below this one. */
   dropBelow(offset: number): void {
     const count = Math.min(offset - this.#first, this.#entries.length);
     if (count <= 0) return;
@@ -90,9 +89,9 @@ export class TopicRing {
   }
 
   /**
-   * The frames behind a number, up to `maxBytes`, one at least; without those that are over.
+   * The frames after a number, up to `maxBytes`, at least one; without expired ones.
    * @param after not below `first - 1`
-   * @param nowMs Redis' clock; undefined where it is not known
+   * @param nowMs Redis's clock; undefined if unknown
    */
   runAfter(after: number, maxBytes: number, nowMs: number | undefined): FrameRun {
     const frames: Buffer[] = [];

@@ -1,8 +1,8 @@
-// push-node/start-push-node -> here: how long acknowledgements may wait for others to go with them.
+// push-node/start-push-node -> here: how long acknowledgements may linger for others to join them.
 // Guarantees: together less than a third of the time after which a dispatcher looks for them.
 
 export interface AckTimes {
-  /** In the client, after the ack before: each costs a frame, a read and a part of a write to Redis. */
+  /** In the client, after the previous ack: each costs a frame, a read and a part of a write to Redis. */
   readonly clientMs: number;
   /** In the node: nobody waits for the write, and a call costs as much as many acks in it. */
   readonly nodeMs: number;

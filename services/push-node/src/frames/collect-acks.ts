@@ -1,7 +1,7 @@
-// push-node/frames/handle-frame -> here -> inbox/ack-users: gathers acknowledgements, one script call a partition and
+// push-node/frames/handle-frame -> here -> inbox/ack-users: batches acknowledgements, one script call per partition and
 // turn.
-// Guarantees: an ack is clamped to what its connection was sent; of a user's acks the highest is written; a failed
-// write is tried again; a master that does not answer holds up only its own users.
+// Guarantees: an ack is clamped to what its connection was sent. Of a user's acks the highest is written. A failed
+// write is retried. A master that does not answer holds up only its own users.
 import { backoffMs } from "@petrel/shared/kernel/backoff";
 import { groupBy } from "@petrel/shared/kernel/group-by";
 import { inSlices } from "@petrel/shared/kernel/in-slices";
@@ -20,7 +20,7 @@ import type { DeliveryAcks } from "../deliver/delivery-acks.js";
 import type { DeliveryObserver } from "../deliver/delivery-observer.js";
 
 export interface CollectAcksOptions {
-  /** How long the first ack waits for others to be written with it. */
+  /** How long the first ack lingers for others to be written with it. */
   readonly lingerMs: number;
   readonly scripts: ScriptRunner;
   readonly registry: ConnectionRegistry;
@@ -35,9 +35,9 @@ interface PendingAck extends UserAck {
   readonly keys: PartitionKeys;
 }
 
-/** An ack is to be written: whichever is the highest by then. */
+/** An ack to write: whichever is the highest by then. */
 interface AckToWrite {
-  /** Its key among the pending ones. */
+  /** Its key in `#pending`. */
   readonly name: string;
   readonly keys: PartitionKeys;
 }
@@ -46,7 +46,7 @@ const MAX_PER_CALL = 200;
 
 export class CollectAcks implements DeliveryAcks {
   readonly #options: CollectAcksOptions;
-  /** By user and epoch: connections of one user may still be in different ones. */
+  /** By user and epoch: connections of one user may still be in different epochs. */
   readonly #pending = new Map<string, PendingAck>();
   readonly #batchers: MasterBatchers<AckToWrite>;
   /** Failures in a row, by master. */
@@ -65,7 +65,7 @@ export class CollectAcks implements DeliveryAcks {
 
   /**
    * The client acknowledged up to and including `seq`.
-   * @returns false where `seq` was never sent on this connection
+   * @returns false if `seq` was never sent on this connection
    */
   add(connection: Connection, seq: number): boolean {
     if (seq > connection.lastSent) return false;
@@ -94,7 +94,7 @@ export class CollectAcks implements DeliveryAcks {
     connection.flush(() => void this.add(connection, lastDelivered));
   }
 
-  /** A client has left: the node it comes back to should know what it acknowledged. */
+  /** A client has left: the node that it returns to should know what it acknowledged. */
   flush(): void {
     this.#batchers.flush();
   }
@@ -139,7 +139,7 @@ export class CollectAcks implements DeliveryAcks {
     await pause(50 + backoffMs(failures, { baseMs: 100, capMs: 5_000 }));
   }
 
-  /** @returns false where the acks were put back */
+  /** @returns false if the acks were put back */
   async #write(keys: PartitionKeys, acks: readonly PendingAck[]): Promise<boolean> {
     const { scripts, registry, logger, history, onEpochOver } = this.#options;
     try {
@@ -161,9 +161,9 @@ export class CollectAcks implements DeliveryAcks {
   }
 
   /**
-   * Redis refused the call itself: one user's broken data must not hold up the others' acks. Side by side, as later acks
-   * of this master wait for these.
-   * @returns false where some were put back
+   * Redis refused the call itself: one user's broken data must not hold up the others' acks. Concurrently, because
+   * later acks of this master wait for these.
+   * @returns false if some were put back
    */
   async #writeAlone(keys: PartitionKeys, acks: readonly PendingAck[], error: unknown): Promise<boolean> {
     const [only] = acks;

@@ -1,7 +1,7 @@
 // push-node/connect/open-connection -> here -> push-node/frames/{collect-acks, renew-token},
 // push-node/topics/handle-topic-frames: a frame of a registered client.
-// Guarantees: a wrong frame closes with 4400 and says why, an ack beyond what was sent too; frames beyond a user's
-// share close with 4429.
+// Guarantees: an invalid frame closes with 4400 and the reason, and so does an ack beyond what was sent. Frames beyond
+// a user's rate limit close with 4429.
 import { closeCodes } from "@petrel/shared/protocol/frames/close-codes";
 import { parseClientFrame, type ClientFrame } from "@petrel/shared/protocol/frames/client-frames";
 import type { CollectAcks } from "./collect-acks.js";
@@ -14,9 +14,9 @@ export interface HandleFrameDeps {
   readonly acks: Pick<CollectAcks, "add">;
   readonly renewToken: RenewToken;
   readonly handleTopicFrame: HandleTopicFrame;
-  /** How many frames a user may send. */
+  /** Limits how many frames a user may send. */
   readonly takeFrame: TakeFrame;
-  /** Bytes of messages that may wait in a socket; answers may go beyond, up to a limit of their own. */
+  /** The most bytes of messages that may wait in a socket; answers may exceed it, up to a limit of their own. */
   readonly outboundBoundBytes: number;
 }
 
@@ -29,7 +29,7 @@ export function createHandleFrame(deps: HandleFrameDeps): HandleFrame {
   const { acks, renewToken, handleTopicFrame, takeFrame, outboundBoundBytes } = deps;
   return (connection, text) => {
     if (connection.waitingBytes > outboundBoundBytes + BEYOND_BOUND_BYTES) {
-      // It keeps asking, and takes none of the answers.
+      // It keeps asking, but reads none of the answers.
       connection.fail(closeCodes.tooSlow, "PETREL_TOO_SLOW", "This connection takes no answers.", "resume");
       return;
     }

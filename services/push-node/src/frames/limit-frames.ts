@@ -1,7 +1,7 @@
 // push-node/connect/open-connection, push-node/frames/handle-frame -> here -> limits/reported-window-limiter: how many
 // frames a user may send.
-// Guarantees: one frame too many closes its connection with 4429; a client that goes on sending is cut; the usual frame
-// costs a look-up. An ack that moves forward is not counted: the messages it names have paid for it.
+// Guarantees: one frame too many closes its connection with 4429; a client that keeps sending is disconnected. The
+// usual frame costs a look-up. An ack that moves forward is not counted: its messages have paid for it.
 import { closeCodes } from "@petrel/shared/protocol/frames/close-codes";
 import type { ReportedWindowLimiter } from "@petrel/shared/redis/limits/reported-window-limiter";
 import type { Connection } from "../connection/connection.js";
@@ -12,8 +12,8 @@ type Sender = Pick<Connection, "userId" | "phase" | "fail" | "terminate">;
 const MAX_AFTER_CLOSE = 10_000;
 
 /**
- * @param count as how many frames it counts; 1 by default
- * @returns false where the frame must be ignored
+ * @param count how many frames it counts as; 1 by default
+ * @returns false if the frame must be ignored
  */
 export type TakeFrame = (connection: Sender, count?: number) => boolean;
 

@@ -1,4 +1,4 @@
-// push-node/start-push-node -> here: opens this room: what handles and counts the frames of registered clients.
+// push-node/start-push-node -> here: opens this room: what handles and limits the frames of registered clients.
 import type { Logger } from "@petrel/shared/kernel/logging/logging";
 import type { LimitCounts } from "@petrel/shared/redis/limits/limit-counts";
 import { ReportedWindowLimiter } from "@petrel/shared/redis/limits/reported-window-limiter";
@@ -11,7 +11,7 @@ import { createRenewToken, type RenewTokenDeps } from "./renew-token.js";
 
 export interface FramesOptions {
   readonly acks: CollectAcks;
-  /** Frames that one user may send, in the cluster; 0: no limit. */
+  /** How many frames one user may send, in the cluster; 0 means no limit. */
   readonly perUserPerSecond: number;
   readonly outboundBoundBytes: number;
   readonly handleTopicFrame: HandleTopicFrame;

@@ -1,5 +1,5 @@
-// push-node/frames/handle-frame -> here: a fresh token for the same user; the connection lives on under it.
-// Guarantees: the newest of several counts; a revoked token is refused (4403), even one that is revoked during the
+// push-node/frames/handle-frame -> here: a fresh token for the same user, under which the connection continues.
+// Guarantees: the newest of several applies. A revoked token is refused (4403), even one that is revoked during the
 // check: once it is verified, its revocation closes the connection.
 import type { Logger } from "@petrel/shared/kernel/logging/logging";
 import { describeError } from "@petrel/shared/kernel/errors";
@@ -13,9 +13,9 @@ import { requireTimeLeft } from "../connection/watch-token-expiry.js";
 
 export interface RenewTokenDeps {
   readonly verifyToken: VerifyToken;
-  /** Rejects where it cannot be found out now. */
+  /** Rejects if that cannot be determined now. */
   readonly isRevoked: (token: VerifiedToken) => Promise<boolean>;
-  /** What the token allows with topics has changed, maybe. */
+  /** The token's topic rights may have changed. */
   readonly onRights: (connection: Connection) => void;
   /** Registers a connection again: see renew-leases. */
   readonly registerAgain: (connection: Connection) => Promise<void>;
@@ -37,7 +37,7 @@ export function createRenewToken(deps: RenewTokenDeps): RenewToken {
         return;
       }
       requireTimeLeft(token, Date.now());
-      // Before the check: a revocation that comes after it finds this token too.
+      // Before the check, so that a later revocation finds this token too.
       renewal.token = routeTokenOf(token);
       const isRevoked = await deps.isRevoked(token);
       if (isOver()) return;
@@ -59,7 +59,7 @@ export function createRenewToken(deps: RenewTokenDeps): RenewToken {
     } finally {
       if (connection.renewal === renewal) connection.renewal = undefined;
     }
-    // The subscription was lost meanwhile: a revocation may have been missed.
+    // The subscription was lost meanwhile, so a revocation may have been missed.
     if (connection.mustRegisterAgain) void deps.registerAgain(connection);
   };
 }
@@ -71,7 +71,7 @@ function refuse({ logger }: RenewTokenDeps, connection: Connection, isOver: bool
   }
   logger.debug({ connection: connection.id, reason: describeError(error) }, "fresh token not checked");
   if (isOver) return;
-  // The connection's present token is good until its end: no reason to close.
+  // The connection's present token is valid until its end: no reason to close.
   connection.send({
     type: "error",
     code: "PETREL_UNAVAILABLE",

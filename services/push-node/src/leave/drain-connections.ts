@@ -1,7 +1,7 @@
 // push-node: a planned stop: every client is asked to move, spread over a window.
-// Guarantees: messages flow while the window lasts; each client gets `reconnect` with its own moment, and 1012 a second
-// after it, so that one that moves in time is never without a socket; clients that have left hold up nothing; acks that
-// were taken are written before the end.
+// Guarantees: messages flow while the window lasts. Each client gets `reconnect` at its own moment, and 1012 a second
+// later, so one that moves in time is never without a socket. Clients that have left delay nothing. Acks that were
+// received are written before the end.
 import type { Clock } from "@petrel/shared/kernel/clock";
 import { closeCodes } from "@petrel/shared/protocol/frames/close-codes";
 import type { Logger } from "@petrel/shared/kernel/logging/logging";
@@ -18,7 +18,7 @@ export interface DrainDeps {
   readonly windowMs: number;
   /** Called for each connection when its moment has come. */
   readonly onLeft: (outcome: LeaveOutcome) => void;
-  /** Uniform in [0, 1); given by tests. */
+  /** Uniform in [0, 1); tests pass their own. */
   readonly random?: () => number;
 }
 
@@ -27,7 +27,7 @@ export type LeaveOutcome = "moved" | "closed";
 
 interface Leaver {
   readonly connection: Connection;
-  /** Its moment, from the drain's beginning. */
+  /** Its moment, from the beginning of the drain. */
   readonly atMs: number;
 }
 
@@ -41,7 +41,7 @@ export async function drainConnections(deps: DrainDeps): Promise<void> {
   const { registry, acks, clock, logger, windowMs, onLeft, random = Math.random } = deps;
   const startMs = clock.monotonicMs();
   const connections = [...registry.all()];
-  // One in each equal part of the window: the other nodes get a steady stream, without the clusters of pure chance.
+  // One in each equal part of the window: the other nodes get a steady stream, without random clusters.
   const leaving = connections.map((connection, i): Leaver => {
     const atMs = Math.floor(((i + random()) / connections.length) * windowMs);
     return { connection, atMs };

@@ -1,11 +1,11 @@
-// push-node/drain-connections -> here: how a planned stop goes.
-// Guarantees: counted as it goes on, so that a scrape in its middle sees it; the listener of /metrics closes after it.
+// push-node/drain-connections -> here: how a planned stop proceeds.
+// Guarantees: counts as it goes on, so that a scrape in between sees it; the listener of /metrics closes after it.
 import { Counter, Gauge, type Registry } from "@petrel/shared/kernel/metrics/metrics";
 import type { LeaveOutcome } from "./drain-connections.js";
 
 const outcomes: readonly LeaveOutcome[] = ["moved", "closed"];
 
-/** @returns what counts a connection that was asked to move, when its moment has come */
+/** @returns a function that counts a connection that was asked to move, when its moment has come */
 export function createDrainMetrics(
   registry: Registry,
   isDraining: () => boolean,

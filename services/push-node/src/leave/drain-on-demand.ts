@@ -1,7 +1,7 @@
 // node/report-node -> here -> leave/mark-connections-leaving: an operator asked this node to drain: no new connections,
 // and its clients are asked to move, spread over the window of a planned stop.
-// Guarantees: a client that was asked has a second to open its new socket beside the old one; one that was not asked yet
-// stays as it is when the drain is taken back. A planned stop in its middle takes over those that wait.
+// Guarantees: a client that was asked has a second to open its new socket beside the old one. One that was not asked
+// yet stays if the drain is withdrawn. A planned stop in between takes over those that wait.
 import type { Clock } from "@petrel/shared/kernel/clock";
 import type { Logger } from "@petrel/shared/kernel/logging/logging";
 import { closeCodes } from "@petrel/shared/protocol/frames/close-codes";
@@ -24,7 +24,7 @@ export interface DrainOnDemandDeps {
 const TICK_MS = 25;
 /** How long the old socket stays open beside the new one. */
 const OVERLAP_MS = 1_000;
-/** When all have been asked: handshakes that were under way may still end. */
+/** After all have been asked: handshakes in progress may still end. */
 const LATE_MS = 1_000;
 
 export class DrainOnDemand {
@@ -79,14 +79,14 @@ export class DrainOnDemand {
     this.#timer = undefined;
     const nowMs = this.#deps.clock.monotonicMs();
     if (this.#isOn && this.#waiting.length === 0) this.#gather();
-    // Turns that were not used, while the process stood still, are lost.
+    // Turns that passed while the process was suspended are lost.
     this.#nextMs = Math.max(this.#nextMs, nowMs - TICK_MS);
     const batch: Connection[] = [];
     const later: Connection[] = [];
     while (this.#nextMs <= nowMs) {
       const connection = this.#waiting.shift();
       if (connection === undefined) break;
-      // Before its welcome a client heeds nothing but errors.
+      // Before its welcome a client ignores everything but errors.
       if (connection.phase === "registering") later.push(connection);
       else if (connection.isOpen && !connection.isMoving) batch.push(connection);
       else continue;
@@ -105,7 +105,7 @@ export class DrainOnDemand {
       connection.isMoving = true;
       this.#asked.push({ connection, closeAtMs: nowMs + OVERLAP_MS });
     }
-    // First: the new socket must take nobody's slot, least of all this connection's.
+    // Do this first: the new socket must take nobody's slot, least of all this connection's.
     await markConnectionsLeaving({ scripts, connections, logger });
     for (const connection of connections) {
       if (!connection.isOpen) continue;

@@ -1,6 +1,6 @@
 // push-node/leave/move-connections -> here -> partitions/hold-absence.lua: nobody counts as offline while clients move.
 // Guarantees: repeated each second for every partition with a new epoch, while clients are asked to move or handshakes
-// wait, and a while longer; the script bounds it from the beginning of the generation.
+// wait, and a while longer. The script bounds it from the beginning of the generation.
 import type { Clock } from "@petrel/shared/kernel/clock";
 import { describeError } from "@petrel/shared/kernel/errors";
 import type { Logger } from "@petrel/shared/kernel/logging/logging";
@@ -17,7 +17,7 @@ export interface HoldAbsenceOptions {
 }
 
 const EVERY_MS = 1_000;
-/** The last client that was asked needs a moment to come back. */
+/** The last client that was asked needs a moment to return. */
 const LONGER_MS = 3_000;
 
 export class HoldAbsence {

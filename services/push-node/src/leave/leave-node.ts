@@ -10,7 +10,7 @@ export interface LeaveNodeOptions extends DrainDeps {
   readonly moves: MoveConnections;
 }
 
-/** Resolves when no connection is left. */
+/** Resolves once no connection is left. */
 export async function leaveNode(options: LeaveNodeOptions): Promise<void> {
   const { scripts, moves, registry, logger } = options;
   moves.stop();

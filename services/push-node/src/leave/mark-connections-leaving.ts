@@ -1,7 +1,7 @@
-// push-node/leave/{drain-connections, move-connections} -> here -> nodes/mark-leaving.lua: before clients are asked to
-// move.
+// push-node/leave/{drain-connections, move-connections} -> here -> nodes/mark-leaving.lua: runs before clients are
+// asked to move.
 // Guarantees: from then on these connections do not count against their users' limits: a client may open the new socket
-// before the old one closes. Where Redis does not answer soon, clients are asked to move without it.
+// before the old one closes. If Redis does not answer soon, clients are asked to move without it.
 import { describeError } from "@petrel/shared/kernel/errors";
 import { groupBy } from "@petrel/shared/kernel/group-by";
 import { inSlices } from "@petrel/shared/kernel/in-slices";
@@ -19,7 +19,7 @@ export interface MarkLeavingDeps {
   readonly logger: Logger;
 }
 
-/** Those that were asked to move are marked already. */
+/** Without those that were asked to move, which are marked already. */
 export function notYetMoving(registry: ConnectionRegistry): Connection[] {
   return [...registry.all()].filter(({ isMoving }) => !isMoving);
 }
@@ -32,7 +32,7 @@ export async function markConnectionsLeaving(deps: MarkLeavingDeps): Promise<voi
   const calls = [...groupBy(registered, ({ keys }) => keys)].flatMap(([keys, connections]) =>
     inSlices(connections, MAX_PER_CALL).map((slice) => markBatch(deps, keys, slice)),
   );
-  // Only the limit of connections depends on it: a Redis that hangs holds up nobody.
+  // Only the connection limit depends on it, so a Redis that hangs must not delay anything.
   const inTime = new AbortController();
   await Promise.race([Promise.all(calls), pause(PATIENCE_MS, inTime.signal)]);
   inTime.abort();
@@ -47,7 +47,7 @@ async function markBatch(
     const before = connections.map(({ userId, member }) => ({ userId, member }));
     const members = await markLeaving(scripts, keys, before);
     for (const [i, connection] of connections.entries()) {
-      // One that has registered again in the meantime has its new member.
+      // A connection that has registered again meanwhile has a new member already.
       if (connection.member === before[i]?.member) connection.member = members[i] ?? connection.member;
     }
   } catch (error) {

@@ -1,9 +1,9 @@
 // push-node/connect/register-connection, push-node/frames/collect-acks -> here: users have a new epoch; their clients
 // are asked to move.
-// Guarantees: never a crowd: users with open messages go first, at half the rate that a node lets in; the others over
-// the window of a drain, or longer where they are many. Until its turn a connection stays as it is, route and all; then
-// it has a second to open its new socket beside the old one. A message of the new epoch moves its user at once, by
-// deliver or catch-up. While clients move, and while a node makes them wait, nobody counts as offline.
+// Guarantees: never a crowd: users with open messages go first, at half the rate that a node admits; the others over
+// the window of a drain, or longer if they are many. Until its turn a connection stays as it is, including its route;
+// then it has a second to open its new socket beside the old one. A message of the new epoch moves its user at once,
+// through deliver or catch-up. While clients move, and while a node makes them wait, nobody counts as offline.
 import type { Clock } from "@petrel/shared/kernel/clock";
 import { closeCodes } from "@petrel/shared/protocol/frames/close-codes";
 import type { Logger } from "@petrel/shared/kernel/logging/logging";
@@ -16,15 +16,15 @@ import { markConnectionsLeaving } from "./mark-connections-leaving.js";
 export interface MoveDeps {
   readonly scripts: ScriptRunner;
   readonly registry: Pick<ConnectionRegistry, "size">;
-  /** Whether handshakes wait here, or were turned away and told to come back. */
+  /** Whether handshakes wait here, or were refused and told to return. */
   readonly isCrowded: () => boolean;
   readonly clock: Clock;
   readonly logger: Logger;
-  /** The time over which all of a node's clients are asked, where the nodes let in that many. */
+  /** The time over which all of a node's clients are asked, if the nodes can admit that many. */
   readonly windowMs: number;
-  /** Handshakes that a node lets in. */
+  /** Handshakes per second that a node admits. */
   readonly connectsPerSecond: number;
-  /** Uniform in [0, 1); given by tests. */
+  /** Uniform in [0, 1); tests pass their own. */
   readonly random?: () => number;
 }
 
@@ -62,7 +62,7 @@ export class MoveConnections {
 
   /**
    * The user's epoch is no longer this connection's.
-   * @param isUrgent something may be open that only an acknowledgement under the new epoch can end
+   * @param isUrgent there may be open messages that only an acknowledgement under the new epoch can end
    */
   move(connection: Connection, isUrgent: boolean): void {
     if (this.#isStopped || !connection.isOpen || connection.isMoving) return;
@@ -95,7 +95,7 @@ export class MoveConnections {
   #tick(): void {
     const { clock, registry, windowMs, connectsPerSecond } = this.#deps;
     const nowMs = clock.monotonicMs();
-    // Each lane leaves half of what is let in to the other.
+    // Each lane leaves half of the admission rate to the other.
     const shortestMs = 2_000 / connectsPerSecond;
     const evenMs = Math.min(windowMs / Math.max(1, registry.size), MAX_INTERVAL_MS);
     const batch = [
@@ -115,7 +115,7 @@ export class MoveConnections {
   /** Those whose turn has come. */
   #take(lane: Lane, nowMs: number, intervalMs: number): Connection[] {
     const taken: Connection[] = [];
-    // Turns that were not used, while nobody waited or the process stood still, are lost.
+    // Turns that passed while nobody waited, or the process was suspended, are lost.
     lane.nextMs = Math.max(lane.nextMs, nowMs - TICK_MS);
     for (const connection of lane.waiting) {
       // A client that has left takes nobody's turn.
@@ -133,7 +133,7 @@ export class MoveConnections {
   async #ask(connections: readonly Connection[]): Promise<void> {
     const { scripts, logger } = this.#deps;
     for (const connection of connections) connection.isMoving = true;
-    // First: the new socket must take nobody's slot, least of all this connection's.
+    // Do this first: the new socket must take nobody's slot, least of all this connection's.
     await markConnectionsLeaving({ scripts, connections, logger });
     for (const connection of connections) {
       if (!connection.isOpen) continue;

@@ -1,12 +1,12 @@
-// push-node/start-push-node -> here -> push-node/leave/rebalance: its settings, and what it counts.
-// Guarantees: where no rate is set nothing is reported, and nothing runs.
+// push-node/start-push-node -> here -> push-node/leave/rebalance: its settings and metrics.
+// Guarantees: without a rate nothing is reported, and nothing runs.
 import type { Service } from "@petrel/shared/service/open-service";
 import { Counter } from "@petrel/shared/kernel/metrics/metrics";
 import { NodeLoads } from "@petrel/shared/redis/nodes/node-loads";
 import { Rebalance, ROUND_MS, type RebalanceDeps } from "./rebalance.js";
 
 export interface RebalanceSettings {
-  /** 0: off. */
+  /** 0 turns it off. */
   readonly rebalancePerSecond: number;
   readonly rebalanceSettleSeconds: number;
 }
@@ -14,7 +14,7 @@ export interface RebalanceSettings {
 /** A node that missed three rounds is gone, or as good as gone. */
 const STALE_MS = 3 * ROUND_MS + 1_000;
 
-/** Call when the node takes connections. */
+/** Call it when the node accepts connections. */
 export function openRebalance(
   { rebalancePerSecond: perSecond, rebalanceSettleSeconds }: RebalanceSettings,
   { metrics, lifecycle, clock, logger, instance: nodeId }: Service,

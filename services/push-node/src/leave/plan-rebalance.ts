@@ -1,18 +1,18 @@
 // push-node/leave/rebalance -> here: how many of a node's clients should be elsewhere, and which may be asked.
-// Guarantees: only what is above the mean; nobody, once each node has nearly the mean; and nobody who has come since the
-// node joined that lacks clients, so that a client that has moved is not asked again, wherever the balancer sent it.
+// Guarantees: only the excess over the mean; nobody, once each node is near the mean. Only clients that connected
+// before the emptiest node joined, so a client that has moved is not asked again, wherever the balancer sent it.
 import type { NodeLoad } from "@petrel/shared/redis/nodes/node-loads";
 
 export interface RebalancePlan {
   readonly share: number;
-  /** Only connections from before may be asked; by Redis' clock. */
+  /** Only older connections may be asked; by Redis's clock. */
   readonly olderThanMs: number;
 }
 
-/** Of the mean: nearer than that is even. */
+/** Fraction of the mean: within it, loads count as even. */
 const TOLERANCE = 0.05;
 
-/** @returns undefined where nobody is to move */
+/** @returns undefined if nobody has to move */
 export function planRebalance(loads: readonly NodeLoad[], self: string): RebalancePlan | undefined {
   const own = loads.find(({ node }) => node === self);
   if (own === undefined || loads.length < 2) return undefined;

@@ -1,8 +1,8 @@
-// push-node/start-push-node -> here -> push-node/leave/plan-rebalance, nodes/node-loads: after a scale-up this node asks a
-// share of its clients to move, slowly.
-// Guarantees: off unless a rate is set, and never faster; nobody moves before the same nodes have been there for a while,
-// nor while this node stops, its clients move anyway, or a crowd waits to be let in; a client that moves in time is never
-// without a socket, and a message on its way meets one of the two.
+// push-node/start-push-node -> here -> push-node/leave/plan-rebalance, nodes/node-loads: after a scale-up this node
+// asks some of its clients to move, slowly.
+// Guarantees: off unless a rate is set, and never faster. Nobody moves before the set of nodes has been stable for a
+// while, nor while this node stops, its clients move anyway, or a crowd waits for admission. A client that moves in
+// time is never without a socket, and a message on its way reaches one of the two.
 import type { Clock } from "@petrel/shared/kernel/clock";
 import { describeError } from "@petrel/shared/kernel/errors";
 import type { Logger } from "@petrel/shared/kernel/logging/logging";
@@ -21,20 +21,20 @@ export interface RebalanceDeps {
   readonly registry: Pick<ConnectionRegistry, "size" | "all">;
   readonly clock: Clock;
   readonly logger: Logger;
-  /** Clients that this node asks, at most. */
+  /** The most clients per second that this node asks. */
   readonly perSecond: number;
-  /** How long the nodes must have been the same ones. */
+  /** How long the set of nodes must have been stable. */
   readonly settleMs: number;
-  /** This node takes no clients: the others do not count it. */
+  /** This node accepts no clients, so the others do not count it. */
   readonly isDraining: () => boolean;
-  /** Its clients move for another reason, or cannot be let in elsewhere. */
+  /** Its clients move for another reason, or cannot be admitted elsewhere. */
   readonly isHeldUp: () => boolean;
   readonly onAsked: () => void;
-  /** Uniform in [0, 1); given by tests. */
+  /** Uniform in [0, 1); tests pass their own. */
   readonly random?: () => number;
 }
 
-/** Nodes hear of each other as often. */
+/** Also how often nodes hear of each other. */
 export const ROUND_MS = 2_000;
 /** How long the old socket stays open beside the new one. */
 const OVERLAP_MS = 1_000;
@@ -60,13 +60,13 @@ export class Rebalance {
     this.#later();
   }
 
-  /** Those that were asked are the drain's from now on. */
+  /** The drain takes over those that were asked. */
   stop(): void {
     this.#isStopped = true;
     clearTimeout(this.#timer);
     for (const timer of this.#leaving.values()) clearTimeout(timer);
     this.#leaving.clear();
-    // Not waited for: a Redis that hangs holds up nobody. Where it is lost, the report grows old.
+    // Not awaited, because Redis may hang. If the call is lost, the report goes stale.
     this.#deps.loads.leave().catch(() => undefined);
   }
 
@@ -96,7 +96,7 @@ export class Rebalance {
       all = await loads.report(registry.size - this.#leaving.size);
     } catch (error) {
       logger.warn({ reason: describeError(error) }, "rebalance: nothing is known of the other nodes");
-      // Who they are is to be seen anew.
+      // Start observing the set of nodes anew.
       this.#nodes = "";
       return;
     }
@@ -108,7 +108,7 @@ export class Rebalance {
     if (batch.length > 0) await this.#ask(batch);
   }
 
-  /** Whether the nodes have been the same for long enough. */
+  /** Whether the set of nodes has been stable for long enough. */
   #areTheSame(all: readonly NodeLoad[]): boolean {
     const nowMs = this.#deps.clock.monotonicMs();
     const nodes = all
@@ -136,7 +136,7 @@ export class Rebalance {
   async #ask(batch: readonly Connection[]): Promise<void> {
     const { scripts, logger, onAsked, random = Math.random } = this.#deps;
     for (const connection of batch) connection.isMoving = true;
-    // First: the new socket must take nobody's slot, least of all this connection's.
+    // Do this first: the new socket must take nobody's slot, least of all this connection's.
     await markConnectionsLeaving({ scripts, connections: batch, logger });
     if (this.#isStopped) return;
     for (const [i, connection] of batch.entries()) {
@@ -150,7 +150,7 @@ export class Rebalance {
     }
   }
 
-  /** One line when it begins, one when it is over. */
+  /** Logs one line when it begins and one when it is over. */
   #tell(isAsking: boolean, all: readonly NodeLoad[]): void {
     if (isAsking === this.#isAsking) return;
     this.#isAsking = isAsking;

@@ -1,6 +1,6 @@
-// push-node: keeps this node's key in Redis, by which dispatchers see that it lives.
-// Guarantees: renewed three times in its time to live; removed at a planned stop, so that nobody waits for it to
-// expire. If it expired all the same, the caller is told: this node's routes may have been removed meanwhile.
+// push-node: maintains this node's key in Redis, which shows dispatchers that it is alive.
+// Guarantees: renewed three times within its TTL; removed at a planned stop, so that nobody waits for it to expire. If
+// it expired nevertheless, the caller is told: this node's routes may have been removed meanwhile.
 import { describeError } from "@petrel/shared/kernel/errors";
 import type { Logger } from "@petrel/shared/kernel/logging/logging";
 import { announceNode, withdrawNode } from "@petrel/shared/redis/nodes/node-presence";

@@ -1,7 +1,7 @@
 // push-node/start-push-node -> here -> nodes/node-subscription, push-node/node/announce-node: makes this node one that
 // messages are handed to.
-// Guarantees: resolves when its channels are subscribed and its key is set, so before its first connection registers;
-// a stop withdraws the key before it ends the subscription.
+// Guarantees: resolves when its channels are subscribed and its key is set, so before its first connection registers. A
+// stop withdraws the key before it ends the subscription.
 import type { Lifecycle } from "@petrel/shared/kernel/lifecycle/lifecycle";
 import {
   subscribeNode,
@@ -13,9 +13,9 @@ import { announceWhileRunning } from "./announce-node.js";
 
 export interface JoinOptions extends Omit<NodeSubscriptionOptions, "onResubscribed"> {
   readonly scripts: ScriptRunner;
-  /** How long the node's key lives without being renewed. */
+  /** The TTL of the node's key. */
   readonly ttlMs: number;
-  /** With each sign of life. */
+  /** Called with each renewal of the key. */
   readonly onBeat: () => void;
   /** Texts may have been missed, or this node's routes removed. @param why for the log */
   readonly onMissed: (why: string) => void;

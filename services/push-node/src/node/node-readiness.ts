@@ -1,5 +1,6 @@
-// push-node/app -> here -> kernel/lifecycle/patient-readiness: may balancers send this node clients?
-// Guarantees: a node that holds connections bears an outage of Redis for a while; one that stops is not ready at once.
+// push-node/app -> here -> kernel/lifecycle/patient-readiness: may balancers send clients to this node?
+// Guarantees: a node that holds connections tolerates an outage of Redis for a while; a stopping node is unready at
+// once.
 import type { Clock } from "@petrel/shared/kernel/clock";
 import type { Readiness } from "@petrel/shared/kernel/http/http-app";
 import { createReadiness } from "@petrel/shared/kernel/lifecycle/patient-readiness";
@@ -10,11 +11,11 @@ import type { NodeSubscription } from "@petrel/shared/redis/nodes/node-subscript
 export interface NodeReadinessOptions {
   readonly redis: Redis;
   readonly subscription: Pick<NodeSubscription, "isActive">;
-  /** Rejects where no token can be checked now. */
+  /** Rejects if no token can be checked now. */
   readonly checkTokens: () => Promise<void>;
   readonly isDraining: () => boolean;
   readonly connections: { readonly size: number };
-  /** How long an outage is borne while there are connections. */
+  /** How long an outage is tolerated while there are connections. */
   readonly patienceMs: number;
   readonly clock: Clock;
 }
@@ -30,7 +31,7 @@ export function createNodeReadiness(options: NodeReadinessOptions): () => Promis
       },
     },
     atOnce: { draining: () => (isDraining() ? "stopping" : undefined) },
-    // Some balancers cut the sockets of a node they take out, and all its clients would come back at once.
+    // Some balancers cut the sockets of a node that they take out, and all its clients would return at once.
     isHeld: () => connections.size > 0,
     patienceMs,
     clock,

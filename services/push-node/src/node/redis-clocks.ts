@@ -1,6 +1,6 @@
-// push-node: what Redis' clock says now, without asking each time.
-// Guarantees: never this machine's own clock, whose difference would show as latency; off by at most half of the
-// shortest round trip seen lately; undefined until Redis has answered once.
+// push-node: estimates Redis's clock without asking each time.
+// Guarantees: never this machine's own clock, whose difference would show up as latency. Off by at most half of the
+// shortest recent round trip; undefined until Redis has answered once.
 import type { Clock } from "@petrel/shared/kernel/clock";
 import { describeError } from "@petrel/shared/kernel/errors";
 import type { Logger } from "@petrel/shared/kernel/logging/logging";
@@ -17,14 +17,14 @@ export interface RedisClocksOptions {
 }
 
 interface Offset {
-  /** Redis' clock minus this process' monotonic one, ms. */
+  /** Redis's clock minus this process's monotonic one, ms. */
   readonly ms: number;
   readonly roundTripMs: number;
   readonly readAtMs: number;
 }
 
 const INTERVAL_MS = 10_000;
-/** For this long a quick answer counts more than a slower, newer one. */
+/** For this long a quick answer outweighs a slower, newer one. */
 const TRUSTED_FOR_MS = 60_000;
 
 export class RedisClocks {
@@ -36,7 +36,7 @@ export class RedisClocks {
     this.#options = options;
   }
 
-  /** Asks now, and from time to time. Resolves when Redis has answered, or failed to. */
+  /** Asks now, and then regularly. Resolves when Redis has answered, or failed to. */
   async start(): Promise<void> {
     this.#timer = setInterval(() => void this.read(), INTERVAL_MS);
     await this.read();
@@ -73,10 +73,10 @@ export class RedisClocks {
       known === undefined ||
       roundTripMs <= known.roundTripMs ||
       readAtMs - known.readAtMs > TRUSTED_FOR_MS ||
-      // More than the error of both: the clock was set, or another server is the master now.
+      // More than both errors together: the clock was set, or another server is the master now.
       Math.abs(serverMs - (askedAtMs + readAtMs) / 2 - known.ms) > roundTripMs + known.roundTripMs;
     if (!isBetter) return;
-    // The answer is cut to whole milliseconds.
+    // The answer is truncated to whole milliseconds.
     const ms = serverMs + 0.5 - (askedAtMs + readAtMs) / 2;
     this.#offsets.set(partition, { ms, roundTripMs, readAtMs });
   }

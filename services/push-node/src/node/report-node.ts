@@ -1,7 +1,7 @@
-// push-node/start-push-node, push-node/node/announce-node -> here -> shared/redis/nodes/node-reports: tells operators of
-// this node, and does what they ask.
-// Guarantees: with each beat of the node's presence, so an idle node is not woken for it; what was asked is applied again
-// and again, and applying it twice is once.
+// push-node/start-push-node, push-node/node/announce-node -> here -> shared/redis/nodes/node-reports: reports this node
+// to operators, and carries out their requests.
+// Guarantees: runs with each renewal of the node's key, so an idle node is not woken for it. A request is applied again
+// and again, which is idempotent.
 import { describeError } from "@petrel/shared/kernel/errors";
 import type { Logger } from "@petrel/shared/kernel/logging/logging";
 import { type NodeReport, reportNode, withdrawReport } from "@petrel/shared/redis/nodes/node-reports";
@@ -12,7 +12,7 @@ export interface NodeReporterOptions {
   readonly nodeId: string;
   readonly ttlMs: number;
   readonly describe: () => NodeReport;
-  /** @param isOn whether this node shall drain */
+  /** @param isOn whether this node should drain */
   readonly onAsked: (isOn: boolean) => void;
   readonly logger: Logger;
 }

@@ -1,6 +1,7 @@
-// push-node/presence/open-presence -> here -> push-node/presence/report-partition: who is in which topic over this node.
-// Guarantees: a user is in a topic from the first connection's subscription until some seconds after the last one's end;
-// one list of those on their way out, not a timer each. A connection counts once, however often it is named.
+// push-node/presence/open-presence -> here -> push-node/presence/report-partition: who is in which topic through this
+// node.
+// Guarantees: a user is in a topic from the first connection's subscription until some seconds after the last one's
+// end. One list of those about to leave, not a timer each. A connection counts once, even if it is added repeatedly.
 import type { Clock } from "@petrel/shared/kernel/clock";
 import type { PartitionKeys } from "@petrel/shared/redis/keys";
 
@@ -14,13 +15,13 @@ export interface HeldUser {
   connections: readonly object[];
   /** When the user is gone, monotonic ms; set while there is no connection. */
   leavesAtMs: number | undefined;
-  /** What Redis has, as far as is known: a number of connections, or undefined for nothing. */
+  /** What Redis knows, as far as is known here: a number of connections, or undefined for nothing. */
   written: number | undefined;
-  /** Something was said of the user that may not be in Redis yet. */
+  /** The latest state may not be in Redis yet. */
   isDirty: boolean;
 }
 
-/** What is to be said of a user: connections; 0 on the way out; undefined for gone. */
+/** The state to report: connections; 0 about to leave; undefined for gone. */
 export function saidOf({ connections, leavesAtMs }: HeldUser): number | undefined {
   if (connections.length > 0) return connections.length;
   return leavesAtMs === undefined ? undefined : 0;
@@ -31,7 +32,7 @@ export interface HeldPresenceOptions {
   /** How long a user stays after the last connection. */
   readonly graceMs: number;
   readonly keysOf: (topic: string) => PartitionKeys;
-  /** What is to be said of a user is another thing now. */
+  /** The state to report for this user has changed. */
   readonly onChanged: (user: HeldUser) => void;
 }
 
@@ -41,7 +42,7 @@ export class HeldPresence {
   readonly #options: HeldPresenceOptions;
   readonly #topics = new Map<string, Map<string, HeldUser>>();
   readonly #perPartition = new Map<PartitionKeys, number>();
-  /** In the order of their moments; who has come back meanwhile is passed over. */
+  /** In the order of their times; users who have returned meanwhile are skipped. */
   #leaving: { readonly user: HeldUser; readonly atMs: number }[] = [];
   #timer: NodeJS.Timeout | undefined;
   #size = 0;
@@ -50,12 +51,12 @@ export class HeldPresence {
     this.#options = options;
   }
 
-  /** Users, each in one topic; those on their way out too. */
+  /** Users, counted once per topic, including those about to leave. */
   get size(): number {
     return this.#size;
   }
 
-  /** Whether anything is held, or still to be taken back, in a partition. */
+  /** Whether anything is held, or still to be withdrawn, in a partition. */
   has(keys: PartitionKeys): boolean {
     return this.#perPartition.has(keys);
   }
@@ -79,7 +80,7 @@ export class HeldPresence {
     this.#options.onChanged(user);
   }
 
-  /** It is not any more. */
+  /** The connection is no longer in it. */
   leave(topic: string, userId: string, connection: object): void {
     const user = this.find(topic, userId);
     if (user?.connections.includes(connection) !== true) return;
@@ -88,7 +89,7 @@ export class HeldPresence {
     this.#options.onChanged(user);
   }
 
-  /** The user was erased: gone at once, whatever connections are still closing. */
+  /** The user was erased: gone at once, even if connections are still closing. */
   forgetUser(userId: string): void {
     for (const users of this.#topics.values()) {
       const user = users.get(userId);
@@ -96,12 +97,12 @@ export class HeldPresence {
     }
   }
 
-  /** Nobody counts in this topic any more. */
+  /** Presence is off for this topic now. */
   forgetTopic(topic: string): void {
     for (const user of this.#topics.get(topic)?.values() ?? []) this.#remove(user);
   }
 
-  /** Redis has what is said of this user: who is gone is not kept any longer. */
+  /** Redis has the reported state of this user; drops a user who is gone. */
   settle(user: HeldUser): void {
     if (saidOf(user) !== undefined || user.written !== undefined) return;
     const users = this.#topics.get(user.topic);
@@ -118,7 +119,7 @@ export class HeldPresence {
     return [...this.#topics.keys()];
   }
 
-  /** Those whose moment has come are gone. */
+  /** Removes those whose time has come. */
   tick(): void {
     const nowMs = this.#options.clock.monotonicMs();
     const later = this.#leaving.findIndex(({ atMs }) => atMs > nowMs);

@@ -1,6 +1,6 @@
 // push-node/start-push-node, push-node/topics -> here -> push-node/presence/{held-presence, report-presence,
-// tell-presence}: who is in topics with presence over this node, reported and told.
-// Guarantees: whoever is subscribed counts, until three seconds after the last connection; an erased user goes at once.
+// tell-presence}: who is in topics with presence through this node, reported to Redis and told to clients.
+// Guarantees: subscribers count until three seconds after their last connection; an erased user is gone at once.
 import type { Clock } from "@petrel/shared/kernel/clock";
 import type { Logger } from "@petrel/shared/kernel/logging/logging";
 import type { Registry } from "@petrel/shared/kernel/metrics/metrics";
@@ -14,17 +14,17 @@ import type { PresenceMember } from "./presence-view.js";
 import { PresenceReports } from "./report-presence.js";
 import { TellPresence } from "./tell-presence.js";
 
-/** What the topics' room tells (push-node/topics/topic-presence), and what concerns the whole node. */
+/** Called by the topics' room (push-node/topics/topic-presence), and for node-wide changes. */
 export interface NodePresence {
-  /** It is subscribed: said again, nothing happens. */
+  /** The member is subscribed; idempotent. */
   readonly joined: (member: PresenceMember) => void;
-  /** It is not any more. */
+  /** The member is no longer subscribed. */
   readonly left: (member: PresenceMember) => void;
   /** After its `subscribed`: whether it wants to be told. */
   readonly watched: (member: PresenceMember & { readonly hasPresence: boolean }) => void;
-  /** Somebody came or went, or a word of that may have been missed. */
+  /** Somebody came or went, or such news may have been missed. */
   readonly changed: (topic: string) => void;
-  /** The link to Redis was down: what was reported may be lost. */
+  /** The link to Redis was down: reports may have been lost. */
   readonly linkIsBack: () => void;
   readonly erased: (userIds: readonly string[]) => void;
   /** @param topics all that have members on this node */
@@ -46,9 +46,9 @@ export interface OpenPresenceOptions {
   readonly logger: Logger;
 }
 
-/** How long a user is still there after the last connection. */
+/** How long a user stays after the last connection. */
 const GRACE_MS = 3_000;
-/** A word that was lost, and that no other followed, is made up for after this long. */
+/** How soon lost news that no other followed is made up for. */
 const LOOK_AGAIN_MS = 10_000;
 
 export function openPresence(options: OpenPresenceOptions): NodePresence {
@@ -94,7 +94,7 @@ export function openPresence(options: OpenPresenceOptions): NodePresence {
 
   const joined = (member: PresenceMember): void => {
     const { topic, connection } = member;
-    // One that is closing, its user erased maybe, does not come back.
+    // A closing connection, perhaps of an erased user, must not be added again.
     if (!connection.isOpen || ruleOf(topic).presence === "off") return;
     held.join(topic, connection.userId, connection);
   };

@@ -1,5 +1,5 @@
-// push-node/presence/tell-presence -> here: who is in one topic, as this node last read it, and which of its connections
-// have been told.
+// push-node/presence/tell-presence -> here: who is in one topic, as this node last read it, and which of its
+// connections have been told.
 // Guarantees: a connection that asked is told at once, then at most once a second, and only what it has not been told.
 import type { TopicPresence } from "@petrel/shared/redis/presence/read-presence";
 import type { PartitionKeys } from "@petrel/shared/redis/keys";
@@ -25,11 +25,11 @@ export class PresenceView {
   readonly topic: string;
   readonly keys: PartitionKeys;
   readonly askers = new Map<PresenceMember, Asker>();
-  /** Those that have been told nothing yet, or nothing since the rules changed. */
+  /** Those that were told nothing yet, or nothing since the rules changed. */
   readonly fresh = new Set<Asker>();
   /** Somebody came or went since the last read began. */
   isStale = false;
-  /** All that asked have been told; newcomers aside. */
+  /** All that asked have been told, except newcomers. */
   isTold = true;
   isReading = false;
   isSending = false;
@@ -44,7 +44,7 @@ export class PresenceView {
     this.keys = keys;
   }
 
-  /** Grows with each state that is another one. */
+  /** Grows with each state that differs from the last. */
   get number(): number {
     return this.#number;
   }

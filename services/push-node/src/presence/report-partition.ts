@@ -1,8 +1,8 @@
-// push-node/presence/held-presence -> here -> redis/presence/report-presence: what this node holds in one partition,
-// written to Redis.
-// Guarantees: one call at a time, a few a second, 200 users in each; what may not have arrived is said again, as it is
-// then. A node that cannot know what is left of its words begins anew and says everything; nobody goes missing
-// meanwhile.
+// push-node/presence/held-presence -> here -> redis/presence/report-presence: writes what this node holds in one
+// partition to Redis.
+// Guarantees: one call at a time, a few a second, 200 users in each. What may not have arrived is reported again, in
+// its latest state. A node that cannot know what is left of its reports starts over as a new holder and reports
+// everything; nobody goes missing meanwhile.
 import { backoffMs } from "@petrel/shared/kernel/backoff";
 import type { Clock } from "@petrel/shared/kernel/clock";
 import { describeError } from "@petrel/shared/kernel/errors";
@@ -29,35 +29,35 @@ export interface PartitionReportOptions {
 }
 
 export interface ReportObserver {
-  /** Redis has what was said of these. */
+  /** Redis has the reported state of these. */
   readonly written: (users: readonly HeldUser[]) => void;
-  /** All that this node holds in a partition is said anew. */
+  /** Everything that this node holds in a partition is reported anew. */
   readonly begun: () => void;
   readonly failed: () => void;
 }
 
 const MAX_A_CALL = 200;
-/** Between two rounds of calls: what changes meanwhile goes together. */
+/** Between two rounds of calls, so that changes are batched. */
 const PAUSE_MS = 200;
 const BACKOFF = { baseMs: 200, capMs: 3_000 } as const;
 
 export class PartitionReport {
   readonly #options: PartitionReportOptions;
   readonly #dirty = new Set<HeldUser>();
-  /** What this holder has not yet said of those who were held when it began. */
+  /** Users who were held when this holder began and whom it has not reported yet. */
   readonly #unsaid = new Set<HeldUser>();
   #number = 0;
   #version = 0;
-  /** The highest version of the present holder's that Redis has for certain. */
+  /** The highest version of the present holder that Redis certainly has. */
   #written = 0;
   #isKnown = false;
-  /** Whether Redis may have something of the present holder. */
+  /** Whether Redis may have reports of the present holder. */
   #hasSaid = false;
   #former: PresenceHolder | undefined;
   #renewedAtMs = Number.NEGATIVE_INFINITY;
   #nextMs = Number.NEGATIVE_INFINITY;
   #failures = 0;
-  /** Although nothing may be left to say: whether it is known must be asked. */
+  /** Run even if there is nothing to report, to check whether the holder is still known. */
   #mustRun = false;
   #timer: NodeJS.Timeout | undefined;
   #running: Promise<void> | undefined;
@@ -67,14 +67,14 @@ export class PartitionReport {
     this.#options = options;
   }
 
-  /** Something else is to be said of this user. */
+  /** The state to report for this user has changed. */
   changed(user: HeldUser): void {
     user.isDirty = true;
     this.#dirty.add(user);
     this.#schedule();
   }
 
-  /** Keeps the lease, and asks whether all that was said is still known. */
+  /** Renews the lease, and checks whether all reports are still known. */
   renew(): void {
     if (!this.#options.held.has(this.#options.keys) && this.#dirty.size === 0) return;
     this.#mustRun = true;
@@ -84,7 +84,7 @@ export class PartitionReport {
   }
 
   /**
-   * Says what is left to say; the rest goes when the lease ends.
+   * Reports what is still unreported; the rest ends with the lease.
    * @param leaseMs from now on
    */
   async stop(leaseMs: number): Promise<void> {
@@ -108,7 +108,7 @@ export class PartitionReport {
   #schedule(): void {
     if (this.#isStopped || this.#running !== undefined) return;
     const waitMs = Math.max(0, this.#nextMs - this.#options.clock.monotonicMs());
-    // Never at once: what changes in one turn goes together.
+    // Always deferred, so that the changes of one turn are batched.
     this.#timer ??= setTimeout(() => {
       this.#timer = undefined;
       this.#running = this.#run().finally(() => {
@@ -148,7 +148,7 @@ export class PartitionReport {
     this.#renewedAtMs = startedAtMs;
   }
 
-  /** As a new holder, which takes over what the former one said, user by user. */
+  /** Starts over as a new holder, which takes over the former one's reports, user by user. */
   async #begin(): Promise<void> {
     const { scripts, keys, leaseMs, held, clock, observer } = this.#options;
     this.#isKnown = false;
@@ -175,7 +175,7 @@ export class PartitionReport {
     observer.begun();
   }
 
-  /** @returns false where this node must begin anew */
+  /** @returns false if this node must start over */
   async #say(): Promise<boolean> {
     const { scripts, keys, held, observer } = this.#options;
     const users = [...take(this.#dirty, MAX_A_CALL)];
@@ -193,7 +193,7 @@ export class PartitionReport {
       });
       isOver = answer === "ok";
     } finally {
-      // What was said may or may not be there: it is said again.
+      // The report may or may not have arrived, so repeat it.
       if (!isOver) for (const user of users) this.#dirty.add(user);
     }
     if (!isOver) return false;
@@ -208,7 +208,7 @@ export class PartitionReport {
     return true;
   }
 
-  /** All it said that is not said anew was wrong: the dispatcher takes it out. */
+  /** Whatever it reported and the new holder did not is wrong: the dispatcher removes it. */
   async #endFormer(former: PresenceHolder): Promise<void> {
     const { scripts, keys, leaseMs } = this.#options;
     const end = {

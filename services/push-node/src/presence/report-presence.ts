@@ -1,14 +1,14 @@
 // push-node/presence/open-presence -> here -> push-node/presence/report-partition: what this node holds, in all
 // partitions.
-// Guarantees: one lease a partition, and none where nobody is held; after a planned stop everybody is gone once the grace
-// is over.
+// Guarantees: one lease per partition, and none if nobody is held. After a planned stop everybody is gone once the
+// grace is over.
 import type { PartitionKeys } from "@petrel/shared/redis/keys";
 import { PartitionReport, type PartitionReportOptions } from "./report-partition.js";
 import type { HeldUser } from "./held-presence.js";
 
 export interface PresenceReportsOptions extends Omit<PartitionReportOptions, "keys"> {
   readonly partitions: readonly PartitionKeys[];
-  /** How long whoever was here stays after a planned stop. */
+  /** How long users stay after a planned stop. */
   readonly graceMs: number;
 }
 
@@ -32,7 +32,7 @@ export class PresenceReports {
     this.#timer ??= setInterval(() => this.renewAll(), this.#options.leaseMs / 3);
   }
 
-  /** Also after this node's link was down: whether all that was said is still known. */
+  /** Also checks, after this node's link was down, whether all reports are still known. */
   renewAll(): void {
     for (const report of this.#reports.values()) report.renew();
   }

@@ -1,8 +1,7 @@
-// push-node/presence/open-presence -> here -> redis/presence/read-presence: who is there, told to the connections that
-// asked.
-// Guarantees: a topic is read at most once a second, a newcomer's sake aside, and only while somebody asks; one frame,
-// encoded once; a newcomer is told after its own coming was written, so it finds itself; a slow socket is told later,
-// what is the case then.
+// push-node/presence/open-presence -> here -> redis/presence/read-presence: tells connections that asked who is there.
+// Guarantees: a topic is read at most once a second, except for newcomers, and only while somebody asks. One frame,
+// encoded once. A newcomer is told after its own arrival was written, so it finds itself. A slow socket is told later,
+// with the state at that time.
 import type { Clock } from "@petrel/shared/kernel/clock";
 import { describeError } from "@petrel/shared/kernel/errors";
 import { groupBy } from "@petrel/shared/kernel/group-by";
@@ -18,7 +17,7 @@ export interface TellPresenceOptions {
   readonly scripts: ScriptRunner;
   readonly keysOf: (topic: string) => PartitionKeys;
   readonly ruleOf: (topic: string) => PresenceRule;
-  /** Whether Redis has the user's coming. */
+  /** Whether Redis has the user's arrival. */
   readonly isWritten: (topic: string, userId: string) => boolean;
   readonly observer: TellObserver;
   readonly outboundBoundBytes: number;
@@ -27,23 +26,23 @@ export interface TellPresenceOptions {
 }
 
 export interface TellObserver {
-  /** Topics of one call. */
+  /** Topics per call. */
   readonly read: (topics: number) => void;
   readonly told: () => void;
 }
 
 const TICK_MS = 50;
 const PAUSE_MS = 1_000;
-/** Newcomers do not wait for a second. */
+/** Newcomers do not wait for a whole second. */
 const PAUSE_FOR_NEWCOMERS_MS = 200;
-/** Sockets written to before everything else of this process has its turn. */
+/** Sockets per slice; then everything else in this process gets its turn. */
 const SLICE = 256;
 const LOG_EVERY_MS = 60_000;
 
 export class TellPresence {
   readonly #options: TellPresenceOptions;
   readonly #views = new Map<string, PresenceView>();
-  /** Something is to be read or told there. */
+  /** Views with something to read or tell. */
   readonly #busy = new Set<PresenceView>();
   readonly #failures: RareLog;
   #timer: NodeJS.Timeout | undefined;
@@ -54,7 +53,7 @@ export class TellPresence {
     this.#failures = createRareLog(options.logger, LOG_EVERY_MS);
   }
 
-  /** Topics that somebody asks about. */
+  /** The number of topics that somebody asks about. */
   get size(): number {
     return this.#views.size;
   }
@@ -71,7 +70,7 @@ export class TellPresence {
     this.#work(view);
   }
 
-  /** It does not any more. */
+  /** It no longer wants to know. */
   drop(member: PresenceMember): void {
     const view = this.#views.get(member.topic);
     const asker = view?.askers.get(member);
@@ -91,7 +90,7 @@ export class TellPresence {
     this.#work(view);
   }
 
-  /** Redis has what was said of users of these topics. */
+  /** Redis has the reported state of users in these topics. */
   written(topics: Iterable<string>): void {
     for (const topic of topics) {
       const view = this.#views.get(topic);
@@ -99,7 +98,7 @@ export class TellPresence {
     }
   }
 
-  /** Who counts again, of those that ask, is told when that is written: it finds itself then too. */
+  /** A subscriber that counts again is told when that is written, so that it finds itself. */
   rulesChanged(): void {
     for (const { askers, fresh } of this.#views.values()) {
       for (const asker of askers.values()) if (!this.#isWritten(asker)) fresh.add(asker);
@@ -107,7 +106,7 @@ export class TellPresence {
     this.lookAgain();
   }
 
-  /** A word may have been missed, in any topic. */
+  /** News may have been missed, in any topic. */
   lookAgain(): void {
     for (const topic of this.#views.keys()) this.changed(topic);
   }
@@ -145,7 +144,7 @@ export class TellPresence {
   }
 
   #isToBeRead(view: PresenceView, nowMs: number): boolean {
-    // Without presence any more, there is nothing to tell.
+    // Presence is off now: there is nothing to tell.
     if (this.#options.ruleOf(view.topic) === "off") {
       view.isStale = false;
       view.fresh.clear();
@@ -228,7 +227,7 @@ export class TellPresence {
       } = asker;
       if (view.askers.get(member) !== asker || !connection.isOpen) continue;
       asker.notBeforeMs = nowMs + PAUSE_MS;
-      // It is told later, what is the case then.
+      // Told later, with the state at that time.
       if (connection.waitingBytes > outboundBoundBytes) continue;
       asker.told = what.number;
       connection.queue(what.frame);

@@ -1,8 +1,8 @@
 // push-node/deliver/{receive-envelopes, deliver, catch-up}, push-node/connect/register-connection -> here ->
-// push-node/connection/connection: messages that were taken back.
-// Guarantees: a client that was sent one on this connection is told, once; what was not sent yet is not sent any more.
-// One that resumes is told of those that it may have been sent before. What a node misses while its link is down, it
-// reads when it registers its connections again.
+// push-node/connection/connection: tells clients about recalled messages.
+// Guarantees: a client that was sent the message on this connection is told, once; a message that was not sent yet is
+// no longer sent. A client that resumes is told about those that it may have been sent before. What a node misses while
+// its link is down, it reads when it registers its connections again.
 import { encodeServerFrame } from "@petrel/shared/protocol/frames/server-frames";
 import { lineageOf } from "@petrel/shared/protocol/messages/stored-message";
 import type { ConnectResult } from "@petrel/shared/redis/nodes/route-store";
@@ -18,12 +18,12 @@ import {
 
 type ListedRecalls = (ConnectResult & { outcome: "connected" })["recalls"];
 
-/** A message was taken back just now. */
+/** A message was just recalled. */
 export function takeRecall(connection: Connection, recall: Recall): void {
   if (connection.phase === "closing") return;
   const known = (connection.recalls ??= createKnownRecalls());
   if (connection.phase === "registering") {
-    // Where it stands is not known yet: see `welcomeRecalls`.
+    // Its position is not known yet: see `welcomeRecalls`.
     known.ahead.set(recall.seq, recall);
     return;
   }
@@ -33,8 +33,8 @@ export function takeRecall(connection: Connection, recall: Recall): void {
 }
 
 /**
- * With a connection's `welcome`.
- * @param position where its client says that it stopped; undefined for one that had nothing before
+ * Called with a connection's `welcome`.
+ * @param position where its client says that it stopped; undefined if it had nothing before
  * @param listed the newest recalls of its user
  */
 export function welcomeRecalls(
@@ -48,7 +48,7 @@ export function welcomeRecalls(
   const lineage = lineageOf(epoch);
   const cameMeanwhile = [...known.ahead.values()].filter((recall) => lineageOf(recall.epoch) === lineage);
   known.ahead.clear();
-  // What it was sent before, and nobody had acknowledged: it may have had any of it.
+  // What it was sent before and nobody had acknowledged: it may have received any of it.
   let from = Number.POSITIVE_INFINITY;
   if (position !== undefined && lineageOf(position.epoch) === lineage) {
     const floor = listed?.ackedUpTo ?? lastSent;
@@ -61,19 +61,19 @@ export function welcomeRecalls(
   }
 }
 
-/** After its route was written again: what it did not hear of meanwhile. */
+/** Called after its route was written again: covers what it missed meanwhile. */
 export function recallAgain(connection: Connection, listed: ListedRecalls): void {
   for (const { seq, id } of listed?.recalls ?? []) {
     takeRecall(connection, { seq, id, epoch: connection.epoch });
   }
 }
 
-/** Whether this message, which would be sent now, was taken back; asked once for each. */
+/** Whether this message, about to be sent, was recalled; call it once for each. */
 export function isTakenBack(connection: Connection, seq: number): boolean {
   return connection.recalls?.ahead.delete(seq) === true;
 }
 
-/** Nothing of these numbers was sent: all have ended. */
+/** None of these numbers was sent, because all have ended. */
 export function passOver(connection: Connection, from: number, to: number): void {
   if (to < from) return;
   const known = (connection.recalls ??= createKnownRecalls());

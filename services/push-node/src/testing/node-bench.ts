@@ -1,4 +1,4 @@
-// Tests only: a Redis of one's own, push nodes on it, and messages to send through them.
+// Tests only: a dedicated Redis, push nodes on it, and messages to send through them.
 // Guarantees: `close()` stops every node that was started here, then the Redis.
 import { partitionOfUser } from "@petrel/shared/protocol/messages/partition";
 import type { AcceptOptions, AcceptResult, MessageToAccept } from "@petrel/shared/redis/accept/accept-batch";
@@ -20,7 +20,7 @@ export interface NodeBench {
   readonly store: OpenStore;
   readonly startNode: (options?: Partial<StartPushNodeOptions>) => Promise<PushNode>;
   readonly keysOf: (userId: string) => PartitionKeys;
-  /** Stores one message; "accept" also publishes it to the user's nodes, "dispatch" leaves it lying. */
+  /** Stores one message; "accept" also publishes it to the user's nodes, "dispatch" leaves that to a dispatcher. */
   readonly accept: (
     userId: string,
     data: unknown,
@@ -79,12 +79,12 @@ export async function openNodeBench(options: StartRedisOptions = {}): Promise<No
   };
 }
 
-/** A client of that user, welcome. */
+/** A client of that user, after its welcome. */
 export function join(node: PushNode, userId: string, more: Partial<WsClientOptions> = {}): Promise<WsClient> {
   return connectClient({ url: node.url, token: `user.${userId}`, ...more });
 }
 
-/** The same, not waited for. */
+/** The same, without waiting for the welcome. */
 export function approach(node: PushNode, more: Partial<WsClientOptions> = {}): WsClient {
   return openClient({ url: node.url, ...more });
 }
@@ -93,7 +93,7 @@ export function seqsOf(client: WsClient): number[] {
   return client.messages.map(({ seq }) => seq);
 }
 
-/** The kinds of its frames; without `$all`, which every connection is subscribed to unasked. */
+/** The types of its frames, without `$all`, to which every connection is subscribed. */
 export function typesOf(frames: readonly Frame[]): string[] {
   return frames
     .filter(({ type, topic }) => type !== "subscribed" || topic !== "$all")

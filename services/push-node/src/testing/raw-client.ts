@@ -1,5 +1,6 @@
-// Tests only: a WebSocket client made of bytes, for what a well-behaved library would not send, or not leave unread.
-// Guarantees: frames are masked as RFC 6455 wants; what came is kept whole, the handshake's answer apart from the rest.
+// Tests only: a WebSocket client that writes raw bytes, for what a well-behaved library would not send, or would not
+// leave unread.
+// Guarantees: frames are masked as RFC 6455 requires. Everything received is kept, the handshake's answer separately.
 import { randomBytes } from "node:crypto";
 import { connect, type Socket } from "node:net";
 import { waitFor } from "@petrel/shared/testing/wait-for";
@@ -11,7 +12,7 @@ export interface RawFrame {
 
 export interface RawClient {
   readonly socket: Socket;
-  /** The handshake's answer: status line and headers, and the body where it was refused. */
+  /** The handshake's answer: status line and headers, and the body if it was refused. */
   readonly answer: string;
   readonly send: (opcode: number, payload: Buffer, isLast?: boolean) => void;
   readonly text: (frame: unknown) => void;
@@ -24,11 +25,11 @@ export interface RawClient {
 export interface RawOptions {
   readonly port: number;
   readonly path?: string;
-  /** All of the head, as it is sent; the others do not count then. */
+  /** The whole head to send; the other options are ignored then. */
   readonly head?: string;
-  /** In place of, or beside, the usual ones; undefined leaves one out. */
+  /** Replace or extend the usual ones; undefined omits one. */
   readonly headers?: Readonly<Record<string, string | undefined>>;
-  /** Linux gives all of 127.0.0.0/8 to this machine: an address of one's own. */
+  /** Linux assigns all of 127.0.0.0/8 to this machine: an address of one's own. */
   readonly localAddress?: string;
 }
 

@@ -1,5 +1,5 @@
-// Tests only -> start-push-node: a push node in this process, with the knobs that tests turn.
-// Guarantees: the process' own wiring on a free port; `stop()` closes everything it opened and asks nobody to move.
+// Tests only -> start-push-node: a push node in this process, with options for tests.
+// Guarantees: the production wiring on a free port; `stop()` closes everything it opened and asks nobody to move.
 import { randomBytes } from "node:crypto";
 import { PetrelError } from "@petrel/shared/kernel/errors";
 import type { Registry } from "@petrel/shared/kernel/metrics/metrics";
@@ -19,7 +19,7 @@ export type StartPushNodeOptions = Partial<PushNodeConfig> &
   Omit<PushNodeOverrides, "isDraining" | "counts" | "startsTimers"> & {
     readonly redisUrl: string;
     readonly nodeId?: string;
-    /** By default one that runs. */
+    /** A running clock by default. */
     readonly clock?: SteppedClock;
     /** Whether leases are renewed from the start; connections are watched only by `watch.tick()`. */
     readonly renewing?: boolean;
@@ -38,11 +38,11 @@ export interface PushNode extends Omit<StartedPushNode, "leave"> {
   readonly sent: () => number;
   /** Handshakes answered with 503. */
   readonly turnedAway: () => number;
-  /** Sockets that had sent no upgrade request and made room for others. */
+  /** Sockets without an upgrade request that had to make room for others. */
   readonly socketsCut: () => number;
-  /** WebSockets that were nobody's and made room for others. */
+  /** Unauthenticated WebSockets that had to make room for others. */
   readonly pushedOut: () => number;
-  /** Times that a connection had to wait for its pace. */
+  /** How often a connection had to wait for its pace. */
   readonly paced: () => number;
   readonly metrics: Registry;
   readonly startDraining: () => void;
@@ -148,8 +148,8 @@ export async function startPushNode(options: StartPushNodeOptions): Promise<Push
 }
 
 /**
- * "user.ID" is a good token of that user; "until.MS.ID" one that ends at that moment; "claims.…" says itself what is in
- * it, see `tokenWith`; "expired.ID" is over, "down" cannot be checked now, anything else is wrong.
+ * "user.ID" is a valid token of that user; "until.MS.ID" one that expires at that time; "claims.…" contains its own
+ * claims, see `tokenWith`; "expired.ID" has expired, "down" cannot be checked now, anything else is invalid.
  */
 export const verifyTestToken: VerifyToken = async (token) => {
   const [kind, ...rest] = token.split(".");
@@ -176,7 +176,7 @@ export const verifyTestToken: VerifyToken = async (token) => {
 
 type TestClaims = Partial<VerifiedToken> & Pick<VerifiedToken, "userId">;
 
-/** A token that `verifyTestToken` takes for good, with these claims. */
+/** A token with these claims that `verifyTestToken` accepts. */
 export function tokenWith(claims: TestClaims): string {
   return `claims.${Buffer.from(JSON.stringify(claims)).toString("base64url")}`;
 }

@@ -1,4 +1,4 @@
-// Tests only: a clock that runs, and can be moved; or one that is only moved.
+// Tests only: a running clock that can be moved, or one that only moves by steps.
 // Guarantees: never goes back; both times move together.
 import type { Clock } from "@petrel/shared/kernel/clock";
 
@@ -19,7 +19,7 @@ export function createSteppedClock(): SteppedClock {
 }
 
 export function createStoppedClock(): SteppedClock {
-  // Whole: a step of a second must not fall short of one.
+  // A whole number, so that a step of a second never falls short of one.
   let nowMs = Math.ceil(performance.now());
   const offsetMs = Date.now() - nowMs;
   return {

@@ -1,4 +1,4 @@
-// Tests only: topics beside a node bench: published as producers do, and frames of clients picked out by topic.
+// Tests only: topics beside a node bench: publishes like producers, and filters clients' frames by topic.
 import { partitionOfTopic } from "@petrel/shared/protocol/topics/topic-name";
 import { DEFAULT_TOPIC_RULE } from "@petrel/shared/protocol/topics/topic-rules";
 import type { PartitionKeys } from "@petrel/shared/redis/keys";
@@ -19,7 +19,7 @@ export interface TopicBench {
 export interface PublishOptions {
   readonly history?: Partial<TopicHistory>;
   readonly ttlMs?: number;
-  /** It reaches the log, and no node: as if its way there was cut. */
+  /** It reaches the log but no node, as if the message was lost on its way. */
   readonly isLost?: boolean;
 }
 
@@ -59,7 +59,7 @@ export function openTopicBench({ store }: NodeBench): TopicBench {
   };
 }
 
-/** A token that allows these topics, as `POST /v1/tokens` takes them. */
+/** A token that allows these topics, in the form of `POST /v1/tokens`. */
 export function tokenFor(userId: string, ...topics: (string | Grant)[]): string {
   return tokenWith({
     userId,
@@ -72,7 +72,7 @@ interface Grant {
   readonly can: readonly ("subscribe" | "publish" | "presence")[];
 }
 
-/** Frames about a topic: what is subscribed, what came, what ended. */
+/** Frames about a topic: its subscription, its messages, its end. */
 export function framesOf(client: WsClient, topic: string): Frame[] {
   return client.frames.filter((frame) => frame["topic"] === topic);
 }
@@ -108,7 +108,7 @@ export function untilOffset(client: WsClient, topic: string, offset: number): Pr
   });
 }
 
-/** What a counter of this node's metrics says. */
+/** The value of a counter in this node's metrics. */
 export async function figure(node: PushNode, name: string, labels: Readonly<Record<string, string>> = {}) {
   const metric = await node.metrics.getSingleMetric(name)?.get();
   const value = metric?.values.find((one) =>

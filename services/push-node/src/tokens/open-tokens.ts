@@ -7,7 +7,7 @@ import {
   type VerificationSettings,
 } from "./token-verification.js";
 
-/** @throws ConfigError where the settings do not fit together, or a file cannot be read */
+/** @throws ConfigError if the settings do not fit together, or a file cannot be read */
 export function openTokens(
   settings: VerificationSettings,
   { logger, metrics, certificates }: Pick<Service, "logger" | "metrics" | "certificates">,

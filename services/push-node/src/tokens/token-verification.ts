@@ -1,6 +1,6 @@
 // push-node: checks user tokens, as configured.
-// Guarantees: with "jwks" no token costs a request; only public keys are fetched now and then. A token that was checked
-// before is remembered, within a bound. Whether a good token was revoked is checked by the script that registers its
+// Guarantees: with "jwks" no token costs a request; only public keys are fetched occasionally. A token that was checked
+// before is remembered, within a bound. Whether a valid token was revoked is checked by the script that registers its
 // connection, not here.
 import { readFileSync } from "node:fs";
 import type { WatchedCertificates } from "@petrel/shared/kernel/tls/certificate-times";
@@ -32,20 +32,20 @@ export interface VerificationSettings extends TokenSettings {
 
 export interface TokenVerification {
   readonly verifyToken: VerifyToken;
-  /** Absent where auth is asked about each token. */
+  /** Absent if auth is asked about each token. */
   readonly cache?: TrustedTokenCache;
   /** What it depends on. */
   readonly sources: readonly TokenSource[];
   /** The certificates it calls auth with. */
   readonly certificates: readonly WatchedCertificates[];
-  /** Rejects where no token can be checked now. */
+  /** Rejects if no token can be checked now. */
   readonly check: () => Promise<void>;
 }
 
-/** What bytes bound long before, unless tokens are tiny. */
+/** The limit on bytes applies long before, unless tokens are tiny. */
 const MAX_CACHED_TOKENS = 200_000;
 
-/** @throws ConfigError where the settings do not fit together, or a file cannot be read */
+/** @throws ConfigError if the settings do not fit together, or a file cannot be read */
 export function createTokenVerification(settings: VerificationSettings, logger: Logger): TokenVerification {
   const { authUrl, verifyTokens, introspectKeyFile } = settings;
   const tls = openClientTls({
@@ -59,7 +59,7 @@ export function createTokenVerification(settings: VerificationSettings, logger: 
     if (introspectKeyFile === undefined) {
       throw new ConfigError("VERIFY_TOKENS=introspect needs INTROSPECT_KEY_FILE");
     }
-    // Auth alone says which tokens are good, those of other issuers too.
+    // Only auth decides which tokens are valid, including those of other issuers.
     const credential = readCredential(introspectKeyFile);
     const introspection = createIntrospection({ authUrl, credential, tls, logger });
     const { verifyToken, check } = introspection;
@@ -80,7 +80,7 @@ export function createTokenVerification(settings: VerificationSettings, logger: 
   });
   const check = async (): Promise<void> => {
     const looks = await Promise.allSettled(sources.map((source) => source.check()));
-    // A key of our own needs nobody.
+    // A key of our own needs no server.
     if (rules.hs256Key !== undefined || looks.some(({ status }) => status === "fulfilled")) return;
     throw new Error(`no public keys: ${sources.map(({ problem }) => problem).join("; ")}`);
   };

@@ -1,7 +1,7 @@
-// push-node/topics/publish-for-client -> here -> topics/topic-publisher: what a client publishes to the archive first,
-// where that is the topic's history.
-// Guarantees: what is published is in the archive, or in its spool, before Redis is asked, and has its place there before
-// it is answered, unless the archive has just gone away. Without an archive no code of its driver is loaded.
+// push-node/topics/publish-for-client -> here -> topics/topic-publisher: writes a client's publication to the archive
+// first, if that is the topic's history.
+// Guarantees: a publication is in the archive, or in its spool, before Redis is asked. Its place is recorded before the
+// answer, unless the archive has just become unavailable. Without an archive, no code of its driver is loaded.
 import { randomBytes } from "node:crypto";
 import { openArchive, type ArchiveSettings } from "@petrel/shared/archive/open-archive";
 import type { NewRow } from "@petrel/shared/archive/message-archive";
@@ -57,12 +57,12 @@ export function archivePublications(
       if (message.isArchived !== true) return publisher.publish(message, request);
       const row = rowOf(message, clock.wallMs());
       const written = await writer.write(row);
-      // Where no answer comes the row stays open, and the owner of the partition finds out by the message's record.
+      // If no answer comes, the row stays open, and the owner of the partition finds out by the message's record.
       const result = await publisher.publish(message, request);
       const isOther = result.outcome === "exists" && result.record.fingerprint !== row.fingerprint;
       if (isOther) await writer.refuse(row, written);
       else {
-        // The row of an earlier attempt with this key, which was never published, may have other data.
+        // The row of an earlier attempt with this key that was never published may hold other data.
         const hasKey = row.fingerprint !== NO_IDENTITY;
         if (hasKey && result.outcome === "published" && written !== "new") await writer.replace(row, written);
         await writer.published({ id: row.id, from: row.from, ...placeOf(result) }, written);
@@ -96,7 +96,7 @@ function rowOf(message: TopicMessageToPublish, nowMs: number): NewRow {
     ttlMs,
     deliverAtMs: undefined,
     fingerprint: record?.fingerprint ?? NO_IDENTITY,
-    // Its own, so that a refusal ends no other attempt's row.
+    // An attempt of its own, so that a refusal never ends another attempt's row.
     attempt: randomBytes(9).toString("base64url"),
     acceptedAtMs: nowMs,
     expiresAtMs: nowMs + ttlMs,

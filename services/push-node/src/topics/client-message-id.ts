@@ -1,6 +1,6 @@
 // push-node/topics/publish-for-client -> here: names a message that a client publishes.
-// Guarantees: the same user, idempotency key and topic always give the same id, and nothing else gives it, no
-// producer's message either: those are hashed from a text that begins with a digit.
+// Guarantees: the same user, idempotency key and topic always give the same id, and nothing else gives it, not even a
+// producer's message: those hash a text that begins with a digit.
 import { hash, randomBytes } from "node:crypto";
 import { formatMessageId } from "@petrel/shared/protocol/messages/ids";
 
@@ -13,7 +13,7 @@ export function keyedClientMessageId(
   idempotencyKey: string,
   topic: string,
 ): string {
-  // As JSON text: a lone surrogate would become U+FFFD in UTF-8, and two keys one.
+  // As JSON text: in UTF-8 a lone surrogate would become U+FFFD, and two keys the same.
   const key = JSON.stringify(idempotencyKey);
   const text = `client ${userId.length}:${userId}${key.length}:${key}${topic.length}:${topic}`;
   return formatMessageId(partition, hash("sha256", text, "buffer").toString("base64url", 0, ID_BYTES));

@@ -1,5 +1,4 @@
-// push-node/frames/handle-frame -> here -> push-node/topics/{topic-requests, publish-for-client}: what a client says
-// about topics.
+// push-node/frames/handle-frame -> here -> push-node/topics/{topic-requests, publish-for-client}: frames about topics.
 // Guarantees: a mistake in a frame is answered with an `error` that names it, and closes nothing.
 import type {
   PublishFrame,
@@ -16,12 +15,12 @@ import type { TopicRequest, TopicRequests } from "./topic-requests.js";
 export type TopicFrame = SubscribeFrame | UnsubscribeFrame | PublishFrame;
 export type HandleTopicFrame = (connection: Connection, frame: TopicFrame) => void;
 
-/** In one frame. */
+/** The most topics in one frame. */
 const MAX_WISHES = 100;
-/** So many topics in a frame cost as much as a frame. */
+/** This many topics in a frame count as one frame. */
 const WISHES_PER_FRAME = 10;
 
-/** As how many frames it counts: a client that comes back asks for all its topics at once. */
+/** How many frames it counts as: a returning client asks for all its topics at once. */
 export function costOfTopicFrame(frame: TopicFrame): number {
   return frame.type === "publish" ? 1 : Math.max(1, Math.ceil(frame.topics.length / WISHES_PER_FRAME));
 }

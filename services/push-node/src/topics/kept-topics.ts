@@ -1,7 +1,7 @@
 // push-node/connect/register-connection, push-node/deliver/receive-envelopes -> here ->
 // push-node/topics/topic-memberships: the topics that the server keeps for a user, and `$all`.
-// Guarantees: after `welcome` a connection has them unasked, in the same write where this node follows them; a change
-// reaches the connections of now at once, whatever the order in which it and an answer that is older or newer come.
+// Guarantees: after `welcome` a connection has them without asking, in the same write if this node follows them. A
+// change reaches existing connections at once, in whatever order the change and an older or newer answer arrive.
 import type { KeptTopicChange } from "@petrel/shared/protocol/messages/node-messages";
 import { isGranted } from "@petrel/shared/protocol/topics/topic-grants";
 import { BROADCAST_TOPIC, isTopicName } from "@petrel/shared/protocol/topics/topic-name";
@@ -28,13 +28,13 @@ export class KeptTopics {
     this.#deps = deps;
   }
 
-  /** A call is about to ask which topics are kept: what is told from now on may be newer than its answer. */
+  /** A call is about to ask which topics are kept: changes from now on may be newer than its answer. */
   asking(connection: Connection): void {
     connection.keptChanges ??= { underWay: 0, byTopic: new Map() };
     connection.keptChanges.underWay++;
   }
 
-  /** That call has ended; `kept` is absent where it has no answer. */
+  /** That call has ended; `kept` is absent if it failed. */
   answered(connection: Connection, kept?: readonly string[]): void {
     const changes = connection.keptChanges;
     if (kept !== undefined && connection.isOpen) {
@@ -57,7 +57,7 @@ export class KeptTopics {
     this.answered(connection, kept);
   }
 
-  /** The server's word came. */
+  /** The server announced changes. */
   changed(changes: readonly KeptTopicChange[]): void {
     for (const { userId, topic, isKept } of changes) {
       for (const connection of this.#deps.registry.ofUser(userId)) {
@@ -70,7 +70,7 @@ export class KeptTopics {
     }
   }
 
-  /** Its token changed: what only the client wants, and may no longer have, ends. */
+  /** Its token changed: ends what only the client wants and may no longer have. */
   rightsChanged(connection: Connection): void {
     for (const subscription of connection.subscriptions?.values() ?? []) {
       const { topic, byClient, byServer, hasPresence } = subscription;
@@ -109,7 +109,7 @@ export class KeptTopics {
     if (!subscription.byClient) memberships.end(subscription, "removed");
   }
 
-  /** As soon as the topic can be joined, unless it ends before, or the client's own wish is served first. */
+  /** As soon as the topic can be joined, unless it ends before, or the client's own request is served first. */
   #joinUnasked(subscription: Subscription, attempt: JoinAttempt): void {
     const { memberships, follow, onRecovery } = this.#deps;
     const { connection, topic: name } = subscription;

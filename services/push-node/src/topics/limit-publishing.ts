@@ -1,5 +1,5 @@
 // push-node/topics/publish-for-client -> here -> limits/reported-window-limiter: how often a user may publish.
-// Guarantees: counted in the cluster, for each rule by itself; a publish below the limit waits for nobody.
+// Guarantees: counted in the cluster, for each rule separately. A publication below the limit waits for nothing.
 import type { Logger } from "@petrel/shared/kernel/logging/logging";
 import { RecentMap } from "@petrel/shared/kernel/recent-map";
 import type { TopicRule } from "@petrel/shared/protocol/topics/topic-rules";
@@ -13,7 +13,7 @@ export interface PublishLimitOptions {
   readonly logger: Logger;
 }
 
-/** Limits that differ; a file of rules has a few. */
+/** One per distinct limit; a file of rules has a few. */
 const MAX_LIMITERS = 32;
 
 export function createTakePublish(options: PublishLimitOptions): (userId: string, rule: TopicRule) => number {

@@ -1,4 +1,4 @@
-// push-node/start-push-node -> here: opens topics on this node: what comes over their channels, and what clients and
+// push-node/start-push-node -> here: opens topics on this node: what arrives on their channels, and what clients and
 // the server want of them.
 import type { Logger } from "@petrel/shared/kernel/logging/logging";
 import type { Registry } from "@petrel/shared/kernel/metrics/metrics";
@@ -35,19 +35,19 @@ export interface TopicsOptions {
   readonly partitions: readonly PartitionKeys[];
   readonly nodeId: string;
   readonly registry: ConnectionRegistry;
-  /** The rule that holds for a topic at this moment. */
+  /** The rule that applies to a topic at this moment. */
   readonly ruleOf: (topic: string) => TopicRule;
   readonly presence: TopicPresence;
   readonly maxPerConnection: number;
-  /** Of the newest messages of all topics together. */
+  /** For the newest messages of all topics together. */
   readonly ringBytes: number;
-  /** Bytes that may wait in a socket. */
+  /** The most bytes that may wait in a socket. */
   readonly outboundBoundBytes: number;
   readonly redisNowMs: (keys: PartitionKeys) => number | undefined;
-  /** What a client's message must reach before it counts as published. */
+  /** How durable a client's message must be before it counts as published. */
   readonly confirm: ConfirmWrites | undefined;
   readonly recordKeepMs: number;
-  /** Where one is configured, for topics whose history it is. */
+  /** For topics whose history is the archive, if one is configured. */
   readonly archive: PublicationArchive | undefined;
   readonly metrics: Registry;
   readonly limitCounts: LimitCounts;
@@ -64,7 +64,7 @@ export interface Topics {
   readonly stop: () => Promise<void>;
 }
 
-/** How long a client waits for the answer to a `subscribe`: as long as for a command of Redis. */
+/** How long a client waits for the answer to a `subscribe`: the command timeout of Redis. */
 const ANSWER_TIMEOUT_MS = 5_000;
 const PUBLISHES_IN_FLIGHT = 2;
 

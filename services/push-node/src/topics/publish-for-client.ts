@@ -1,7 +1,7 @@
 // push-node/topics/handle-topic-frames -> here -> topics/topic-publisher: what a client publishes.
-// Guarantees: the token and the topic's rule both allow it; a user publishes as fast as the rule says, in the cluster;
-// with an idempotency key a resend is the same message; `published` comes when the message is stored as durably as a
-// producer's.
+// Guarantees: both the token and the topic's rule allow it. A user publishes at most as fast as the rule says, in the
+// cluster. With an idempotency key a retry is the same message. `published` is sent when the message is stored as
+// durably as a producer's.
 import { hash } from "node:crypto";
 import { describeError, PetrelError } from "@petrel/shared/kernel/errors";
 import type { Logger } from "@petrel/shared/kernel/logging/logging";
@@ -21,7 +21,7 @@ export interface PublishForClientDeps {
   readonly publisher: { readonly publish: (message: TopicMessageToPublish) => Promise<PublishResult> };
   readonly partitionCount: number;
   readonly ruleOf: (topic: string) => TopicRule;
-  /** @returns 0, or after how many ms this user may publish again under this rule */
+  /** @returns 0, or how many ms until this user may publish again under this rule */
   readonly takePublish: (userId: string, rule: TopicRule) => number;
   readonly tracing?: Tracing;
   readonly onPublished: (outcome: "published" | "duplicate" | "refused" | "failed") => void;
@@ -73,7 +73,7 @@ function refusalOf(
   if (isLarge && Buffer.byteLength(data) > MAX_DATA_BYTES) {
     return { code: "PETREL_PAYLOAD_TOO_LARGE", message: `\`data\` takes more than ${MAX_DATA_BYTES} bytes.` };
   }
-  // Only what became null can have been such a number.
+  // Such a number has become null, so texts without null need no search.
   if (data.includes("null") && hasInfinity(value)) {
     return invalid("A number is too large: numbers are IEEE 754 doubles (RFC 8259).");
   }
@@ -112,8 +112,8 @@ async function publish(
     },
   });
   const fingerprint = hash("sha256", data, "base64url");
-  // Never sent again by this node: another attempt with this id is the client's own. The archive asks for the message's
-  // state, should this node die before it has said it.
+  // Never retried by this node, so another attempt with this id is the client's own. The archive needs the record to
+  // find the message's state, if this node dies before it has reported it.
   const isArchived = rule.archive;
   const record =
     idempotencyKey === undefined

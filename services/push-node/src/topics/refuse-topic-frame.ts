@@ -1,6 +1,5 @@
-// push-node/topics/{handle-topic-frames, topic-requests, publish-for-client} -> here: what a client is told of a frame
-// that is refused.
-// Guarantees: the connection stays; the answer is not larger than its question; `action` is about that frame.
+// push-node/topics/{handle-topic-frames, topic-requests, publish-for-client} -> here: the answer to a refused frame.
+// Guarantees: the connection stays open. The answer is not larger than its question. `action` is about that frame.
 import type { ErrorCode } from "@petrel/shared/protocol/error-codes";
 import type { ErrorAction, ErrorFrame } from "@petrel/shared/protocol/frames/server-frames";
 
@@ -11,7 +10,7 @@ export interface TopicRefusal {
   readonly message: string;
 }
 
-/** A topic or a `ref` is cut to this. */
+/** A topic or a `ref` is cut to this length. */
 const MAX_REF_LENGTH = 128;
 
 const actions = {
@@ -34,7 +33,7 @@ export function refuseTopicFrame(
   return { type: "error", code, message, action: actions[code], ref: cut(ref), on };
 }
 
-/** Half a character is no text that every JSON reader takes. */
+/** Not every JSON reader accepts half a character. */
 function cut(ref: string): string {
   const isSplit = ref.length > MAX_REF_LENGTH && isHighSurrogate(ref, MAX_REF_LENGTH - 1);
   return ref.slice(0, isSplit ? MAX_REF_LENGTH - 1 : MAX_REF_LENGTH);

@@ -1,6 +1,6 @@
 // push-node/topics/{topic-requests, kept-topics} -> here -> push-node/fan-out/{follow-topics, topic-catch-up}: which
 // connection has which topics.
-// Guarantees: a connection has a topic at most once, whoever wants it for it; no `message` of it comes before
+// Guarantees: a connection has a topic at most once, whoever asked for it. No `message` of it comes before
 // `subscribed`, or after its end.
 import { BROADCAST_TOPIC } from "@petrel/shared/protocol/topics/topic-name";
 import type { UnsubscribedReason } from "@petrel/shared/protocol/frames/server-frames";
@@ -17,16 +17,16 @@ export interface MembershipsDeps {
   readonly presence: TopicPresence;
 }
 
-/** What becomes of one wish for a topic until it is answered. */
+/** The state of one request for a topic until it is answered. */
 export interface JoinAttempt {
   readonly position: TopicPosition | undefined;
-  /** Redis was asked where the topic stands since the wish came. */
+  /** Redis was asked where the topic stands after the request came. */
   hasRefreshed: boolean;
   /** The log was read for it. */
   hasReadLog: boolean;
 }
 
-/** Of clients' positions in other epochs; more come only from clients that invent them. */
+/** Bounds the epochs of clients' positions that are remembered; more come only from clients that invent them. */
 const MAX_FOREIGN_EPOCHS = 64;
 
 export class TopicMemberships {
@@ -37,7 +37,7 @@ export class TopicMemberships {
     this.#deps = deps;
   }
 
-  /** Subscriptions that stand. */
+  /** The number of active subscriptions. */
   get count(): number {
     return this.#count;
   }
@@ -46,7 +46,7 @@ export class TopicMemberships {
     return topic === BROADCAST_TOPIC ? connection.broadcast : connection.subscriptions?.get(topic);
   }
 
-  /** One that is to be joined. */
+  /** Adds one that is yet to be joined. */
   add(connection: Connection, topic: string): Subscription {
     const subscription = new TopicSubscription(connection, topic);
     if (topic === BROADCAST_TOPIC) connection.broadcast = subscription;
@@ -63,7 +63,7 @@ export class TopicMemberships {
     return recovery;
   }
 
-  /** Ends it. Nobody is told but presence. */
+  /** Ends it. Only presence is told. */
   leave(subscription: Subscription): void {
     const { connection, topic: name, index } = subscription;
     if (name === BROADCAST_TOPIC) connection.broadcast = undefined;
@@ -79,7 +79,7 @@ export class TopicMemberships {
     if (name !== BROADCAST_TOPIC) this.#deps.presence.left(subscription);
   }
 
-  /** Ends it, and tells the client, if it was ever told that it has it. */
+  /** Ends it, and tells the client if it was told that it has it. */
   end(subscription: Subscription, reason: UnsubscribedReason): void {
     const wasTold = subscription.index !== -1;
     this.leave(subscription);
@@ -93,8 +93,8 @@ export class TopicMemberships {
   }
 
   /**
-   * Whether the topic can answer a wish for it now.
-   * @param waiter told once what is missing may be there, if it is not
+   * Whether the topic can answer the request now.
+   * @param waiter called once what is missing may be there, if it is not
    */
   isAnswerable(topic: NodeTopic, attempt: JoinAttempt, waiter: TopicWaiter): boolean {
     const { follow, catchUp } = this.#deps;

@@ -1,4 +1,4 @@
-// push-node/topics/open-topics -> here: what a node does with topics, in numbers.
+// push-node/topics/open-topics -> here: metrics of a node's topics.
 // Guarantees: low cardinality: never a topic's name.
 import { DurationHistogram } from "@petrel/shared/kernel/metrics/duration-histogram";
 import { Counter, Gauge, type Registry } from "@petrel/shared/kernel/metrics/metrics";
@@ -16,7 +16,7 @@ export interface TopicMetrics {
 
 type PublishOutcome = "published" | "duplicate" | "refused" | "failed";
 
-/** What is read when somebody looks at the metrics. */
+/** Values that are read at the scrape. */
 export interface TopicFigures {
   readonly topics: () => number;
   readonly subscriptions: () => number;

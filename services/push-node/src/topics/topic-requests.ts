@@ -1,7 +1,7 @@
-// push-node/topics/handle-topic-frames -> here -> push-node/topics/topic-memberships: what a connection asks about
+// push-node/topics/handle-topic-frames -> here -> push-node/topics/topic-memberships: a connection's requests about
 // topics.
-// Guarantees: one answer each, in the order they were asked, though their topics are opened side by side; rights are
-// checked in the turn in which the answer is given; a topic that cannot be opened in time is answered too.
+// Guarantees: one answer each, in the order of the requests, although their topics are opened concurrently. Rights are
+// checked in the turn in which the answer is given. A topic that cannot be opened in time is answered too.
 import {
   encodeServerFrame,
   type ErrorFrame,
@@ -25,7 +25,7 @@ export interface TopicRequestsDeps {
   readonly catchUp: TopicCatchUp;
   readonly ruleOf: (topic: string) => TopicRule;
   readonly presence: TopicPresence;
-  /** That a client may ask for; `$all` and kept ones are not counted. */
+  /** The most topics that a client may ask for; `$all` and kept ones do not count. */
   readonly maxPerConnection: number;
   /** How long an answer may take. */
   readonly timeoutMs: number;
@@ -38,7 +38,7 @@ export type RecoveryOutcome = "ring" | "log" | "failed";
 export interface SubscribeRequest extends JoinAttempt {
   readonly kind: "subscribe";
   readonly topic: string;
-  /** undefined: as it was */
+  /** undefined: unchanged */
   readonly presence: boolean | undefined;
 }
 
@@ -50,7 +50,7 @@ export type TopicRequest =
 
 interface WaitingRequest {
   readonly request: TopicRequest;
-  /** When it is answered all the same, monotonic ms: those behind one that cannot be answered do not wait once more. */
+  /** When it is answered in any case, monotonic ms: requests behind one that cannot be answered do not wait again. */
   readonly dueMs: number;
 }
 
@@ -59,13 +59,13 @@ interface Queue {
   readonly requests: WaitingRequest[];
   readonly onReady: () => void;
   timer: NodeJS.Timeout | undefined;
-  /** What `timer` is for. */
+  /** The request that `timer` belongs to. */
   timed: WaitingRequest | undefined;
 }
 
 export class TopicRequests {
   readonly #deps: TopicRequestsDeps;
-  /** Only of connections with a request that waits. */
+  /** Only connections with a waiting request. */
   readonly #queues = new Map<Connection, Queue>();
 
   constructor(deps: TopicRequestsDeps) {
@@ -98,7 +98,7 @@ export class TopicRequests {
     if (queue !== undefined) this.#drop(queue);
   }
 
-  /** Topics are opened side by side, though they are answered in order. */
+  /** Topics are opened concurrently, although they are answered in order. */
   #prepare(connection: Connection, request: TopicRequest): void {
     if (request.kind !== "subscribe" || this.#refusalOf(connection, request) !== undefined) return;
     const topic = this.#deps.follow.open(request.topic);
@@ -145,7 +145,7 @@ export class TopicRequests {
     );
   }
 
-  /** @returns whether it was answered; if not, the queue is told when it may be */
+  /** @returns whether it was answered; if not, the queue is called when it may be */
   #answer(connection: Connection, request: TopicRequest, queue: Queue): boolean {
     switch (request.kind) {
       case "refused":
@@ -199,7 +199,7 @@ export class TopicRequests {
     if (isGranted(connection.grants, topic.name, "subscribe")) subscription.byClient = true;
     if (subscription.index === -1) this.#note(memberships.join(topic, subscription, position), request);
     else {
-      // What it lacks of the newest first: `subscribed` says where it goes on.
+      // Queue what it lacks of the newest first, because `subscribed` states where it continues.
       catchUp.bring(topic, subscription);
       if (position !== undefined) this.#note(catchUp.begin(topic, subscription, position), request);
       else this.#repeat(topic, subscription);
@@ -210,7 +210,7 @@ export class TopicRequests {
     }
   }
 
-  /** Nothing changes: where it stands, once more. */
+  /** Nothing changes; states the position once more. */
   #repeat(topic: NodeTopic, { connection, lastOffset }: Subscription): void {
     this.#queue(connection, {
       type: "subscribed",
@@ -231,7 +231,8 @@ export class TopicRequests {
     const { memberships } = this.#deps;
     const subscription = memberships.find(connection, topic);
     if (topic === BROADCAST_TOPIC || subscription?.byServer === true) {
-      // What the client held itself, such as to resume, it holds no longer: the end is the server's to say.
+      // What the client held itself, such as to resume, it holds no longer: from now on the server decides when it
+      // ends.
       if (subscription !== undefined) subscription.byClient = false;
       const message = "The server keeps this topic for you: it cannot be left.";
       this.#queue(connection, refuseTopicFrame("unsubscribe", topic, { code: "PETREL_CONFLICT", message }));

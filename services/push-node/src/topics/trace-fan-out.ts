@@ -1,5 +1,5 @@
-// push-node/fan-out/fan-out -> here -> kernel/tracing: the span of a sampled message of a topic, from its arrival on
-// this node to the write to its last subscriber.
+// push-node/fan-out/fan-out -> here -> kernel/tracing: the span of a sampled topic message, from its arrival on this
+// node to the write to its last subscriber.
 // Guarantees: a message that is not sampled costs nothing.
 import { NO_TRACING, type Tracing } from "@petrel/shared/kernel/tracing/tracing";
 import type { FanOutObserver } from "../fan-out/fan-out.js";
