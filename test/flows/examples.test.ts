@@ -58,7 +58,7 @@ test("the webhook receiver hears what Petrel posts, once, and nobody else", asyn
     headers: { authorization: `Bearer ${cluster.adminKey}`, "content-type": "application/json" },
   };
   const created = await fetch(webhooks, { ...asked, body: JSON.stringify({ url }) });
-  const { secret } = (await created.json()) as { secret: string };
+  const { id: webhook, secret } = (await created.json()) as { id: string; secret: string };
   const receiver = spawn(process.execPath, [at("webhook-receiver/receive.mjs")], {
     env: environment({ PORT: String(port), PETREL_WEBHOOK_SECRET: secret }),
     stdio: ["ignore", "pipe", "inherit"],
@@ -78,6 +78,16 @@ test("the webhook receiver hears what Petrel posts, once, and nobody else", asyn
       (await fetch(`${cluster.collect.url}/v1/messages/${id}`, { method: "DELETE", headers })).status,
     ).toBe(204);
     await waitFor(() => lines.some((line) => line.includes(id)), { what: "the event", deadlineMs: 60_000 });
+    // Delivered again, as after a crash of ours.
+    const attempts = async (): Promise<number> => {
+      const answer = await fetch(`${webhooks}/${webhook}/attempts`, { headers: asked.headers });
+      const { items } = (await answer.json()) as { items: readonly { status?: number }[] };
+      return items.filter(({ status }) => status === 204).length;
+    };
+    const before = await waitFor(attempts, { what: "its delivery to be noted" });
+    const after = new Date(Date.now() - 60_000).toISOString();
+    await fetch(`${webhooks}/${webhook}/replay`, { ...asked, body: JSON.stringify({ after }) });
+    await waitFor(async () => (await attempts()) > before, { what: "the replay", deadlineMs: 60_000 });
     expect(lines.filter((line) => line.includes(id))).toEqual([
       expect.stringMatching(new RegExp(`^\\S+Z message.cancelled taken-back ${id}$`)),
     ]);

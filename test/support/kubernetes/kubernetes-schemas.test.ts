@@ -48,6 +48,7 @@ test.each<readonly [string, object]>([
     "an unknown field of a CRD's, deep inside",
     { ...good.monitor, spec: { ...good.monitor.spec, endpoints: [{ ports: "metrics" }] } },
   ],
+  ["a label of a CRD's that is no text", { ...good.monitor, metadata: { ...metadata, labels: { a: 1 } } }],
   ["a CRD's field that misses", { ...good.monitor, spec: { endpoints: [] } }],
   [
     "a duration that is none",

@@ -67,8 +67,8 @@ test.each<[string, (redis: TestRedis) => Promise<unknown>]>([
   const redis = await borrowRedis();
   await change(redis);
   await redis.stop();
-  await redis.exited;
   const next = await borrowRedis();
-  expect(next.pid).not.toBe(redis.pid);
   await next.stop();
+  expect(next.pid).not.toBe(redis.pid);
+  await redis.exited;
 });
