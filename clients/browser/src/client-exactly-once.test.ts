@@ -6,6 +6,7 @@ import { WsPeer, type PeerSocket } from "@petrel/shared/testing/peers/ws-peer";
 import * as fc from "fast-check";
 import { expect, it } from "vitest";
 import { WebSocket } from "ws";
+import { sized } from "../../../test/support/sizes.js";
 import { PetrelClient } from "./client.js";
 
 const MESSAGES = 30;
@@ -110,6 +111,6 @@ it("holds for any schedule of faults", { timeout: 60_000 }, async () => {
         expect(inbox.violations).toEqual([]);
       },
     ),
-    { numRuns: 60 },
+    { numRuns: sized(60, 30) },
   );
 });

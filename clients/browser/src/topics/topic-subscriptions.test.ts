@@ -4,6 +4,7 @@
 // it has everything.
 import * as fc from "fast-check";
 import { expect, test } from "vitest";
+import { sized } from "../../../../test/support/sizes.js";
 import { clientErrorCodes } from "../client-error.js";
 import { defaultTiming } from "../client-timing.js";
 import type { Connection } from "../connection/connection.js";
@@ -325,6 +326,6 @@ test("no hole that is not told of, nothing twice, everything in the end", async 
     fc.asyncProperty(steps, async (script) => {
       expect(await play(script)).toBe("");
     }),
-    { numRuns: 1_500 },
+    { numRuns: sized(1_500, 500) },
   );
 }, 120_000);

@@ -5,6 +5,7 @@ import type { SigningKeyRecord, SigningKeyState } from "@petrel/shared/redis/aut
 import { signingKeyStates } from "@petrel/shared/redis/auth/signing-keys-store";
 import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
+import { sized } from "../../../../test/support/sizes.js";
 import {
   addUpcomingKey,
   advanceKeySet,
@@ -153,7 +154,7 @@ test("in any order of steps a state only goes forward, and no key signs before i
         }
       }
     }),
-    { numRuns: 1_000 },
+    { numRuns: sized(1_000, 300) },
   );
 });
 

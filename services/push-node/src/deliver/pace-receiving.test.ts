@@ -3,6 +3,7 @@
 import * as fc from "fast-check";
 import { waitFor } from "@petrel/shared/testing/wait-for";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { sized } from "../../../../test/support/sizes.js";
 import { ReceivePace } from "./pace-receiving.js";
 import { join, openNodeBench, range, seqsOf, type NodeBench } from "../testing/node-bench.js";
 
@@ -73,7 +74,7 @@ describe("by a clock that is moved", () => {
           }
         }
       }),
-      { numRuns: 200 },
+      { numRuns: sized(200, 80) },
     );
   });
 

@@ -3,6 +3,7 @@
 // older one is being sent; each of the others has exactly one end, and says why.
 import * as fc from "fast-check";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import { sized } from "../../../../test/support/sizes.js";
 import { createRegistry } from "../../kernel/metrics/metrics.js";
 import { joinNotification } from "../../protocol/messages/notification-text.js";
 import { message, openStore, type OpenStore } from "../../testing/redis/open-store.js";
@@ -21,7 +22,7 @@ beforeAll(async () => void (store = await openStore()));
 beforeEach(() => store.clear());
 afterAll(() => store.close());
 
-const numRuns = process.env["PETREL_TEST_SIZE"] === "full" ? 1_500 : 100;
+const numRuns = sized(1_500, 50);
 const NOTIFICATION = '{"title":"t"}';
 
 const accept = (

@@ -3,6 +3,7 @@
 import { randomBytes } from "node:crypto";
 import * as fc from "fast-check";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import { sized } from "../../../../test/support/sizes.js";
 import { createRefreshTokens, type RefreshToken } from "../../security/tokens/refresh-token.js";
 import { openStore, type OpenStore } from "../../testing/redis/open-store.js";
 import { waitFor } from "../../testing/wait-for.js";
@@ -300,7 +301,7 @@ test("in any order of tokens, by a model", async () => {
         expect(await outcomeOf(tokenAt(number), isWithinLeeway ? within : after)).toBe(expected);
       }
     }),
-    { numRuns: 150 },
+    { numRuns: sized(150, 60) },
   );
   expect(seen).toEqual(new Set(["rotated", "again", "reused", "over"]));
 });

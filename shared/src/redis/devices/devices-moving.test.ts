@@ -3,6 +3,7 @@
 // concurrent steps it is listed for at most one user, and for exactly one where all steps were registrations.
 import * as fc from "fast-check";
 import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
+import { sized } from "../../../../test/support/sizes.js";
 import { createLogger } from "../../kernel/logging/logging.js";
 import { openStore, type OpenStore } from "../../testing/redis/open-store.js";
 import { startRedisCluster } from "../../testing/redis/start-redis-cluster.js";
@@ -131,7 +132,7 @@ test("one step after the other: each device is whose the model says", async () =
       const keys = await store.redis.keys("petrel:device-token:*");
       expect(keys).toHaveLength(model.owners.size);
     }),
-    { numRuns: 100 },
+    { numRuns: sized(100, 40) },
   );
 }, 60_000);
 
@@ -151,7 +152,7 @@ test("beside each other: nobody sees another's device, and what is registered la
         expect((await readOwners(real.devices)).get(idOf(0))).toEqual([userOf(last)]);
       },
     ),
-    { numRuns: 100 },
+    { numRuns: sized(100, 40) },
   );
 }, 60_000);
 
@@ -165,7 +166,7 @@ test("registrations beside each other: each device is somebody's in the end", as
       expect(new Set(owners.keys())).toEqual(new Set(steps.map(({ device }) => idOf(device))));
       for (const users of owners.values()) expect(users).toHaveLength(1);
     }),
-    { numRuns: 100 },
+    { numRuns: sized(100, 40) },
   );
 }, 60_000);
 

@@ -2,6 +2,7 @@
 // Guarantees: whatever happens to a user's messages, in whatever order, each end has exactly its event.
 import * as fc from "fast-check";
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { sized } from "../../../../test/support/sizes.js";
 import { eventTypes } from "../../protocol/events/event-types.js";
 import { checkEvents } from "../../testing/checks/check-events.js";
 import { message, openStore, routeLimits, type OpenStore } from "../../testing/redis/open-store.js";
@@ -132,6 +133,6 @@ test("each end has exactly its event", async () => {
         ),
       ).toEqual([]);
     }),
-    { numRuns: 150 },
+    { numRuns: sized(150, 60) },
   );
 });

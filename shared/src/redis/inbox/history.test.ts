@@ -3,6 +3,7 @@
 // trimmed; what has ended, or was acknowledged long ago, takes no room.
 import * as fc from "fast-check";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import { sized } from "../../../../test/support/sizes.js";
 import { message, openStore, type OpenStore } from "../../testing/redis/open-store.js";
 import { ackUsers } from "./ack-users.js";
 import { expireMessages } from "./expire-messages.js";
@@ -279,6 +280,6 @@ test("whatever happens: no reader misses anything in silence that did not end, a
         expect(open).toEqual(Array.from({ length: ttlOf.length - acked }, (_, i) => acked + 1 + i));
       }
     }),
-    { numRuns: 60 },
+    { numRuns: sized(60, 25) },
   );
 });

@@ -2,6 +2,7 @@
 // Guarantees: of connections that rival each other the newest stays, whatever the order of calls, ties and clocks.
 import * as fc from "fast-check";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import { sized } from "../../../../test/support/sizes.js";
 import { openStore, type OpenStore } from "../../testing/redis/open-store.js";
 import { waitFor } from "../../testing/wait-for.js";
 import {
@@ -244,7 +245,7 @@ test("whatever the order of sign-ins and of registering again, the newest of eac
         expect(new Set(await ids())).toEqual(new Set(newest.values()));
       },
     ),
-    { numRuns: 60 },
+    { numRuns: sized(60, 30) },
   );
 });
 

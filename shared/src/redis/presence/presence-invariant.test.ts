@@ -4,6 +4,7 @@
 // missing, and no ghost is left.
 import * as fc from "fast-check";
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { sized } from "../../../../test/support/sizes.js";
 import { openStore, type OpenStore } from "../../testing/redis/open-store.js";
 import { takePartition } from "../partitions/partition-lease.js";
 import { listPresence, readPresence } from "./read-presence.js";
@@ -14,7 +15,7 @@ let store: OpenStore;
 beforeAll(async () => void (store = await openStore()));
 afterAll(() => store.close());
 
-const numRuns = process.env["PETREL_TEST_SIZE"] === "full" ? 2_000 : 100;
+const numRuns = sized(2_000, 50);
 const nodes = ["n1", "n2", "n3"] as const;
 const topics = ["room.1", "room.2"] as const;
 const users = ["alice", "bob", "carol"] as const;

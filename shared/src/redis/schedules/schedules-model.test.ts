@@ -6,6 +6,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { array, assert, asyncProperty, constant, constantFrom, integer, oneof, record } from "fast-check";
 import { expect, test } from "vitest";
+import { sized } from "../../../../test/support/sizes.js";
 import { decodeInboxMessage, priorities, type Priority } from "../../protocol/messages/stored-message.js";
 import { openShiftedClock } from "../../testing/faults/shifted-clock.js";
 import { waitFor } from "../../testing/wait-for.js";
@@ -20,7 +21,7 @@ import { listSchedules } from "./list-schedules.js";
 import { findDueSchedules, promoteMessages, type PromoteRules } from "./promote-schedules.js";
 import { MessageScheduler } from "./schedule-messages.js";
 
-const RUNS = process.env["PETREL_TEST_SIZE"] === "full" ? 300 : 60;
+const RUNS = sized(300, 35);
 const HOUR_MS = 3_600_000;
 /** All steps of a run together are shorter than an end is kept. */
 const STEP_MS = HOUR_MS / 6;

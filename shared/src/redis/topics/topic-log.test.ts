@@ -2,6 +2,7 @@
 import { randomBytes } from "node:crypto";
 import * as fc from "fast-check";
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { sized } from "../../../../test/support/sizes.js";
 import { openStore, type OpenStore } from "../../testing/redis/open-store.js";
 import { isRecoverable, readTopic, type TopicPage } from "./read-topic.js";
 import { TopicPublisher, type TopicHistory } from "./topic-publisher.js";
@@ -13,7 +14,6 @@ beforeAll(async () => {
 afterAll(() => store.close());
 
 const AGE_MS = 3_600_000;
-const isFull = process.env["PETREL_TEST_SIZE"] === "full";
 
 interface Kept {
   readonly offset: number;
@@ -222,8 +222,8 @@ test("a topic's log does what its model does", async () => {
         await redis.del(...both);
       },
     ),
-    { numRuns: isFull ? 2_000 : 250 },
+    { numRuns: sized(2_000, 120) },
   );
   // Both must be common, or the test shows nothing.
-  expect(Math.min(outcomes.recovered, outcomes.refused)).toBeGreaterThan(isFull ? 50 : 8);
+  expect(Math.min(outcomes.recovered, outcomes.refused)).toBeGreaterThan(sized(50, 4));
 }, 300_000);

@@ -4,6 +4,7 @@
 // states of all messages are the model's, in whatever order the steps run.
 import * as fc from "fast-check";
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { sized } from "../../../../test/support/sizes.js";
 import { message, openStore, type OpenStore } from "../../testing/redis/open-store.js";
 import { ackUsers } from "../inbox/ack-users.js";
 import { expireMessages } from "../inbox/expire-messages.js";
@@ -17,7 +18,7 @@ let store: OpenStore;
 beforeAll(async () => void (store = await openStore()));
 afterAll(() => store.close());
 
-const numRuns = process.env["PETREL_TEST_SIZE"] === "full" ? 2_000 : 60;
+const numRuns = sized(2_000, 35);
 const INBOX_CAP = 6;
 const ACK_TIMEOUT_MS = 10_000;
 const users = ["a", "b"] as const;

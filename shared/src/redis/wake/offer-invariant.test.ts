@@ -4,6 +4,7 @@
 // where the fallback's streams are full most of the time. No stream exceeds its cap.
 import * as fc from "fast-check";
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { sized } from "../../../../test/support/sizes.js";
 import { decodeFallbackEntry } from "../../protocol/fallback/fallback-entry.js";
 import { priorities, type Priority } from "../../protocol/messages/stored-message.js";
 import { message, openStore, type OpenStore } from "../../testing/redis/open-store.js";
@@ -23,7 +24,7 @@ const FALLBACK_CAP = 1;
 const RULES = { absenceInMs: 0, settleMs: 5_000, confirmMs: CONFIRM_MS, fallbackCap: FALLBACK_CAP };
 const USER = "u1";
 const NODE = "n1";
-const numRuns = process.env["PETREL_TEST_SIZE"] === "full" ? 1_000 : 60;
+const numRuns = sized(1_000, 35);
 
 type Step =
   | {

@@ -4,6 +4,7 @@
 import { createHash, randomBytes, timingSafeEqual } from "node:crypto";
 import { array, assert, asyncProperty, integer, nat, string } from "fast-check";
 import { describe, expect, test } from "vitest";
+import { sized } from "../../../../test/support/sizes.js";
 import { createLogger } from "../../kernel/logging/logging.js";
 import type { ErrorCode } from "../../protocol/error-codes.js";
 import { ProducerAuthenticator, type Producer } from "./authenticate-producer.js";
@@ -356,7 +357,7 @@ test("of random requests, those as they were signed pass, and none with a single
       ).rejects.toThrow();
       await send(authenticator, { ...mine, signature });
     }),
-    { numRuns: 1_000 },
+    { numRuns: sized(1_000, 300) },
   );
 });
 
