@@ -5,7 +5,7 @@ import { readCompareOptions } from "./compare-options.js";
 import { runCompare } from "./run-compare.js";
 
 test("two contenders in turn: messages one by one and batched, connections, memory; every delivery seen", async () => {
-  const small = "--users 4 --messages 40 --publishers 2 --batch 10 --connects 6 --rounds 1 --ack-delay-ms 20";
+  const small = "--users 2 --messages 40 --publishers 2 --batch 10 --connects 6 --rounds 1 --ack-delay-ms 20";
   const options = readCompareOptions([
     "--contenders",
     "petrel,ws",

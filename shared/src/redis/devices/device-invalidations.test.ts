@@ -2,6 +2,7 @@
 // Guarantees: a device that was registered after the provider's verdict stays; all that happens is noted, counted, and
 // bounded; a burst takes few calls.
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import { sized } from "../../../../test/support/sizes.js";
 import { createLogger } from "../../kernel/logging/logging.js";
 import { tokenEndOf, type NewDevice } from "../../protocol/fallback/device.js";
 import type { InvalidationOutcome } from "../../protocol/fallback/invalidation-reasons.js";
@@ -212,8 +213,9 @@ describe("a device in quarantine", () => {
 });
 
 describe("many at once", () => {
-  test("5,000 in one burst: gone in a few calls, noted and counted, while others are answered", async () => {
-    const count = 5_000;
+  const count = sized(5_000, 1_000);
+
+  test(`${count} in one burst: gone in a few calls, noted and counted, while others are answered`, async () => {
     const names = Array.from({ length: count }, (_, n) => `u${n}`);
     await Promise.all(names.map((userId, n) => devices.register(userId, phone(n), T0)));
     const calls: ScriptName[] = [];
@@ -240,10 +242,10 @@ describe("many at once", () => {
     await done;
     const tookMs = performance.now() - startMs;
     process.stdout.write(
-      `5,000 devices forgotten in ${tookMs.toFixed(0)} ms (${queuedMs.toFixed(1)} ms to queue them); ` +
+      `${count} devices forgotten in ${tookMs.toFixed(0)} ms (${queuedMs.toFixed(1)} ms to queue them); ` +
         `the longest look-up beside it took ${longestMs.toFixed(1)} ms\n`,
     );
-    expect(calls.filter((name) => name === "invalidate-devices.v2").length).toBeLessThanOrEqual(60);
+    expect(calls.filter((name) => name === "invalidate-devices.v2").length).toBeLessThanOrEqual(count / 100 + 10);
     expect(counted.reduce((sum, [, , n]) => sum + n, 0)).toBe(count);
     const { items } = await audit.list("unregistered", undefined, 10_000);
     expect(new Set(items.map(({ userId }) => userId)).size).toBe(count);

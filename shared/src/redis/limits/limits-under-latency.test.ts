@@ -4,6 +4,7 @@
 // counted there once it answers again.
 import * as fc from "fast-check";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from "vitest";
+import { sized } from "../../../../test/support/sizes.js";
 import { type Journey, SteppedTime } from "../../testing/redis/latent-scripts.js";
 import { openStore, type OpenStore } from "../../testing/redis/open-store.js";
 import { clusterKeys } from "../keys.js";
@@ -150,7 +151,7 @@ describe("a Redis that is slow all the time", () => {
           expect(fullestWindow(grants)).toBeGreaterThan(LIMIT / 2);
           expect(counts.of("test").unanswered).toBe(unanswered);
         }),
-        { numRuns: 4, endOnFailure: true },
+        { numRuns: sized(4, 2), endOnFailure: true },
       );
     },
   );
@@ -241,7 +242,7 @@ describe("whatever the latency, and whatever is lost", () => {
         compared += admitted;
         expect(await countedByRedis(key)).toBeGreaterThanOrEqual(admitted);
       }),
-      { numRuns: 25, endOnFailure: true },
+      { numRuns: sized(25, 12), endOnFailure: true },
     );
     expect(unanswered).toBeGreaterThan(10);
     expect(compared).toBeGreaterThan(10);
@@ -349,7 +350,7 @@ describe("frames, told afterwards", () => {
             expect(settled.length / 7).toBeGreaterThan(FRAMES * 0.6);
           },
         ),
-        { numRuns: 5, endOnFailure: true },
+        { numRuns: sized(5, 2), endOnFailure: true },
       );
     },
   );

@@ -5,7 +5,7 @@ import { message, openStore, type OpenStore } from "../../testing/redis/open-sto
 import { findDueSchedules, promoteMessages, type PromoteRules } from "./promote-schedules.js";
 import { MessageScheduler } from "./schedule-messages.js";
 
-const SCHEDULES = process.env["PETREL_TEST_SIZE"] === "full" ? 1_000_000 : 20_000;
+const SCHEDULES = process.env["PETREL_TEST_SIZE"] === "full" ? 1_000_000 : 10_000;
 /** A message of 100 bytes, each for a user of its own: the most a schedule takes. */
 const MAX_BYTES_EACH = 780;
 const HOUR_MS = 3_600_000;
