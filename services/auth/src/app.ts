@@ -50,7 +50,7 @@ import type { SigningKeyTimes } from "./keys/signing-key-set.js";
 import type { SigningKeyring } from "./keys/signing-keyring.js";
 
 export interface AuthDeps {
-  readonly service: Pick<Service, "version" | "tls" | "logger" | "clock" | "requests">;
+  readonly service: Pick<Service, "version" | "tls" | "logger" | "clock" | "requests" | "compiledSchemas">;
   readonly requestLimits: RequestLimits;
   readonly revocationLimit: RevocationLimit;
   readonly producerKeys: ProducerKeysStore;
@@ -83,7 +83,7 @@ const MAX_OWN_LIFE_SECONDS = 86_400;
 
 /** Builds the application without listening; call `ready()` or `listen()` on it. */
 export async function buildApp(deps: AuthDeps): Promise<HttpApp> {
-  const { version, tls, logger, clock, requests } = deps.service;
+  const { version, tls, logger, clock, requests, compiledSchemas } = deps.service;
   const { requestLimits, producerKeys, devices, pushHosts, keyring, keyTimes, refreshTokens, trust } = deps;
   const { audit, scripts, partitions } = deps;
   const { tokenIssuer: issuer, tokenAudience: audience, trustOwnTokens } = trust.settings;
@@ -98,6 +98,7 @@ export async function buildApp(deps: AuthDeps): Promise<HttpApp> {
     documented: true,
     // Bodies here may come from strangers, but legitimate ones are small.
     bounds: { maxBodies: 1_000, maxBodiesPerAddress: 200 },
+    compiledSchemas,
     documentedRules,
     readiness: createReadiness({
       patient: { redis: () => pingRedis(scripts.redis) },

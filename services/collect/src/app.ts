@@ -41,7 +41,7 @@ import { addUserRoutes } from "./routes/user-routes.js";
 export interface CollectDeps {
   readonly service: Pick<
     Service,
-    "version" | "tls" | "logger" | "clock" | "tracing" | "lifecycle" | "requests"
+    "version" | "tls" | "logger" | "clock" | "tracing" | "lifecycle" | "requests" | "compiledSchemas"
   >;
   /** The express lane supports no others. */
   readonly requestLimits: Pick<RequestLimits, "trustedProxies" | "failedAuths" | "counts">;
@@ -77,7 +77,7 @@ const MAX_HEADER_BYTES = 32 * 1024;
 /** Builds the application without listening; call `ready()` or `listen()` on it. */
 export async function buildApp(deps: CollectDeps): Promise<HttpApp> {
   const { authenticator, requestLimits, scripts, partitions } = deps;
-  const { version, tls, logger, clock, tracing, requests: watch } = deps.service;
+  const { version, tls, logger, clock, tracing, requests: watch, compiledSchemas } = deps.service;
   const app = await buildHttpApp({
     tls,
     service: "collect",
@@ -86,6 +86,7 @@ export async function buildApp(deps: CollectDeps): Promise<HttpApp> {
     requests: watch,
     bodyLimitBytes: BODY_LIMIT_BYTES,
     bounds: { maxHeaderBytes: MAX_HEADER_BYTES },
+    compiledSchemas,
     trustedProxies: requestLimits.trustedProxies,
     documented: true,
     documentedRules,

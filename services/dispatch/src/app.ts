@@ -5,6 +5,7 @@ import type { Clock } from "@petrel/shared/kernel/clock";
 import { buildHttpApp, type HttpApp } from "@petrel/shared/kernel/http/http-app";
 import { createReadiness } from "@petrel/shared/kernel/lifecycle/patient-readiness";
 import type { Logger } from "@petrel/shared/kernel/logging/logging";
+import type { CompiledSchemas } from "@petrel/shared/kernel/schemas/compile-when-used";
 import type { TlsFiles } from "@petrel/shared/kernel/tls/tls-files";
 import { addJsonBodyReader } from "@petrel/shared/kernel/http/bodies/read-json-body";
 import type { RequestWatch } from "@petrel/shared/kernel/http/requests/watch-requests";
@@ -41,6 +42,7 @@ export interface DispatchDeps
   readonly metrics: Registry;
   /** By default requests are not counted. */
   readonly requests?: RequestWatch;
+  readonly compiledSchemas?: CompiledSchemas | undefined;
   /** Rejects if Redis does not answer. */
   readonly pingRedis: () => Promise<unknown>;
   readonly readyWithoutRedisMs: number;
@@ -61,6 +63,7 @@ export async function buildApp(deps: DispatchDeps): Promise<HttpApp> {
     metrics: deps.metrics,
     ...(deps.requests === undefined ? {} : { requests: deps.requests }),
     bodyLimitBytes: BODY_LIMIT_BYTES,
+    compiledSchemas: deps.compiledSchemas,
     ...(deps.requestLimits === undefined ? {} : { trustedProxies: deps.requestLimits.trustedProxies }),
     documented: true,
     readiness: createReadiness({

@@ -79,6 +79,7 @@ export async function startDispatch(
     logger,
     metrics,
     requests: service.requests,
+    compiledSchemas: service.compiledSchemas,
     authenticator: new ProducerAuthenticator({
       findKey: new ProducerKeysReader(redis).find,
       signatures: createSignatureChecks(encryptionKeys?.cipher, new SpentNonces(redis).spend, logger),

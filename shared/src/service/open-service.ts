@@ -6,6 +6,7 @@ import { clientOf, TrustedProxies } from "../kernel/http/client-address.js";
 import type { HttpApp } from "../kernel/http/http-app.js";
 import type { Lifecycle } from "../kernel/lifecycle/lifecycle.js";
 import type { Logger } from "../kernel/logging/logging.js";
+import type { CompiledSchemas } from "../kernel/schemas/compile-when-used.js";
 import { AccessLog } from "../kernel/http/requests/access-log.js";
 import { RequestWatch } from "../kernel/http/requests/watch-requests.js";
 import { serveMetrics } from "../kernel/http/serve-metrics.js";
@@ -41,6 +42,8 @@ export interface ServiceProcess {
   readonly clock: Clock;
   /** True if the service also answers `/metrics` on its own port. */
   readonly servesMetrics?: boolean;
+  /** Of a process that opens services one after another. */
+  readonly compiledSchemas?: CompiledSchemas;
 }
 
 export interface Service extends ServiceProcess {

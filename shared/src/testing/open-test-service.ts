@@ -3,6 +3,7 @@
 import { type Clock, systemClock } from "../kernel/clock.js";
 import { createLifecycle } from "../kernel/lifecycle/lifecycle.js";
 import { createLogger, type Logger } from "../kernel/logging/logging.js";
+import { CompiledSchemas } from "../kernel/schemas/compile-when-used.js";
 import { openService, type Service, type ServiceConfig } from "../service/open-service.js";
 
 export interface TestServiceOptions {
@@ -13,6 +14,8 @@ export interface TestServiceOptions {
 }
 
 const silent = createLogger({ service: "test", level: "silent" });
+/** One for each process that runs tests. */
+const compiledSchemas = new CompiledSchemas();
 
 /** @throws what `openService` throws */
 export async function openTestService(
@@ -32,5 +35,5 @@ export async function openTestService(
       throw new Error(`${name} took longer than ${stopDeadlineMs} ms to stop`);
     },
   });
-  return openService(config, { name, version: "0.0.0", instance, logger, lifecycle, clock });
+  return openService(config, { name, version: "0.0.0", instance, logger, lifecycle, clock, compiledSchemas });
 }

@@ -8,6 +8,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } fr
 import { type Clock, systemClock } from "@petrel/shared/kernel/clock";
 import { buildHttpApp, type HttpApp } from "@petrel/shared/kernel/http/http-app";
 import { createLogger } from "@petrel/shared/kernel/logging/logging";
+import { CompiledSchemas } from "@petrel/shared/kernel/schemas/compile-when-used";
 import { addJsonBodyReader } from "@petrel/shared/kernel/http/bodies/read-json-body";
 import { AuditLog } from "@petrel/shared/redis/auth/audit-log";
 import { connectRedis, type Redis } from "@petrel/shared/redis/connection/connect";
@@ -34,6 +35,7 @@ import { addRotateKey } from "./rotate-key.js";
 
 const logger = createLogger({ service: "test", level: "silent" });
 const cipher = createAtRestCipher(randomBytes(32));
+const compiledSchemas = new CompiledSchemas();
 const clock = { offsetMs: 0, monotonicMs: () => clock.offsetMs, wallMs: () => Date.now() + clock.offsetMs };
 
 let store: OpenStore;
@@ -73,6 +75,7 @@ async function open(deps: ManageKeysDeps): Promise<HttpApp> {
     logger,
     bodyLimitBytes: 65_536,
     readiness,
+    compiledSchemas,
   });
   addJsonBodyReader(built, 65_536);
   decorateWithProducer(built);

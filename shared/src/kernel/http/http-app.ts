@@ -34,7 +34,7 @@ import { CODE_DEFAULT, type DocumentedRules } from "./openapi-document.js";
 import { REQUEST_ID } from "./requests/request-ids.js";
 import { RequestWatch } from "./requests/watch-requests.js";
 import { serveDocument } from "./serve-document.js";
-import { compileWhenUsed } from "../schemas/compile-when-used.js";
+import { compileWhenUsed, type CompiledSchemas } from "../schemas/compile-when-used.js";
 import type { TlsFiles } from "../tls/tls-files.js";
 
 export type HttpApp = FastifyInstance<
@@ -83,6 +83,8 @@ export interface HttpAppOptions {
   readonly trustedProxies?: TrustedProxies;
   /** Called when a socket without a request was destroyed to make room for others. */
   readonly onSocketCut?: () => void;
+  /** Where a process opens several applications, one after another: what is compiled once serves all. */
+  readonly compiledSchemas?: CompiledSchemas | undefined;
 }
 
 /** Long enough for a user id of 128 characters, each percent-encoded. */
@@ -143,7 +145,7 @@ export async function buildHttpApp(options: HttpAppOptions): Promise<HttpApp> {
         keywords: [CODE_DEFAULT],
       },
     },
-    schemaController: { compilersFactory: compileWhenUsed() },
+    schemaController: { compilersFactory: compileWhenUsed(options.compiledSchemas) },
     frameworkErrors: (error, request, reply) => {
       // No hook runs for a path that cannot be decoded, so count it here.
       watch.begin(request, reply.raw);

@@ -2,8 +2,8 @@
 // Guarantees: they check and write as the framework's own do, and say what is wrong in the same words; each schema is
 // compiled once; a request that is good after one that was not has no fault left.
 import fastify, { type FastifyInstance, type FastifyServerOptions } from "fastify";
-import { afterAll, beforeAll, expect, test } from "vitest";
-import { compileWhenUsed } from "./compile-when-used.js";
+import { afterAll, beforeAll, expect, test, vi } from "vitest";
+import { CompiledSchemas, compileWhenUsed } from "./compile-when-used.js";
 
 const thing = {
   type: "object",
@@ -73,4 +73,30 @@ test("a schema is compiled once, and not before its route is asked", async () =>
     '{"count":2,"note":"none"}',
   ]);
   expect(reads).toBe(readsOfOne);
+});
+
+test("of two applications that share what is compiled, the second compiles nothing that the first has used", async () => {
+  const known = new CompiledSchemas();
+  const compile = vi.fn(() => () => true);
+  const validate = known.validator({}, thing, compile);
+  expect(known.validator({}, { ...thing }, compile)).toBe(validate);
+  expect(compile).toHaveBeenCalledTimes(1);
+  for (const [shared, schema] of [[{}, query] as const, [{ more: thing }, thing] as const])
+    expect(known.validator(shared, schema, compile)).not.toBe(validate);
+  expect(known.serializer({}, thing, () => () => "text")({})).toBe("text");
+});
+
+test("applications that share what is compiled answer each for itself", async () => {
+  const known = new CompiledSchemas();
+  const both = [1, 2].map(() => build({ schemaController: { compilersFactory: compileWhenUsed(known) } }));
+  for (const payload of [{ count: 0 }, { count: 2 }, { count: "2" }, { count: 3 }])
+    for (const url of ["/things?flag=a", "/things?flag=x", "/things"]) {
+      const ask = { method: "POST", url, payload } as const;
+      const expected = await own.inject(ask);
+      for (const app of both) {
+        const answer = await app.inject(ask);
+        expect([answer.statusCode, answer.body]).toEqual([expected.statusCode, expected.body]);
+      }
+    }
+  await Promise.all(both.map((app) => app.close()));
 });

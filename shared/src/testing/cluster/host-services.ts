@@ -9,6 +9,7 @@ import { systemClock } from "../../kernel/clock.js";
 import { describeError } from "../../kernel/errors.js";
 import { createLifecycle, type Lifecycle } from "../../kernel/lifecycle/lifecycle.js";
 import { createLogger } from "../../kernel/logging/logging.js";
+import { CompiledSchemas } from "../../kernel/schemas/compile-when-used.js";
 import { openService, type Service, type ServiceConfig } from "../../service/open-service.js";
 import { hangUp } from "./hang-up.js";
 import { builtTree, serviceFile } from "./service-files.js";
@@ -32,6 +33,7 @@ const exportsOf: Readonly<Record<HostedKind, { readonly read: string; readonly s
 };
 const STOP_DEADLINE_MS = 15_000;
 const lifecycles = new Map<number, Lifecycle>();
+const compiledSchemas = new CompiledSchemas();
 
 /** The services are built beside `shared` and import it: it cannot import them by name. */
 async function loadService(kind: HostedKind): Promise<ServiceModules> {
@@ -63,7 +65,7 @@ async function startService({ id, kind, name, environment, logFile }: StartOrder
   try {
     const { version, read, start } = await loadService(kind);
     const settings = read(environment);
-    const parts = { name: kind, version, instance, logger, lifecycle, clock: systemClock };
+    const parts = { name: kind, version, instance, logger, lifecycle, clock: systemClock, compiledSchemas };
     await start(
       settings,
       await openService(settings.config, { ...parts, servesMetrics: kind === "dispatch" }),
