@@ -1,118 +1,24 @@
 // Tests the checker. A checker that cannot fail proves nothing, so each kind of violation is shown to be found.
 import { expect, test } from "vitest";
+import type { AttemptRecord, ConnectionRecord, FaultRecord, History } from "../peers/message-recorder.js";
 import { checkHistory } from "./check-history.js";
-import type {
-  AckRecord,
-  AttemptRecord,
-  ConnectionRecord,
-  ErasureRecord,
-  FallbackRecord,
-  FaultRecord,
-  HandledRecord,
-  History,
-  PostRecord,
-  StateRecord,
-  WireRecord,
-} from "../peers/message-recorder.js";
+import {
+  ack,
+  attempt,
+  call,
+  connection,
+  fault,
+  frame,
+  goodHistory,
+  handling,
+  kindsOf,
+  on,
+  post,
+  replaced,
+  state,
+  unknown,
+} from "./good-history.js";
 import type { ViolationKind } from "./violation.js";
-
-const USER = "alice";
-
-function post(n: number, fields: Partial<PostRecord> = {}): PostRecord {
-  return {
-    n,
-    user: USER,
-    data: JSON.stringify({ n }),
-    mayFallBack: true,
-    mayExpire: false,
-    insists: true,
-    startedAtMs: n * 10,
-    outcome: "accepted",
-    answeredAtMs: n * 10 + 5,
-    id: `m${n}`,
-    attempts: 1,
-    problem: undefined,
-    ...fields,
-  };
-}
-
-const unknown = { outcome: "unknown", id: undefined, answeredAtMs: Number.POSITIVE_INFINITY } as const;
-
-function connection(id = "c1", fields: Partial<ConnectionRecord> = {}): ConnectionRecord {
-  const where = { client: USER, user: USER, node: "n1", epoch: "l.1", after: 0, resumed: false };
-  return { id, ...where, atMs: 0, closed: undefined, ...fields };
-}
-
-function frame(n: number, on: ConnectionRecord, fields: Partial<WireRecord> = {}): WireRecord {
-  return { connection: on, seq: n + 1, id: `m${n}`, atMs: n * 10 + 6, ...fields };
-}
-
-function handling(n: number, fields: Partial<HandledRecord> = {}): HandledRecord {
-  const message = { id: `m${n}`, n, data: JSON.stringify({ n }), seq: n + 1 };
-  return { client: USER, user: USER, epoch: "l.1", ...message, atMs: n * 10 + 7, ...fields };
-}
-
-function state(n: number, fields: Partial<StateRecord> = {}): StateRecord {
-  return { id: `m${n}`, state: "delivered", seq: n + 1, epoch: "l.1", ...fields };
-}
-
-function call(n: number, fields: Partial<FallbackRecord> = {}): FallbackRecord {
-  return { id: `m${n}`, user: USER, n, atMs: n * 10 + 100, ...fields };
-}
-
-const ack = (seq: number, on: ConnectionRecord, atMs = 1_000): AckRecord => ({ connection: on, seq, atMs });
-
-const attempt = (fields: Partial<AttemptRecord> = {}): AttemptRecord => ({
-  target: "collect-1",
-  idleMs: 50,
-  startedAtMs: 100,
-  endedAtMs: 110,
-  status: 202,
-  problem: undefined,
-  ...fields,
-});
-
-const erasure = (fields: Partial<ErasureRecord> = {}): ErasureRecord => ({
-  user: USER,
-  atMs: 100,
-  endedAtMs: 150,
-  attempts: 1,
-  ...fields,
-});
-
-const fault = (target: string, atMs: number, endedAtMs = atMs): FaultRecord => ({
-  kind: "kill",
-  target,
-  atMs,
-  endedAtMs,
-});
-
-const on = connection();
-
-/** Three messages, delivered correctly. */
-function goodHistory(): History {
-  const numbers = [0, 1, 2];
-  return {
-    posts: numbers.map((n) => post(n)),
-    connections: [on],
-    moves: [],
-    wire: numbers.map((n) => frame(n, on)),
-    handled: numbers.map((n) => handling(n)),
-    acks: [ack(3, on)],
-    fallbacks: [],
-    states: numbers.map((n) => state(n)),
-    faults: [],
-    attempts: [],
-    erasures: [],
-    topics: { events: [], handled: [], holes: [] },
-  };
-}
-
-function kindsOf(changes: Partial<History>): ViolationKind[] {
-  return checkHistory({ ...goodHistory(), ...changes }).violations.map(({ kind }) => kind);
-}
-
-const replaced = <T>(values: readonly T[], index: number, value: T): T[] => values.with(index, value);
 
 test("a good history has no violation, and is counted", () => {
   const { violations, counts } = checkHistory(goodHistory());
@@ -425,85 +331,3 @@ test("a planned stop: a kept connection in use is neither cut nor refused", () =
 });
 
 /** Alice is erased after her three messages, comes back, and gets a fourth. */
-function erasedHistory(): History {
-  const first = connection("c1", { closed: { code: 4403, atMs: 120 } });
-  const second = connection("c2", { client: "alice life 2", epoch: "m.1", atMs: 160 });
-  const later = { startedAtMs: 200, answeredAtMs: 205 };
-  const fourth = { client: "alice life 2", epoch: "m.1", seq: 1, atMs: 210 };
-  return {
-    ...goodHistory(),
-    posts: [post(0), post(1), post(2), post(3, later)],
-    connections: [first, second],
-    wire: [...[0, 1, 2].map((n) => frame(n, first)), frame(3, second, { seq: 1, atMs: 208 })],
-    handled: [0, 1, 2].map((n) => handling(n)).concat(handling(3, fourth)),
-    acks: [ack(3, first), ack(1, second)],
-    states: [0, 1, 2].map((n) => state(n, { state: "missing" })).concat(state(3, { epoch: "m.1", seq: 1 })),
-    erasures: [erasure()],
-  };
-}
-
-const erased = erasedHistory();
-
-function erasedKinds(changes: Partial<History>): ViolationKind[] {
-  return checkHistory({ ...erased, ...changes }).violations.map(({ kind }) => kind);
-}
-
-test("an erased person: what was theirs is gone, what came later stays", () => {
-  const { states, wire, connections, handled } = erased;
-  const [first, second] = connections as [ConnectionRecord, ConnectionRecord];
-  expect(erasedKinds({})).toEqual([]);
-  expect(erasedKinds({ states: replaced(states, 1, state(1)) })).toEqual(["erased-came-back"]);
-  const shown = [...wire, frame(1, second, { seq: 2, atMs: 220 })];
-  expect(erasedKinds({ wire: shown })).toEqual(["erased-came-back"]);
-  expect(erasedKinds({ connections: [{ ...first, closed: undefined }, second] })).toContain(
-    "erased-stays-connected",
-  );
-  // The new person's message.
-  expect(erasedKinds({ states: replaced(states, 3, state(3, { state: "missing" })) })).toEqual(["lost"]);
-  expect(erasedKinds({ handled: handled.slice(0, 3) })).toEqual(["delivered-unseen"]);
-});
-
-test("a channel is not called for an erased person, but for one call under way", () => {
-  const late = (atMs: number): Partial<History> => ({ fallbacks: [call(1, { atMs })] });
-  expect(erasedKinds(late(300))).toEqual([]);
-  expect(erasedKinds(late(60_000))).toEqual(["erased-came-back"]);
-  expect(erasedKinds({ ...late(60_000), faults: [fault("dispatch-1", 110, 59_000)] })).toEqual([]);
-});
-
-test("a message that was sent again after the erasure, under its old id, is the new person's", () => {
-  const { posts, states, handled } = erased;
-  const again = replaced(posts, 3, post(3, { id: "m1", startedAtMs: 200, answeredAtMs: 205 }));
-  const wire = erased.wire.map((one) => (one.atMs === 208 ? { ...one, id: "m1" } : one));
-  const resent = {
-    posts: again,
-    wire,
-    handled: replaced(handled, 3, { ...(handled[3] as HandledRecord), id: "m1" }),
-    states: [states[0], states[2], state(1, { epoch: "m.1", seq: 1 })] as StateRecord[],
-  };
-  expect(erasedKinds(resent)).toEqual([]);
-  // Settled by the old one's push: no channel was called for the new one.
-  const pushed = state(1, { epoch: "m.1", seq: 1, state: "pushed" });
-  const unseen = { ...resent, handled: handled.slice(0, 3) };
-  expect(
-    erasedKinds({
-      ...unseen,
-      states: [...resent.states.slice(0, 2), pushed],
-      fallbacks: [call(1, { atMs: 90 })],
-    }),
-  ).toEqual(["pushed-unsent"]);
-  const calledTwice = [call(1, { atMs: 90 }), call(1, { atMs: 300 })];
-  expect(
-    erasedKinds({ ...unseen, states: [...resent.states.slice(0, 2), pushed], fallbacks: calledTwice }),
-  ).toEqual([]);
-});
-
-test("what came while a person was erased: gone or kept, until their sockets were closed", () => {
-  const during = (startedAtMs: number): Partial<History> => ({
-    posts: replaced(erased.posts, 3, post(3, { startedAtMs, answeredAtMs: 145 })),
-    states: replaced(erased.states, 3, state(3, { state: "missing" })),
-  });
-  expect(erasedKinds(during(110))).toEqual([]);
-  expect(erasedKinds(during(130))).toEqual(["lost"]);
-  // Requested twice, it may have taken effect twice.
-  expect(erasedKinds({ ...during(130), erasures: [erasure({ attempts: 2 })] })).toEqual([]);
-});

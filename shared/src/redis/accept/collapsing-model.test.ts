@@ -1,0 +1,230 @@
+// Tests collapse keys against a model, on a real Redis.
+// Guarantees checked: inbox, ends and cursor are the model's after any sequence of sends, acknowledgements and recalls.
+import * as fc from "fast-check";
+import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
+import { sized } from "../../../../test/support/sizes.js";
+import { joinNotification } from "../../protocol/messages/notification-text.js";
+import { message, openStore, type OpenStore } from "../../testing/redis/open-store.js";
+import { promoteRetries, readFallback, type TakenEntry } from "../fallback/fallback-queue.js";
+import { settleFallback, type Settlement } from "../fallback/settle-fallback.js";
+import { ackUsers } from "../inbox/ack-users.js";
+import { readInbox } from "../inbox/read-inbox.js";
+import { readMessage } from "../inbox/read-message.js";
+import { beginSend } from "../recall/begin-send.js";
+import { cancelMessage } from "../recall/cancel-message.js";
+import type { AcceptResult, MessageToAccept } from "./accept-batch.js";
+
+let store: OpenStore;
+beforeAll(async () => void (store = await openStore()));
+beforeEach(() => store.clear());
+afterAll(() => store.close());
+
+const numRuns = sized(1_500, 50);
+const NOTIFICATION = '{"title":"t"}';
+
+const accept = (
+  id: string,
+  collapseKey?: string,
+  more: Partial<MessageToAccept> = {},
+): Promise<AcceptResult> => store.accepter().accept(message({ id, collapseKey, ...more }));
+const inboxOf = async (after = 0): Promise<string[]> =>
+  (
+    await readInbox(store.scripts, store.keys, "u1", after, { maxEntries: 1_000, maxBytes: 1e9 })
+  ).messages.map(({ id }) => id);
+async function endOf(id: string): Promise<string> {
+  const found = await readMessage(store.scripts, store.keys, id);
+  const word = found?.record.end?.word;
+  return `${found?.state ?? "unknown"}${found?.state === "expired" && word !== undefined ? ` ${word}` : ""}`;
+}
+const user = () => store.redis.hgetall(store.keys.user("u1"));
+const ack = async (seq: number) => {
+  const { epoch = "" } = await user();
+  await ackUsers(store.scripts, store.keys, [{ userId: "u1", epoch, seq }], 1_000);
+};
+
+/** Entries of the fallback, as a worker holds them. */
+async function enter(id: string, seq: number, notification: string): Promise<TakenEntry> {
+  const { epoch = "" } = await user();
+  const text = ["u1", seq, epoch, 1, 9e12, id, "on", notification].join("\t");
+  await store.redis.xadd(store.keys.fallback("normal"), "*", "m", text, "n", "0");
+  const [entry] = await readFallback(store.scripts, { keys: store.keys, priority: "normal" }, "w", 1);
+  if (entry === undefined) throw new Error("no entry");
+  return entry;
+}
+
+const outcomes: Readonly<Record<string, Settlement>> = {
+  taken: { outcome: "taken", channel: "c" },
+  dropped: { outcome: "dropped" },
+  retry: { outcome: "retry", delayMs: 0 },
+  failed: { outcome: "failed", cause: "rejected", reason: "no" },
+};
+
+interface ModelMessage {
+  readonly id: string;
+  readonly seq: number;
+  readonly key: string | undefined;
+  /** What its record says. */
+  end: "none" | "collapsed" | "cancelled" | "pushed" | "failed";
+  isInInbox: boolean;
+  entry: TakenEntry | undefined;
+  isBeingSent: boolean;
+}
+
+type Step =
+  | { readonly do: "accept"; readonly key: string | undefined }
+  | { readonly do: "ack" | "offer" | "begin" | "cancel"; readonly back: number }
+  | { readonly do: "settle"; readonly back: number; readonly outcome: keyof typeof outcomes };
+
+const back = fc.nat(6);
+const step: fc.Arbitrary<Step> = fc.oneof(
+  {
+    weight: 5,
+    arbitrary: fc.record({
+      do: fc.constant("accept" as const),
+      key: fc.constantFrom(undefined, "a", "a", "b"),
+    }),
+  },
+  {
+    weight: 9,
+    arbitrary: fc.record({
+      do: fc.constantFrom("ack", "offer", "offer", "begin", "begin", "begin", "cancel"),
+      back,
+    }),
+  },
+  {
+    weight: 5,
+    arbitrary: fc.record({
+      do: fc.constant("settle" as const),
+      back,
+      outcome: fc.constantFrom("taken", "dropped", "retry", "failed"),
+    }),
+  },
+);
+
+class Model {
+  readonly messages: ModelMessage[] = [];
+  acked = 0;
+
+  async run(one: Step): Promise<void> {
+    if (one.do === "accept") return this.#accept(one.key);
+    const found = this.messages.at(-1 - one.back);
+    if (found === undefined) return;
+    switch (one.do) {
+      case "ack":
+        await ack(found.seq);
+        this.acked = Math.max(this.acked, found.seq);
+        return;
+      case "offer":
+        if (found.entry !== undefined || found.end !== "none" || found.seq <= this.acked) return;
+        found.entry = await enter(
+          found.id,
+          found.seq,
+          joinNotification(NOTIFICATION, { collapseKey: found.key }),
+        );
+        return;
+      case "begin": {
+        if (found.entry === undefined || found.isBeingSent) return;
+        const may = found.end === "none" && found.seq > this.acked;
+        const note = { name: found.id, keepMs: 600_000 };
+        expect(await beginSend(store.scripts, store.keys, found.entry.message, note)).toBe(may);
+        found.isBeingSent = may;
+        return;
+      }
+      case "cancel":
+        return this.#cancel(found);
+      case "settle":
+        return this.#settle(found, one.outcome);
+    }
+  }
+
+  async #accept(key: string | undefined): Promise<void> {
+    const seq = this.messages.length + 1;
+    const id = `m${seq}`;
+    const notification = joinNotification(NOTIFICATION, { collapseKey: key });
+    expect(await accept(id, key, { notification })).toMatchObject({ outcome: "stored", seq });
+    const older = this.messages.filter(
+      (one) =>
+        key !== undefined && one.key === key && one.isInInbox && one.seq > this.acked && !one.isBeingSent,
+    );
+    this.messages.push({ id, seq, key, end: "none", isInInbox: true, entry: undefined, isBeingSent: false });
+    for (const one of older) this.#takeOut(one, "collapsed");
+  }
+
+  async #cancel(one: ModelMessage): Promise<void> {
+    const result = await cancelMessage(store.scripts, store.scripts, store.keys, one.id);
+    if (one.end === "cancelled") expect(result).toEqual({ outcome: "cancelled" });
+    else if (this.stateOf(one) === "queued") {
+      expect(result).toEqual({ outcome: one.isBeingSent ? "pushing" : "cancelled" });
+      if (!one.isBeingSent) this.#takeOut(one, "cancelled");
+    } else expect(result).toMatchObject({ outcome: "refused", state: this.stateOf(one).split(" ")[0] });
+  }
+
+  async #settle(one: ModelMessage, outcome: keyof typeof outcomes): Promise<void> {
+    if (one.entry === undefined || !one.isBeingSent) return;
+    await settleFallback(store.scripts, one.entry, outcomes[outcome] ?? { outcome: "dropped" }, {
+      attempts: 1,
+      notes: [],
+      deadLettersCap: 100,
+      sendName: one.id,
+    });
+    one.entry = undefined;
+    one.isBeingSent = false;
+    const isOpen = one.seq > this.acked;
+    const isSuperseded =
+      isOpen &&
+      one.key !== undefined &&
+      this.messages.some(({ key, seq }) => key === one.key && seq > one.seq);
+    if (outcome === "taken") one.end = "pushed";
+    if (outcome === "failed" && isOpen) one.end = "failed";
+    if (isSuperseded) this.#takeOut(one, "collapsed");
+    else if (outcome === "retry") {
+      await promoteRetries(store.scripts, store.keys, 10);
+      [one.entry] = await readFallback(store.scripts, { keys: store.keys, priority: "normal" }, "w", 1);
+    }
+  }
+
+  /** @param end of one that has none */
+  #takeOut(one: ModelMessage, end: ModelMessage["end"]): void {
+    if (one.end === "none") one.end = end;
+    one.isInInbox = false;
+    const first = this.messages.find(({ seq, isInInbox }) => seq > this.acked && isInInbox);
+    this.acked = first === undefined ? this.messages.length : first.seq - 1;
+  }
+
+  stateOf(one: ModelMessage): string {
+    if (one.end === "collapsed") return "expired PETREL_COLLAPSED";
+    if (one.end === "cancelled") return "cancelled";
+    // One that left the inbox with its end keeps it.
+    if (one.end !== "none" && !one.isInInbox) return one.end;
+    if (one.seq <= this.acked) return "delivered";
+    return one.end === "none" ? "queued" : one.end;
+  }
+
+  async check(): Promise<void> {
+    const { acked = "0", seq = "0" } = await user();
+    expect([acked, seq]).toEqual([String(this.acked), String(this.messages.length)]);
+    const open = this.messages.filter((one) => one.isInInbox && one.seq > this.acked);
+    expect(await inboxOf(this.acked)).toEqual(open.map(({ id }) => id));
+    for (const key of ["a", "b"]) {
+      const ofKey = open.filter((one) => one.key === key);
+      const newest = ofKey.at(-1);
+      for (const one of ofKey)
+        expect(one === newest || one.isBeingSent, `${one.id} beside ${newest?.id}`).toBe(true);
+    }
+  }
+}
+
+test("inbox, ends and cursor are the model's, whatever is sent, acknowledged and taken back meanwhile", async () => {
+  await fc.assert(
+    fc.asyncProperty(fc.array(step, { maxLength: 40, size: "max" }), async (steps) => {
+      await store.clear();
+      const model = new Model();
+      for (const one of steps) {
+        await model.run(one);
+        await model.check();
+      }
+      for (const one of model.messages) expect(await endOf(one.id), one.id).toBe(model.stateOf(one));
+    }),
+    { numRuns },
+  );
+}, 600_000);
