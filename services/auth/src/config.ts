@@ -4,15 +4,10 @@ import type { KeyObject } from "node:crypto";
 import {
   auditSettings,
   commonSettings,
-  choice,
-  integer,
-  list,
-  optionalText,
   portSetting,
-  readConfig,
   redisSettings,
-  text,
-} from "@petrel/shared/kernel/config";
+} from "@petrel/shared/kernel/common-settings";
+import { choice, integer, list, optionalText, readConfig, text } from "@petrel/shared/kernel/config";
 import { readRedisTarget, type RedisTarget } from "@petrel/shared/redis/connection/redis-target";
 import { EncryptionKeys } from "@petrel/shared/security/encryption-keys";
 import { createMatchOrigin, type MatchOrigin } from "@petrel/shared/security/requests/match-origin";

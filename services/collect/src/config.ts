@@ -4,17 +4,14 @@ import { archiveSettings, archiveWritingSettings } from "@petrel/shared/archive/
 import {
   acceptSettings,
   auditSettings,
-  choice,
   commonSettings,
   fallbackStreamSettings,
-  integer,
-  optionalText,
   portSetting,
-  readConfig,
   recordSettings,
   scheduleSettings,
   redisSettings,
-} from "@petrel/shared/kernel/config";
+} from "@petrel/shared/kernel/common-settings";
+import { choice, integer, optionalText, readConfig } from "@petrel/shared/kernel/config";
 import { eventSettings } from "@petrel/shared/kernel/events/event-settings";
 import { TopicsFile } from "@petrel/shared/kernel/topics/topics-file";
 import { topicsSettings } from "@petrel/shared/kernel/topics/topics-settings";

@@ -1,15 +1,7 @@
 // The console's environment.
 // Guarantees: validated and frozen; docs/operate/configuration.md is made from this schema.
-import {
-  commonSettings,
-  ConfigError,
-  list,
-  optionalText,
-  portSetting,
-  readConfig,
-  text,
-  url,
-} from "@petrel/shared/kernel/config";
+import { commonSettings, portSetting } from "@petrel/shared/kernel/common-settings";
+import { ConfigError, list, optionalText, readConfig, text, url } from "@petrel/shared/kernel/config";
 import { readKeyFile } from "./read-key-file.js";
 
 export const consoleConfigSchema = {

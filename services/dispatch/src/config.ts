@@ -4,18 +4,20 @@ import { archiveSettings, redriveSettings } from "@petrel/shared/archive/archive
 import {
   acceptSettings,
   auditSettings,
-  choice,
-  choices,
   commonSettings,
   fallbackStreamSettings,
+  portSetting,
+  recordSettings,
+  redisSettings,
+} from "@petrel/shared/kernel/common-settings";
+import {
+  choice,
+  choices,
   flag,
   integer,
   optionalText,
   orderedChoices,
-  portSetting,
   readConfig,
-  recordSettings,
-  redisSettings,
   url,
 } from "@petrel/shared/kernel/config";
 import { eventSettings } from "@petrel/shared/kernel/events/event-settings";

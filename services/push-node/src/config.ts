@@ -1,17 +1,19 @@
 // push-node: its environment.
 // Guarantees: validated and frozen; docs/operate/configuration.md is made from this schema.
 import {
-  choice,
   commonSettings,
+  portSetting,
+  recordSettings,
+  redisSettings,
+} from "@petrel/shared/kernel/common-settings";
+import {
+  choice,
   ConfigError,
   flag,
   integer,
   list,
   optionalText,
-  portSetting,
   readConfig,
-  recordSettings,
-  redisSettings,
   url,
 } from "@petrel/shared/kernel/config";
 import { archiveSettings, archiveWritingSettings } from "@petrel/shared/archive/archive-settings";

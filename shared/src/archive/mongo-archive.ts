@@ -2,14 +2,8 @@
 // Guarantees: those of message-archive. Writes are unordered and confirmed by a majority. A call ends within the
 // timeout, even if no server can be found.
 import { createHash } from "node:crypto";
-import {
-  type AnyBulkWriteOperation,
-  type Collection,
-  type Db,
-  MongoBulkWriteError,
-  MongoClient,
-} from "mongodb";
-import type { Logger } from "../kernel/logging/logging.js";
+import { type AnyBulkWriteOperation, type Collection, MongoBulkWriteError } from "mongodb";
+import { ArchiveDatabase, type ArchiveDatabaseOptions, type ProgressDocument } from "./archive-database.js";
 import {
   ArchiveError,
   type ArchivedRow,
@@ -20,51 +14,23 @@ import {
   type RedriveProgress,
   type RowUpdate,
 } from "./message-archive.js";
-import { ensureSchema, type SchemaState } from "./ensure-schema.js";
 import { decodeRow, encodeRow, encodeUpdate, type RowDocument } from "./row-document.js";
 
-export interface MongoArchiveOptions {
-  readonly url: string;
+export interface MongoArchiveOptions extends ArchiveDatabaseOptions {
   readonly keepDays: number;
-  readonly timeoutMs: number;
-  readonly logger: Logger;
-}
-
-interface ErasureDocument {
-  /** A hash of the user, so that the remaining document names nobody. */
-  readonly _id: string;
-  readonly until: Date;
-  /** The user's name, until their rows are gone. */
-  readonly user?: string;
-}
-
-interface ProgressDocument extends Omit<RedriveProgress, "partition"> {
-  readonly _id: number;
 }
 
 const DAY_MS = 86_400_000;
 /** Another writer inserted the same row at the same moment. */
 const DUPLICATE_KEY = 11_000;
-const DEFAULT_DATABASE = "petrel";
 
 export class MongoArchive implements MessageArchive {
-  readonly #client: MongoClient;
-  readonly #options: MongoArchiveOptions;
+  readonly #database: ArchiveDatabase;
   readonly #keepMs: number;
-  #schema: Promise<SchemaState> | undefined;
 
   constructor(options: MongoArchiveOptions) {
-    const { url, timeoutMs } = options;
-    this.#options = options;
     this.#keepMs = options.keepDays * DAY_MS;
-    this.#client = new MongoClient(url, {
-      appName: "petrel",
-      serverSelectionTimeoutMS: timeoutMs,
-      connectTimeoutMS: timeoutMs,
-      socketTimeoutMS: timeoutMs,
-      writeConcern: { w: "majority", wtimeoutMS: timeoutMs },
-      ignoreUndefined: true,
-    });
+    this.#database = new ArchiveDatabase(options);
   }
 
   async write(rows: readonly NewRow[]): Promise<readonly ("new" | "known" | Error)[]> {
@@ -81,7 +47,7 @@ export class MongoArchive implements MessageArchive {
       for (const [i, { id }] of rows.entries()) if (made.delete(id)) results[i] = "new";
     };
     try {
-      const { upsertedIds } = await this.#inTime(messages.bulkWrite(operations, { ordered: false }));
+      const { upsertedIds } = await this.#database.inTime(messages.bulkWrite(operations, { ordered: false }));
       note(upsertedIds);
     } catch (error) {
       const cause = error instanceof ArchiveError ? error.cause : error;
@@ -123,7 +89,7 @@ export class MongoArchive implements MessageArchive {
       .find({ partition, lookAt: { $lte: new Date(nowMs) } })
       .sort({ lookAt: 1 })
       .limit(limit);
-    return (await this.#inTime(found.toArray())).map(decodeRow);
+    return (await this.#database.inTime(found.toArray())).map(decodeRow);
   }
 
   async open({ partition, fromMs, untilMs, after, limit }: OpenRowsPage): Promise<ArchivedRow[]> {
@@ -142,7 +108,7 @@ export class MongoArchive implements MessageArchive {
       .find({ partition, lookAt: { $exists: true }, ...range })
       .sort({ acceptedAt: 1, _id: 1 })
       .limit(limit);
-    return (await this.#inTime(found.toArray())).map(decodeRow);
+    return (await this.#database.inTime(found.toArray())).map(decodeRow);
   }
 
   async update(updates: readonly RowUpdate[]): Promise<void> {
@@ -155,7 +121,7 @@ export class MongoArchive implements MessageArchive {
 
   async find(id: string): Promise<ArchivedRow | undefined> {
     const messages = await this.#messages();
-    const found = await this.#inTime(messages.findOne({ _id: id }));
+    const found = await this.#database.inTime(messages.findOne({ _id: id }));
     return found === null ? undefined : decodeRow(found);
   }
 
@@ -170,73 +136,77 @@ export class MongoArchive implements MessageArchive {
       .find({ recipient, lineage, seq, state: { $in: [...LISTED] } })
       .sort({ seq: 1 })
       .limit(limit);
-    return (await this.#inTime(found.toArray())).map(decodeRow);
+    return (await this.#database.inTime(found.toArray())).map(decodeRow);
   }
 
   async noteErasure(userId: string, untilMs: number): Promise<void> {
-    const { erasures } = await this.#collections();
+    const { erasures } = await this.#database.collections();
     const update = { $set: { user: userId, until: new Date(untilMs) } };
-    await this.#inTime(erasures.updateOne({ _id: hashOf(userId) }, update, { upsert: true }));
+    await this.#database.inTime(erasures.updateOne({ _id: hashOf(userId) }, update, { upsert: true }));
   }
 
   async erase(userId: string): Promise<number> {
-    const { messages, erasures } = await this.#collections();
+    const { messages, erasures } = await this.#database.collections();
     const _id = hashOf(userId);
-    const tombstone = await this.#inTime(erasures.findOne({ _id }));
+    const tombstone = await this.#database.inTime(erasures.findOne({ _id }));
     if (tombstone === null) return 0;
     const { until } = tombstone;
     let removed = 0;
     for (const whose of [{ recipient: userId }, { from: userId }]) {
-      const { deletedCount } = await this.#inTime(
+      const { deletedCount } = await this.#database.inTime(
         messages.deleteMany({ ...whose, acceptedAt: { $lte: until } }),
       );
       removed += deletedCount;
     }
     // Another process may have begun a later erasure of the same user, which still needs the name.
-    await this.#inTime(erasures.updateOne({ _id, until }, { $unset: { user: "" } }));
+    await this.#database.inTime(erasures.updateOne({ _id, until }, { $unset: { user: "" } }));
     return removed;
   }
 
   async erasedUntil(userIds: readonly string[]): Promise<ReadonlyMap<string, number>> {
     if (userIds.length === 0) return new Map();
-    const { erasures } = await this.#collections();
+    const { erasures } = await this.#database.collections();
     const byHash = new Map(userIds.map((userId) => [hashOf(userId), userId]));
-    const found = await this.#inTime(erasures.find({ _id: { $in: [...byHash.keys()] } }).toArray());
+    const found = await this.#database.inTime(erasures.find({ _id: { $in: [...byHash.keys()] } }).toArray());
     return new Map(found.map(({ _id, until }) => [byHash.get(_id) ?? "", until.getTime()]));
   }
 
   async remove(ids: readonly string[]): Promise<void> {
     if (ids.length === 0) return;
     const messages = await this.#messages();
-    await this.#inTime(messages.deleteMany({ _id: { $in: [...ids] } }));
+    await this.#database.inTime(messages.deleteMany({ _id: { $in: [...ids] } }));
   }
 
   async removeOld(nowMs: number): Promise<number> {
-    const { messages, erasures, schema } = await this.#collections();
-    for (const { user } of await this.#inTime(erasures.find({ user: { $exists: true } }).toArray()))
+    const { messages, erasures, schema } = await this.#database.collections();
+    for (const { user } of await this.#database.inTime(erasures.find({ user: { $exists: true } }).toArray()))
       if (user !== undefined) await this.erase(user);
     // No row is kept for longer than this.
     const oldMs = nowMs - Math.max(this.#keepMs, OPEN_AT_MOST_MS) - DAY_MS;
-    await this.#inTime(erasures.deleteMany({ until: { $lt: new Date(oldMs) }, user: { $exists: false } }));
+    await this.#database.inTime(
+      erasures.deleteMany({ until: { $lt: new Date(oldMs) }, user: { $exists: false } }),
+    );
     if (schema.ttlIndex) return 0;
-    const { deletedCount } = await this.#inTime(messages.deleteMany({ deleteAt: { $lt: new Date(nowMs) } }));
+    const { deletedCount } = await this.#database.inTime(
+      messages.deleteMany({ deleteAt: { $lt: new Date(nowMs) } }),
+    );
     return deletedCount;
   }
 
   async progress(partition: number): Promise<RedriveProgress | undefined> {
-    const { progress } = await this.#collections();
-    const found = await this.#inTime(progress.findOne({ _id: partition }));
+    const { progress } = await this.#database.collections();
+    const found = await this.#database.inTime(progress.findOne({ _id: partition }));
     return found === null ? undefined : decodeProgress(found);
   }
 
   async noteProgress({ partition, ...rest }: Omit<RedriveProgress, "askedAtMs">): Promise<void> {
-    const { progress } = await this.#collections();
-    await this.#inTime(progress.updateOne({ _id: partition }, { $set: rest }, { upsert: true }));
+    const { progress } = await this.#database.collections();
+    await this.#database.inTime(progress.updateOne({ _id: partition }, { $set: rest }, { upsert: true }));
   }
 
   async askRedrive(partitions: readonly number[], nowMs: number): Promise<void> {
     if (partitions.length === 0) return;
-    const { progress } = await this.#collections();
+    const { progress } = await this.#database.collections();
     const unknown = { generation: "", isUnderWay: false, looked: 0, driven: 0, changedAtMs: nowMs };
     const operations = partitions.map((_id) => ({
       updateOne: {
@@ -245,13 +215,13 @@ export class MongoArchive implements MessageArchive {
         upsert: true,
       },
     }));
-    await this.#inTime(progress.bulkWrite(operations, { ordered: false }));
+    await this.#database.inTime(progress.bulkWrite(operations, { ordered: false }));
   }
 
   async lag(partition: number, nowMs: number): Promise<{ readonly rows: number; readonly oldestMs: number }> {
     const messages = await this.#messages();
     const filter = { partition, lookAt: { $lte: new Date(nowMs) } };
-    const [rows, [oldest]] = await this.#inTime(
+    const [rows, [oldest]] = await this.#database.inTime(
       Promise.all([
         messages.countDocuments(filter, { limit: LAG_COUNT_LIMIT }),
         messages.find(filter).sort({ lookAt: 1 }).limit(1).toArray(),
@@ -263,12 +233,12 @@ export class MongoArchive implements MessageArchive {
   async countOpen(partition: number): Promise<number> {
     const messages = await this.#messages();
     const filter = { partition, lookAt: { $exists: true } };
-    return this.#inTime(messages.countDocuments(filter, { limit: LAG_COUNT_LIMIT }));
+    return this.#database.inTime(messages.countDocuments(filter, { limit: LAG_COUNT_LIMIT }));
   }
 
   async status(): Promise<ArchiveStatus> {
-    const { messages, erasures, progress, schema } = await this.#collections();
-    const [rows, erasuresOpen, partitions] = await this.#inTime(
+    const { messages, erasures, progress, schema } = await this.#database.collections();
+    const [rows, erasuresOpen, partitions] = await this.#database.inTime(
       Promise.all([
         messages.estimatedDocumentCount(),
         erasures.countDocuments({ user: { $exists: true } }),
@@ -280,78 +250,24 @@ export class MongoArchive implements MessageArchive {
   }
 
   async close(): Promise<void> {
-    await this.#client.close();
+    await this.#database.close();
   }
 
   async #bulk(operations: readonly AnyBulkWriteOperation<RowDocument>[]): Promise<void> {
     if (operations.length === 0) return;
     const messages = await this.#messages();
-    await this.#inTime(messages.bulkWrite(operations, { ordered: false }));
+    await this.#database.inTime(messages.bulkWrite(operations, { ordered: false }));
   }
 
   async #messages(): Promise<Collection<RowDocument>> {
-    return (await this.#collections()).messages;
-  }
-
-  async #collections(): Promise<{
-    readonly messages: Collection<RowDocument>;
-    readonly erasures: Collection<ErasureDocument>;
-    readonly progress: Collection<ProgressDocument>;
-    readonly schema: SchemaState;
-  }> {
-    const db = this.#db();
-    const schema = await this.#ensured(db);
-    return {
-      messages: db.collection<RowDocument>("messages"),
-      erasures: db.collection<ErasureDocument>("erasures"),
-      progress: db.collection<ProgressDocument>("progress"),
-      schema,
-    };
-  }
-
-  #db(): Db {
-    const named = this.#client.db();
-    // The name that the driver uses if the URL has none.
-    return named.databaseName === "test" && !/\/test(\?|$)/.test(this.#options.url)
-      ? this.#client.db(DEFAULT_DATABASE)
-      : named;
-  }
-
-  /** Runs once, as soon as a server answers: a process may start before its archive does. */
-  #ensured(db: Db): Promise<SchemaState> {
-    const { logger, timeoutMs } = this.#options;
-    this.#schema ??= this.#inTime(ensureSchema(db, logger), SCHEMA_CALLS * timeoutMs).catch(
-      (error: unknown) => {
-        this.#schema = undefined;
-        throw error;
-      },
-    );
-    return this.#schema;
-  }
-
-  async #inTime<T>(work: Promise<T>, timeoutMs = this.#options.timeoutMs): Promise<T> {
-    let timer: NodeJS.Timeout | undefined;
-    const late = new Promise<never>((_, reject) => {
-      timer = setTimeout(() => reject(new Error(`no answer within ${timeoutMs} ms`)), timeoutMs + GRACE_MS);
-    });
-    try {
-      return await Promise.race([work, late]);
-    } catch (error) {
-      throw error instanceof ArchiveError ? error : new ArchiveError(error);
-    } finally {
-      clearTimeout(timer);
-    }
+    return (await this.#database.collections()).messages;
   }
 }
 
 /** The states of a message that its recipient got and that was not cancelled. */
 const LISTED = ["queued", "delivered", "pushed", "failed", "published"] as const;
-/** The number of sequential calls that ensuring the schema takes. */
-const SCHEMA_CALLS = 9;
 /** A count that is only displayed need not be exact beyond this. */
 const LAG_COUNT_LIMIT = 100_000;
-/** Lets the driver's own deadline expire first, because its error says more. */
-const GRACE_MS = 100;
 /** The longest delay before delivery plus the longest TTL: 30 days each. */
 const OPEN_AT_MOST_MS = 60 * DAY_MS;
 

@@ -1,9 +1,9 @@
 // Tests how a service reads its environment.
 // Guarantees: every error is named, all at once; a valid configuration is frozen.
 import { expect, test } from "vitest";
+import { commonSettings, portSetting, redisSettings } from "./common-settings.js";
 import {
   choice,
-  commonSettings,
   ConfigError,
   documentConfig,
   flag,
@@ -11,9 +11,7 @@ import {
   list,
   optionalInteger,
   optionalText,
-  portSetting,
   readConfig,
-  redisSettings,
   share,
   text,
   url,

@@ -1,6 +1,7 @@
 // The APNs simulator's environment.
 // Guarantees: validated and frozen; its names are its own, so that a user's APNS_… for dispatch never reach it.
-import { commonSettings, integer, optionalText, portSetting, text } from "@petrel/shared/kernel/config";
+import { commonSettings, portSetting } from "@petrel/shared/kernel/common-settings";
+import { integer, optionalText, text } from "@petrel/shared/kernel/config";
 
 export const apnsSimulatorConfigSchema = {
   ...commonSettings,

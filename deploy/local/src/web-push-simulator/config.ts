@@ -1,6 +1,7 @@
 // The Web Push simulator's environment.
 // Guarantees: validated and frozen; its names are its own, so that a user's VAPID_… for dispatch never reach it.
-import { commonSettings, portSetting, text } from "@petrel/shared/kernel/config";
+import { commonSettings, portSetting } from "@petrel/shared/kernel/common-settings";
+import { text } from "@petrel/shared/kernel/config";
 
 export const webPushSimulatorConfigSchema = {
   ...commonSettings,

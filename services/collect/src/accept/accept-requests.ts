@@ -4,7 +4,7 @@
 // alone.
 import type { IncomingHttpHeaders } from "node:http";
 import { type ErrorBody, PetrelError } from "@petrel/shared/kernel/errors";
-import { toPetrelError } from "@petrel/shared/kernel/http/http-app";
+import { toPetrelError } from "@petrel/shared/kernel/http/requests/describe-failure";
 import type { UnsentAnswer } from "@petrel/shared/kernel/limits/rate-limit-headers";
 import type { Producer } from "@petrel/shared/security/producers/authenticate-producer";
 import type { AcceptedAnswer } from "../contract/answer-schema.js";

@@ -9,7 +9,8 @@ import type { IncomingMessage, ServerResponse } from "node:http";
 import type { FastifySchemaCompiler } from "fastify";
 import { readJson } from "@petrel/shared/kernel/http/bodies/read-json-body";
 import { checkHead } from "@petrel/shared/kernel/http/check-head";
-import { describeFailure, type HttpApp } from "@petrel/shared/kernel/http/http-app";
+import type { HttpApp } from "@petrel/shared/kernel/http/http-app";
+import { describeFailure } from "@petrel/shared/kernel/http/requests/describe-failure";
 import {
   answerJson,
   takeWholeRequests,

@@ -24,7 +24,8 @@ import {
   type TakenEntry,
 } from "@petrel/shared/redis/fallback/fallback-queue";
 import type { PartitionKeys } from "@petrel/shared/redis/keys";
-import { fallBack, type FallBackOptions } from "./fall-back.js";
+import { fallBack } from "./fall-back.js";
+import type { FallBackOptions } from "./held-entry.js";
 import { FallbackShares, type PartitionBacklog } from "./fallback-shares.js";
 
 export interface FallbackWorkersOptions extends FallBackOptions {

@@ -7,7 +7,8 @@ import { Type } from "../schemas/json-schema.js";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { waitFor } from "../../testing/wait-for.js";
 import { PetrelError } from "../errors.js";
-import { buildHttpApp, toPetrelError, type HttpApp } from "./http-app.js";
+import { buildHttpApp, type HttpApp } from "./http-app.js";
+import { toPetrelError } from "./requests/describe-failure.js";
 import { createLogger } from "../logging/logging.js";
 
 const logger = createLogger({ service: "test", level: "silent" });

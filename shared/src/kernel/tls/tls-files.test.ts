@@ -21,7 +21,8 @@ import {
 } from "../../testing/tls/tls-identities.js";
 import { waitFor } from "../../testing/wait-for.js";
 import { ClientTlsFiles } from "./client-tls-files.js";
-import { readConfig, commonSettings } from "../config.js";
+import { commonSettings } from "../common-settings.js";
+import { readConfig } from "../config.js";
 import { buildHttpApp, type HttpApp } from "../http/http-app.js";
 import { openListenerTls } from "./listener-tls.js";
 import { createLogger, type Logger } from "../logging/logging.js";

@@ -4,7 +4,8 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, test } from "vitest";
-import { readConfig, redisSettings } from "../../kernel/config.js";
+import { redisSettings } from "../../kernel/common-settings.js";
+import { readConfig } from "../../kernel/config.js";
 import { readRedisTarget } from "./redis-target.js";
 
 /** With the credentials as they would be used now. */

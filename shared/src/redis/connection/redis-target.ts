@@ -24,7 +24,7 @@ export type RedisTarget = {
   | { readonly kind: "cluster"; readonly seeds: readonly RedisAddress[] }
 );
 
-/** The settings that `redisSettings` of kernel/config reads. */
+/** The settings that `redisSettings` of kernel/common-settings reads. */
 export interface RedisSettings {
   readonly redisUrl: string;
   readonly redisSentinels?: string | undefined;

@@ -245,7 +245,9 @@ describe("many at once", () => {
       `${count} devices forgotten in ${tookMs.toFixed(0)} ms (${queuedMs.toFixed(1)} ms to queue them); ` +
         `the longest look-up beside it took ${longestMs.toFixed(1)} ms\n`,
     );
-    expect(calls.filter((name) => name === "invalidate-devices.v2").length).toBeLessThanOrEqual(count / 100 + 10);
+    expect(calls.filter((name) => name === "invalidate-devices.v2").length).toBeLessThanOrEqual(
+      count / 100 + 10,
+    );
     expect(counted.reduce((sum, [, , n]) => sum + n, 0)).toBe(count);
     const { items } = await audit.list("unregistered", undefined, 10_000);
     expect(new Set(items.map(({ userId }) => userId)).size).toBe(count);

@@ -1,4 +1,4 @@
-// dispatch/fall-back -> here -> fallback/settle-fallback.lua: records the outcome of an attempt.
+// dispatch/settle-entry -> here -> fallback/settle-fallback.lua: records the outcome of an attempt.
 // Guarantees: one step; of several workers that tried the same entry, the first settles it.
 import type { DeadLetterCause } from "../../protocol/fallback/dead-letter-causes.js";
 import { encodeAttempt, shortenReason, type AttemptNote } from "../../protocol/fallback/fallback-attempt.js";

@@ -1,4 +1,5 @@
-// dispatch/fall-back -> here -> recall/begin-send.lua: a fallback channel is about to be asked to take a message.
+// dispatch/look-before-sending -> here -> recall/begin-send.lua: a fallback channel is about to be asked to take a
+// message.
 // Guarantees: one step checks that the message has not ended and notes the send. While the note stands, the message can
 // be neither recalled nor collapsed. settle-fallback removes the note; a dead sender's expires.
 import type { FallbackEntry } from "../../protocol/fallback/fallback-entry.js";
