@@ -1,5 +1,5 @@
 // commands -> here: the topics that a command line names.
-// Guarantees: a name or a right that no cluster takes is a usage error, before anything is asked.
+// Guarantees: a name or a right that no cluster accepts is a usage error, before anything is sent.
 import { usageError } from "./cli-error.js";
 
 export interface TopicGrant {
@@ -9,7 +9,7 @@ export interface TopicGrant {
 
 const rights: readonly string[] = ["subscribe", "publish", "presence"];
 
-// Such as `room.*,chat.7/subscribe+publish`: patterns, each with what it allows; without rights, subscribe.
+// Such as `room.*,chat.7/subscribe+publish`: patterns, each with the rights it grants; subscribe by default.
 export function readGrants(text: string | undefined): TopicGrant[] | undefined {
   return text?.split(",").map((part) => {
     const [topic = "", given = "subscribe"] = part.trim().split("/");
@@ -25,7 +25,7 @@ export function readGrants(text: string | undefined): TopicGrant[] | undefined {
   });
 }
 
-/** @param options.broadcast whether `$all` is one of them */
+/** @param options.broadcast whether `$all` is allowed */
 export function readTopicName(text: string, { broadcast }: { readonly broadcast: boolean }): string {
   if (/^[A-Za-z0-9._:@|~+=-]{1,128}$/.test(text) || (broadcast && text === "$all")) return text;
   throw usageError(`${JSON.stringify(text)} is no topic's name`);

@@ -1,27 +1,27 @@
 // requests, send -> here: what a call rejects with.
-// Guarantees: `outcome` says whether it may have happened all the same; `code` is the server's, or one of ours.
+// Guarantees: `outcome` says whether the action may still have happened; `code` is the server's, or one of ours.
 
 /** This package's own codes; the server's (docs/send/errors.md) pass through unchanged. */
 export const petrelErrorCodes = {
-  /** No connection could be made: nothing was asked of the server. */
+  /** No connection could be made: the server got nothing. */
   unreachable: "PETREL_SDK_UNREACHABLE",
-  /** It was asked, and no answer came. */
+  /** The server got the request, and no answer came. */
   noAnswer: "PETREL_SDK_NO_ANSWER",
-  /** What answered is not Petrel, or a proxy answered in its place. */
+  /** The answer does not come from Petrel, perhaps from a proxy in front of it. */
   badAnswer: "PETREL_SDK_BAD_ANSWER",
-  /** It waited its whole time in this process, and was never sent. */
+  /** It waited in this process for all of its time, and was never sent. */
   notSent: "PETREL_SDK_NOT_SENT",
-  /** As much waits to be sent as may: `ready()` resolves when there is room. */
+  /** The queue is full: `ready()` resolves when there is room. */
   queueFull: "PETREL_SDK_QUEUE_FULL",
-  /** It can't be sent, however often: too large, or for too many. */
+  /** It can never be sent: too large, or for too many recipients. */
   invalidMessage: "PETREL_SDK_INVALID_MESSAGE",
   /** `close()` was called. */
   closed: "PETREL_SDK_CLOSED",
 } as const;
 
 /**
- * refused: it did not happen · partial: a message to a list is stored for those in `details.stored`, and not for the
- * others · unknown: it may have happened, now or in a moment
+ * refused: it did not happen · partial: a message to a list is stored for the users in `details.stored`, and not for
+ * the others · unknown: it may have happened, or may happen in a moment
  */
 export type Outcome = "refused" | "partial" | "unknown";
 
@@ -37,18 +37,18 @@ export interface PetrelErrorOptions {
 
 export class PetrelError extends Error {
   override readonly name = "PetrelError";
-  /** For a `switch`, `PetrelErrorCode` names those known. */
+  /** For a `switch`: `PetrelErrorCode` lists the known ones. */
   readonly code: string;
   readonly outcome: Outcome;
-  /** Whether the same may succeed later, unchanged. */
+  /** Whether the same call may succeed later, unchanged. */
   readonly retryable: boolean;
-  /** Of the HTTP answer; in a batch, what the message would have been answered alone. */
+  /** Of the HTTP answer; in a batch, the status that the message would have had alone. */
   readonly status: number | undefined;
   /** Facts for programs: `field`, `scope`, `stored`, `state` … */
   readonly details: Readonly<Record<string, unknown>> | undefined;
-  /** The server asked to wait for so long. */
+  /** The server asked to wait this long. */
   readonly retryAfterMs: number | undefined;
-  /** Of a message: sent again with it, it is stored once. */
+  /** A message's key: sent again with it, the message is stored once. */
   readonly idempotencyKey: string | undefined;
 
   constructor(code: string, message: string, options: PetrelErrorOptions) {
@@ -62,7 +62,7 @@ export class PetrelError extends Error {
     this.idempotencyKey = options.idempotencyKey;
   }
 
-  /** The same error with another end, for a message that was tried more than once. */
+  /** The same error with another outcome, for a message that was tried more than once. */
   with(changes: Partial<Pick<PetrelErrorOptions, "outcome" | "idempotencyKey">>): PetrelError {
     const { code, message, cause, retryable, status, details, retryAfterMs } = this;
     const outcome = changes.outcome ?? this.outcome;

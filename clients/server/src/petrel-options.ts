@@ -1,13 +1,13 @@
 // petrel -> here: the options and their defaults.
-// Guarantees: a wrong option is refused at once, by name; the key's secret is in no message.
+// Guarantees: an invalid option is refused at once, by name; the key's secret is in no message.
 import type { Fetch, ServiceName } from "./requests/send-request.js";
 
 export interface PetrelOptions {
-  /** Where collect is: `https://collect.example.test`. Sends, and most of what can be asked. */
+  /** The URL of collect: `https://collect.example.test`. For sending and most queries. */
   readonly collect?: string | undefined;
-  /** Where auth is: tokens and devices. */
+  /** The URL of auth: tokens and devices. */
   readonly auth?: string | undefined;
-  /** Where dispatch is: only `request` asks it. */
+  /** The URL of dispatch: only `request` uses it. */
   readonly dispatch?: string | undefined;
   /** `KEY.SECRET` of a producer. */
   readonly key: string;
@@ -15,21 +15,21 @@ export interface PetrelOptions {
   readonly sign?: boolean | undefined;
   /** How long a call may take, with all its attempts, waiting included (30,000). */
   readonly timeoutMs?: number | undefined;
-  /** How long each attempt may (10,000). */
+  /** The same for each attempt (10,000). */
   readonly attemptTimeoutMs?: number | undefined;
-  /** How many attempts at most; as many as there is time for by default. */
+  /** The most attempts; by default, as many as there is time for. */
   readonly attempts?: number | undefined;
-  /** How long a message waits for others while a request is under way: 0 to 2 (2). */
+  /** How long a message lingers for others while a request is in progress: 0 to 2 (2). */
   readonly lingerMs?: number | undefined;
-  /** Requests with messages at a time (4). */
+  /** Concurrent requests with messages (4). */
   readonly maxRequests?: number | undefined;
-  /** Recipients of messages that are not settled yet (100,000). */
+  /** The most recipients of unsettled messages (100,000). */
   readonly maxQueued?: number | undefined;
-  /** Their JSON (64 MiB). */
+  /** The most JSON of unsettled messages (64 MiB). */
   readonly maxQueuedBytes?: number | undefined;
-  /** Larger batches are compressed, where that pays (64 KiB); Infinity for never. */
+  /** Larger batches are compressed if that pays off (64 KiB); Infinity for never. */
   readonly gzipAboveBytes?: number | undefined;
-  /** Instead of the global one: for a proxy, or a certificate authority of your own. */
+  /** Replaces the global one: for a proxy, or your own certificate authority. */
   readonly fetch?: Fetch | undefined;
 }
 
@@ -76,7 +76,7 @@ export function resolveOptions(options: PetrelOptions): ResolvedOptions {
     urls,
     key,
     sign,
-    // Not as a method: the global one minds its `this`.
+    // Not called as a method, because the global one checks its `this`.
     fetch: (url, init) => fetch(url, init),
     timeoutMs: read("timeoutMs"),
     attemptTimeoutMs: read("attemptTimeoutMs"),

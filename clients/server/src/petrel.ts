@@ -1,6 +1,6 @@
 // A business system -> here -> auth, collect: Petrel for backends, and the package's entry.
-// Guarantees: `send` resolves once the message is stored, exactly once however often it was tried; what rejects says
-// whether it may be stored all the same.
+// Guarantees: `send` resolves once the message is stored, exactly once however often it was tried. A rejection says
+// whether it may be stored nevertheless.
 import { PetrelEvents, type EventsOptions } from "./events/read-events.js";
 import { resolveOptions, type PetrelOptions } from "./petrel-options.js";
 import type { Method, ServiceName } from "./requests/send-request.js";
@@ -50,7 +50,7 @@ export class Petrel {
   readonly #caller: ServiceCaller;
   readonly #sender: MessageSender;
 
-  /** @throws TypeError that names an option which is missing or wrong */
+  /** @throws TypeError naming an option that is missing or invalid */
   constructor(options: PetrelOptions) {
     const resolved = resolveOptions(options);
     this.#caller = new ServiceCaller(resolved, resolved);
@@ -63,26 +63,26 @@ export class Petrel {
   }
 
   /**
-   * Resolves when the message is stored. Those that are sent at the same time share a request; those to one recipient
-   * are stored in the order of the calls.
-   * @throws PetrelError `outcome` says whether it may be stored all the same
+   * Resolves when the message is stored. Messages sent at the same time share a request; those to one recipient are
+   * stored in the order of the calls.
+   * @throws PetrelError `outcome` says whether it may be stored nevertheless
    */
   async send<To extends Recipient>(message: Message<To>): Promise<SentTo<To>> {
     return (await this.#sender.send(message)) as SentTo<To>;
   }
 
-  /** Resolves when there is room for more messages: await it where you send faster than you await `send`. */
+  /** Resolves when there is room for more messages: await it if you send without awaiting `send`. */
   ready(): Promise<void> {
     return this.#sender.ready();
   }
 
-  /** What happens: `for await (const event of petrel.events({ after }))`. Carries on after whatever goes wrong. */
+  /** Events: `for await (const event of petrel.events({ after }))`. Continues after any fault. */
   events(options: EventsOptions = {}): PetrelEvents {
     return new PetrelEvents(this.#caller, options);
   }
 
   /**
-   * Any other route, such as dispatch's dead letters. It may be tried more than once.
+   * Any other route, such as dispatch's dead letters. May be tried more than once.
    * @param path with its query, percent-encoded
    * @throws PetrelError
    */
@@ -95,7 +95,7 @@ export class Petrel {
     return this.#caller.call(service, method, path, options);
   }
 
-  /** Takes no more messages, and resolves when all are settled, which takes `timeoutMs` at most. Then ends the rest. */
+  /** Accepts no more messages, and resolves when all are settled, after at most `timeoutMs`. Then ends the rest. */
   async close(): Promise<void> {
     await this.#sender.close();
     this.#caller.close();

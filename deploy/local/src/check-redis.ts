@@ -1,4 +1,4 @@
-// The local run: the Redis of REDIS_URL, checked before anything starts.
+// The local run: checks the Redis of REDIS_URL before anything starts.
 // Guarantees: one that does not answer, is too old, or would drop data is refused, in one line without its password.
 import { probeRedis, RespError } from "@petrel/shared/embedded-redis/resp-probe";
 import { isSupported, parseInfo, supportedVersions } from "@petrel/shared/embedded-redis/server-version";

@@ -1,6 +1,6 @@
-// The local run: the Redis of this cluster, the user's own or an embedded one.
-// Guarantees: when it is returned it answers and keeps data; an embedded one is kept running like a service, and asks
-// for a password.
+// The local run: this cluster's Redis, the user's own or an embedded one.
+// Guarantees: when it is returned it answers and keeps data. An embedded one is kept running like a service, and
+// requires a password.
 import { join } from "node:path";
 import { findRedisServer } from "@petrel/shared/embedded-redis/install/find-redis-server";
 import { probeRedis } from "@petrel/shared/embedded-redis/resp-probe";
@@ -17,13 +17,13 @@ import {
 } from "./processes/supervised-process.js";
 
 export interface LocalRedis {
-  /** With the password, if it asks for one. */
+  /** Includes the password, if there is one. */
   readonly url: string;
-  /** How the services get in. */
+  /** The variables with which services reach it. */
   readonly serviceEnvironment: Environment;
   /** Such as "Redis 7.0.15". */
   readonly description: string;
-  /** Undefined where the Redis is the user's own. */
+  /** Undefined if the Redis is the user's own. */
   readonly supervised: SupervisedProcess | undefined;
 }
 
@@ -38,7 +38,7 @@ export interface LocalRedisOptions extends Pick<SupervisedOptions, "restart" | "
   readonly passwordFile: string;
 }
 
-/** Loading a large append-only file takes its time. */
+/** Loading a large append-only file takes time. */
 const loadDeadlineMs = 60_000;
 
 /**
@@ -66,7 +66,7 @@ export async function prepareRedis(options: LocalRedisOptions): Promise<LocalRed
         directory,
         environment,
         password,
-        // Otherwise each message would wait for the next second's sync, or the service would be refused.
+        // With "everysec" each message would wait for the next second's sync, or the service would be refused.
         appendFsync: environment["ACCEPT_DURABILITY"] === "aof" ? "always" : "everysec",
         readyDeadlineMs: loadDeadlineMs,
       }),
@@ -81,11 +81,11 @@ export async function prepareRedis(options: LocalRedisOptions): Promise<LocalRed
 }
 
 /**
- * The user's own Redis, reached by the URL alone.
+ * The user's own Redis, with the password in the URL.
  * @throws LocalRunError
  */
 function withPasswordOf(file: string | undefined, own: string): string {
-  // A wrong URL is reported where it is checked.
+  // An invalid URL is reported by the later check.
   if (file === undefined || file === "" || !URL.canParse(own)) return own;
   try {
     const { access } = readRedisTarget({ redisUrl: own, redisPasswordFile: file });

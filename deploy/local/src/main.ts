@@ -1,5 +1,5 @@
-// `npm start`: the composition root of the local run; the only reader of process.env here.
-// Guarantees: exit code 0 after a clean stop, 1 where something is wrong, 2 for a wrong option; no stack traces.
+// `npm start`: the composition root of the local run; the only reader of process.env in it.
+// Guarantees: exit code 0 after a clean stop, 1 for a failure, 2 for a wrong option; no stack traces.
 import { fileURLToPath } from "node:url";
 import { runLocal } from "./run-local.js";
 import { watchInterrupts } from "./processes/watch-interrupts.js";

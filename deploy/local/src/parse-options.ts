@@ -1,4 +1,4 @@
-// The local run: what was typed after `npm start --`.
+// The local run: the options after `npm start --`.
 // Guarantees: an option that is unknown or out of range is refused, by name; nothing is guessed.
 import { parseArgs } from "node:util";
 import { maxCollects, maxDispatchers, maxNodes } from "./ports/local-ports.js";
@@ -11,7 +11,7 @@ export interface LocalOptions {
   readonly help: boolean;
 }
 
-/** What was typed is wrong: exit code 2, by the convention of getopt users. */
+/** A wrong command line: exit code 2, as with getopt. */
 export class OptionError extends Error {
   override readonly name = "OptionError";
 }

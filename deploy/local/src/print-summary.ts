@@ -1,4 +1,4 @@
-// The local run: what is shown once everything is up.
+// The local run: the text shown once everything is up.
 // Guarantees: its commands work when pasted, in the clone.
 import { join, relative } from "node:path";
 import type { DevFile } from "./data/dev-file.js";
@@ -47,7 +47,7 @@ export function summaryLines(
   ];
 }
 
-/** As a shell takes it. */
+/** Quoted for a shell. */
 function quoted(path: string): string {
   return /^[\w./-]+$/.test(path) ? path : `'${path.replaceAll("'", "'\\''")}'`;
 }

@@ -1,5 +1,5 @@
 // The local run from beginning to end: check, start in order, keep running, stop in order.
-// Guarantees: whatever goes wrong is one clear line and exit code 1; nothing that was started is left behind.
+// Guarantees: any failure is one clear line and exit code 1; nothing that was started is left behind.
 import { join, relative, resolve } from "node:path";
 import { dieWithParentPrefix } from "@petrel/shared/embedded-redis/die-with-parent";
 import { EmbeddedRedisError } from "@petrel/shared/embedded-redis/embedded-redis-error";
@@ -31,13 +31,13 @@ export interface LocalRunContext {
   readonly say: (line: string) => void;
   /** A line about what is wrong. */
   readonly complain: (line: string) => void;
-  /** Aborted by the first Ctrl-C or SIGTERM: stop, cleanly. */
+  /** Aborted by the first Ctrl-C or SIGTERM: stop cleanly. */
   readonly stopAsked: AbortSignal;
-  /** Aborted by the second: stop, at once. */
+  /** Aborted by the second: stop at once. */
   readonly killAsked: AbortSignal;
 }
 
-/** @returns the exit code: 0 after a clean stop, 1 where something is wrong, 2 for a wrong option */
+/** @returns the exit code: 0 after a clean stop, 1 for a failure, 2 for a wrong option */
 export async function runLocal(context: LocalRunContext): Promise<number> {
   const { args, environment, repositoryRoot, say, complain } = context;
   try {
@@ -159,7 +159,7 @@ function superviseService(
   return { kind, process };
 }
 
-/** Short where it is below the working directory. */
+/** Relative if it is below the working directory. */
 function shownPath(path: string): string {
   const short = relative(".", path);
   return short.startsWith("..") ? path : short;

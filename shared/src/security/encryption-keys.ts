@@ -26,11 +26,11 @@ export interface FollowEncryptionKeysOptions {
 }
 
 const POLL_MS = 5_000;
-/** The minimum time between two looks at the file for the sake of an unknown key. */
+/** The minimum time between two reads of the file because of an unknown key. */
 const COOLDOWN_MS = 1_000;
 
 export class EncryptionKeys {
-  /** Seals and opens with the keys of the moment. */
+  /** Seals and opens with the current keys. */
   readonly cipher: AtRestCipher;
   readonly #file: string;
   readonly #clock: Clock;
@@ -100,7 +100,7 @@ export class EncryptionKeys {
     );
   }
 
-  /** Reads the file now; it is small and seldom changes. */
+  /** Reads the file now; it is small and rarely changes. */
   reload(): void {
     this.#lookedAtMs = this.#clock.monotonicMs();
     try {

@@ -1,5 +1,5 @@
 // `petrel cancel ID`.
-// Guarantees: prints only what collect has confirmed; the exit code is 1 where the message was not cancelled.
+// Guarantees: prints only what collect has confirmed; the exit code is 1 if the message was not cancelled.
 import { createAsk } from "../ask-service.js";
 import type { ExitCode } from "../cli-error.js";
 import { addressOptions } from "../cluster-address.js";

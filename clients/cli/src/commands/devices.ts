@@ -101,7 +101,7 @@ async function registerDevice({ values, terminal, words, ask }: DevicesCall): Pr
   );
 }
 
-/** `register --platform wechat`, for those who look for it beside `add-web`. */
+/** `register --platform wechat`, for people who do not know `add-wechat`. */
 function addWechat(call: DevicesCall): Promise<ExitCode> {
   const { platform } = call.values;
   if (platform !== undefined) throw usageError("--platform is not for devices add-wechat");
@@ -109,8 +109,8 @@ function addWechat(call: DevicesCall): Promise<ExitCode> {
 }
 
 /**
- * A subscription is an object, not a few words: it is given as the browser's `toJSON()` gives it. What else stands in
- * it, such as the `id` that the simulator adds, is not auth's business.
+ * A subscription is an object, given in the form of the browser's `toJSON()`. Other members, such as the `id` that the
+ * simulator adds, are dropped: auth would refuse them.
  */
 async function addWeb(call: DevicesCall): Promise<ExitCode> {
   const { values, words, terminal } = call;

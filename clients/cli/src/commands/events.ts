@@ -1,6 +1,6 @@
 // `petrel events`.
-// Guarantees: prints each event in order; what cannot be read again is told, on standard error, as is the cursor to go
-// on from. With --follow it comes back by itself, from where it was.
+// Guarantees: prints each event in order. Events that are gone are reported on standard error, and so is the cursor to
+// continue from. With --follow it reconnects by itself and continues where it was.
 import { setTimeout as sleep } from "node:timers/promises";
 import { createAsk, type Answer } from "../ask-service.js";
 import { CliError, usageError, type ExitCode } from "../cli-error.js";
@@ -27,7 +27,7 @@ interface Event {
   readonly data: unknown;
 }
 
-/** Below the time after which a call is given up. */
+/** Shorter than the time after which a call is given up. */
 const WAIT_SECONDS = 10;
 const AGAIN_MS = 2_000;
 const PAGE_SIZE = 1_000;
@@ -55,7 +55,7 @@ export async function runEvents(args: readonly string[], terminal: Terminal): Pr
       page = await ask("GET", `/v1/events?${query.toString()}`);
     } catch (error) {
       if (interrupted.aborted) break;
-      // What was never reached is a mistake in the command; what goes away comes back.
+      // A cluster that was never reached means a mistake in the command; one that goes away comes back.
       if (!follow || !isThere || !(error instanceof CliError)) throw error;
       note(`${error.message}; trying again`);
       await sleep(AGAIN_MS, undefined, { signal: interrupted }).catch(() => undefined);

@@ -1,6 +1,6 @@
 // `petrel listen USER [--topic TOPIC …]`.
 // Guarantees: a message is acknowledged only after it was written to standard output. Lines about the connection go to
-// standard error, and so does a hole in a topic.
+// standard error, and so does a gap in a topic.
 import { createInterface } from "node:readline";
 import {
   PetrelClient,
@@ -49,7 +49,7 @@ export async function runListen(args: readonly string[], terminal: Terminal): Pr
   const request = grants.length === 0 ? { userId } : { userId, topics: grants };
   const freshToken = async (): Promise<string> =>
     (await fetchToken(cluster, request, { interrupted, sign: values.sign === true })).accessToken;
-  // Get a token before the client starts. The client would retry for ever, but here an unreachable cluster is an error.
+  // Get a token before the client starts. The client would retry forever, but here an unreachable cluster is an error.
   let first: string | undefined = await freshToken();
   const client = new PetrelClient({
     url: cluster.nodes,
@@ -135,7 +135,7 @@ function readTopics({ topic = [], history, presence }: OptionValues<typeof liste
   return [...new Set(topic)].map((name) => readTopicName(name, { broadcast: true }));
 }
 
-/** Everybody has the broadcast. */
+/** Everybody has the broadcast, so it needs no grant. */
 function grantsFor(topics: readonly string[], presence: boolean): TopicGrant[] {
   const can = presence ? ["subscribe", "presence"] : ["subscribe"];
   return topics.filter((topic) => topic !== "$all").map((topic) => ({ topic, can }));

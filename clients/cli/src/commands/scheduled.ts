@@ -1,5 +1,5 @@
 // `petrel scheduled USER`.
-// Guarantees: prints what waits for its time, by time, as collect has it.
+// Guarantees: prints the user's scheduled messages by time, as collect reports them.
 import { createAsk, readItems } from "../ask-service.js";
 import type { ExitCode } from "../cli-error.js";
 import { addressOptions } from "../cluster-address.js";

@@ -35,7 +35,7 @@ export async function runSend(args: readonly string[], terminal: Terminal): Prom
   const deliverAt = values.at === undefined ? undefined : readTime(values.at);
   const ttlSeconds = wholeNumber("--ttl", values.ttl, 1);
   const waitSeconds = wholeNumber("--wait-seconds", values["wait-seconds"], 1) ?? DEFAULT_WAIT_SECONDS;
-  // To send to everyone takes the scope admin too.
+  // Sending to everyone takes the scope admin too.
   const ask = createAsk("collect", values.all === true ? "adminKey" : "key", values, terminal);
   const data = argument === "-" ? await text(terminal.stdin) : argument;
   requireJson(data);
@@ -61,7 +61,7 @@ function readRecipient(
 
 const secondsOfUnit: Readonly<Record<string, number>> = { s: 1, m: 60, h: 3_600, d: 86_400 };
 
-/** A time as collect takes it, which checks it; or one from now. */
+/** An RFC 3339 time, which collect checks; or one relative to now. */
 function readTime(at: string): string {
   const [, count, unit = ""] = /^\+(\d{1,9})([smhd])$/.exec(at) ?? [];
   if (count !== undefined) {

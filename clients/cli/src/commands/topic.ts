@@ -1,5 +1,5 @@
 // `petrel topic TOPIC`.
-// Guarantees: asks only; prints where the topic stands, and who is there if its rule has that counted.
+// Guarantees: reads only; prints where the topic stands, and who is there if its rule has that counted.
 import { createAsk, readItems } from "../ask-service.js";
 import type { ExitCode } from "../cli-error.js";
 import { addressOptions } from "../cluster-address.js";
@@ -57,7 +57,7 @@ export async function runTopic(args: readonly string[], terminal: Terminal): Pro
     const page = await ask("GET", `${path}/messages?after=${after}`);
     const items = (page["items"] ?? []) as readonly Kept[];
     for (const item of items) show(item, describeKept);
-    // A page may be empty though more follow: what has expired is left out.
+    // A page may be empty although more follow, because expired messages are left out.
     const { nextAfter } = page;
     if (typeof nextAfter !== "number" || nextAfter <= after) return 0;
     after = nextAfter;

@@ -1,5 +1,5 @@
 // doctor/doctor -> here: the keys that sign tokens and those of producers, and their age.
-// Guarantees: asks only.
+// Guarantees: reads only.
 import { type Ask, readItems } from "../ask-service.js";
 import { CliError } from "../cli-error.js";
 import { describeMs } from "../explain/describe-time.js";
@@ -47,7 +47,7 @@ async function judged(check: string, look: () => Promise<Finding>): Promise<Find
 
 async function checkSigning(ask: Ask, nowMs: number): Promise<Finding> {
   const check = "signing keys";
-  // All in one answer: they are few.
+  // In one answer, because they are few.
   const keys = ((await ask("GET", "/v1/signing-keys"))["items"] ?? []) as readonly SigningKey[];
   const active = keys.find(({ state }) => state === "active");
   if (active === undefined)

@@ -1,5 +1,5 @@
-// doctor/doctor -> here: whether services show their metrics, and what those that alerts watch say at this moment.
-// Guarantees: asks only.
+// doctor/doctor -> here: whether services show their metrics, and the present values of those that alerts watch.
+// Guarantees: reads only.
 import { describeMs } from "../explain/describe-time.js";
 import { describeCause, getText } from "./check-services.js";
 import { failure, type Finding, ok } from "./finding.js";

@@ -1,5 +1,6 @@
-// doctor/doctor -> here: whether each service answers, is ready, and is of the same release; and whether tokens can be checked.
-// Guarantees: asks only; each check ends within its time.
+// doctor/doctor -> here: whether each service answers, is ready, and belongs to the same release; and whether tokens
+// can be checked.
+// Guarantees: reads only; each check ends within its time.
 import { describeError } from "../cli-error.js";
 import { failure, type Finding, ok, skipped, warning } from "./finding.js";
 
@@ -79,7 +80,7 @@ async function checkService({ name, url }: ServiceAddress, interrupted: AbortSig
   };
 }
 
-/** A drain is somebody's wish, and no fault: all else is well. */
+/** A drain is intended, and not a fault, if everything else is fine. */
 export function judgeNotReady(
   name: string,
   url: string,
@@ -105,7 +106,7 @@ function checksOf(body: unknown): object {
   return typeof checks === "object" && checks !== null ? checks : {};
 }
 
-/** The keys by which nodes and others check users' tokens. */
+/** The keys with which nodes and others verify users' tokens. */
 export async function checkJwks(auth: string, interrupted: AbortSignal): Promise<Finding> {
   const check = "jwks";
   try {
@@ -135,7 +136,7 @@ export async function getText(
   interrupted: AbortSignal,
   patienceMs = PATIENCE_MS,
 ): Promise<{ readonly status: number; readonly text: string }> {
-  // By hand: AbortSignal.any holds its sources weakly, so on Node 20 a timeout may be collected before its time.
+  // Not AbortSignal.any: it holds its sources weakly, so on Node 20 a timeout may be collected before it fires.
   const ending = new AbortController();
   const onInterrupted = (): void => ending.abort(interrupted.reason);
   const timer = setTimeout(() => ending.abort(new Error(`no answer within ${patienceMs} ms`)), patienceMs);

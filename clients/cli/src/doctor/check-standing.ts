@@ -1,6 +1,6 @@
-// doctor/doctor -> here: what an operator has set and may have forgotten: paused channels, drained nodes; and whether any
-// node takes clients.
-// Guarantees: asks only.
+// doctor/doctor -> here: operators' settings that may have been forgotten: paused channels, drained nodes; and whether
+// any node accepts clients.
+// Guarantees: reads only.
 import type { Ask } from "../ask-service.js";
 import { CliError } from "../cli-error.js";
 import { failure, type Finding, ok, skipped, warning } from "./finding.js";

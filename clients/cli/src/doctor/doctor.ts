@@ -1,6 +1,6 @@
-// `petrel doctor`: looks at a whole cluster, and says what is wrong and how to mend it.
-// Guarantees: changes nothing. One part that does not answer does not keep it from the others. Exits with 1 if anything is
-// wrong, with 0 if there is nothing but warnings.
+// `petrel doctor`: examines a whole cluster, and says what is wrong and how to fix it.
+// Guarantees: changes nothing. A part that does not answer does not stop the other checks. Exits with 1 if anything is
+// wrong, with 0 if there are only warnings.
 import { createAsk } from "../ask-service.js";
 import { CliError, usageError, type ExitCode } from "../cli-error.js";
 import { addressOptions, type AddressValues, type ClusterAddress, findCluster } from "../cluster-address.js";

@@ -1,6 +1,6 @@
 // doctor/check-services, doctor/judge-redis -> here: what one check found.
 
-/** `skipped`: it could not be looked at, which proves nothing. */
+/** `skipped`: it could not be checked, which proves nothing. */
 export type Level = "ok" | "warning" | "error" | "skipped";
 
 export interface Finding {
@@ -9,7 +9,7 @@ export interface Finding {
   readonly level: Level;
   /** What was seen, in plain words. */
   readonly says: string;
-  /** How to mend it. */
+  /** How to fix it. */
   readonly mend?: string;
 }
 
@@ -25,7 +25,7 @@ export function failure(check: string, says: string, mend: string): Finding {
   return { check, level: "error", says, mend };
 }
 
-/** How to mend a call that was refused: a stopped service, a wrong key and a silent Redis want different hands. */
+/** How to fix a refused call: the advice differs for a stopped service, a wrong key and a silent Redis. */
 export function mendOf(message: string, otherwise: string): string {
   if (message.includes("PETREL_KEY_SUSPENDED")) return "petrel keys resume ID, with another key.";
   if (message.includes("answered 401"))

@@ -1,5 +1,5 @@
-// doctor/doctor -> here: what is wrong, from what dispatch answers to GET /v1/diagnosis.
-// Guarantees: a fact that is missing is not judged.
+// doctor/doctor -> here: what is wrong, judged by dispatch's answer to GET /v1/diagnosis.
+// Guarantees: a missing fact is not judged.
 import { describeMs, msBetween } from "../explain/describe-time.js";
 import { failure, type Finding, ok, skipped, warning } from "./finding.js";
 import { judgeServer, type ServerFacts } from "./judge-redis.js";

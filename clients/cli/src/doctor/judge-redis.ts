@@ -1,5 +1,6 @@
-// doctor/doctor -> here: what is wrong with a Redis server, from its own words (GET /v1/diagnosis, or INFO and TIME).
-// Guarantees: a fact that is missing is not judged.
+// doctor/doctor -> here: what is wrong with a Redis server, judged by its own answers (GET /v1/diagnosis, or INFO and
+// TIME).
+// Guarantees: a missing fact is not judged.
 import { describeMs } from "../explain/describe-time.js";
 import { failure, type Finding, ok, warning } from "./finding.js";
 
@@ -7,10 +8,10 @@ export interface ServerFacts {
   readonly server: string;
   readonly problem?: string;
   readonly roundTripMs?: number;
-  /** Beside the clock of whoever asked. */
+  /** Relative to the clock of whoever asked. */
   readonly clockAheadMs?: number;
   readonly info?: Readonly<Record<string, string>>;
-  /** What Redis' user `default` may do, as `ACL GETUSER` says it. */
+  /** What Redis's user `default` may do, by `ACL GETUSER`. */
   readonly defaultUser?: { readonly commands: string; readonly keys: string };
 }
 
@@ -20,7 +21,7 @@ const CLOCK_ERROR_MS = 10_000;
 const MEMORY_WARNING = 0.75;
 const MEMORY_ERROR = 0.9;
 
-/** @param asker whose clock `clockAheadMs` was measured by: "dispatch", "this machine" */
+/** @param asker whose clock `clockAheadMs` refers to: "dispatch", "this machine" */
 export function judgeServer({ server, ...facts }: ServerFacts, asker: string): Finding[] {
   const { problem, info } = facts;
   if (problem !== undefined) {
@@ -90,7 +91,7 @@ function judgePersistence(server: string, info: Info): Finding[] {
       ];
 }
 
-/** A Redis that starts runs its append-only file with this user's rights; Valkey does not. */
+/** At its start Redis replays its append-only file with this user's rights; Valkey does not. */
 function judgeDefaultUser(server: string, info: Info, user: ServerFacts["defaultUser"]): Finding[] {
   const check = "redis users";
   if (user === undefined || info["aof_enabled"] !== "1" || info["valkey_version"] !== undefined) return [];

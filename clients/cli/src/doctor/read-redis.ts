@@ -1,4 +1,4 @@
-// doctor/doctor -> here -> redis/redis-link: the same facts about a Redis that dispatch would tell, without any service.
+// doctor/doctor -> here -> redis/redis-link: the facts about a Redis that dispatch would report, without any service.
 // Guarantees: reads only.
 import { performance } from "node:perf_hooks";
 import { CliError, usageError } from "../cli-error.js";
@@ -9,7 +9,7 @@ import type { ServerFacts } from "./judge-redis.js";
 
 export interface RedisRead {
   readonly facts: ServerFacts;
-  /** The partition count that the data was laid out with. */
+  /** The partition count that the data was laid out for. */
   readonly stored: number | undefined;
 }
 
@@ -17,7 +17,7 @@ const ROUND_TRIPS = 5;
 const DEFAULT_PORT = 6379;
 
 /**
- * The password and certificates may stand in files, as the services name them.
+ * The password and certificates may be in files, named by the services' own variables.
  * @param text redis:// or rediss://, with user and password
  */
 export async function readRedis(
@@ -66,7 +66,7 @@ async function readAll(link: RedisLink, server: string, database: string): Promi
       return name === undefined || value === undefined ? [] : [[name, value]];
     }),
   );
-  // On a cluster another node may have it: then it is not judged.
+  // On a cluster another node may have it; then it is not judged.
   const stored = await link.ask("GET", "petrel:partition-count").catch(() => undefined);
   const defaultUser = readUser(await link.ask("ACL", "GETUSER", "default").catch(() => undefined));
   return {
@@ -75,7 +75,7 @@ async function readAll(link: RedisLink, server: string, database: string): Promi
   };
 }
 
-/** @param reply names and values in turn; undefined where the user of the link may not ask */
+/** @param reply names and values in turn; undefined if the link's user may not ask */
 function readUser(reply: unknown): ServerFacts["defaultUser"] {
   if (!Array.isArray(reply)) return undefined;
   const valueOf = (name: string): unknown => reply[reply.indexOf(name) + 1];

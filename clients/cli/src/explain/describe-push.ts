@@ -1,13 +1,13 @@
 // describe-way -> here: why a message was pushed or not, in plain words.
-// Guarantees: says only what the answer shows. Where two causes are possible and the answer does not tell them apart, it
+// Guarantees: says only what the answer shows. If two causes are possible and the answer does not tell them apart, it
 // names both.
 import type { MessageAnswer, TimelineEvent } from "./message-answer.js";
 import { describeSpan, msBetween } from "./describe-time.js";
 
-/** A look that is further off is for what expires then. What a channel's queue holds is sent without one. */
+/** A look further ahead is for an expiry. What is in a channel's queue is sent without a look. */
 const EXPIRY_LOOK_MS = 3_600_000;
 
-/** @returns sentences; none for what has no phone, such as a topic's message */
+/** @returns sentences; none if there is no phone, as for a topic message */
 export function describePush(answer: MessageAnswer): string[] {
   const { state, timeline, to, explanation } = answer;
   if (to.user === undefined || state === "scheduled" || answer.seq === undefined) return [];
@@ -40,7 +40,7 @@ function describePushed(
   return `Pushed: ${channel} took it ${describeSpan(acceptedAt, at)} after it was accepted${why}.${before}`;
 }
 
-/** Whether a client had it by then, where that is known: an upper bound behind the push leaves it open. */
+/** Whether a client had it by then, if known: an upper bound after the push leaves it open. */
 function describeAcknowledged(pushedAt: string, timeline: readonly TimelineEvent[]): string {
   const delivered = timeline.find(({ event }) => event === "delivered");
   if (delivered !== undefined && msBetween(delivered.at, pushedAt) > 0)
@@ -48,7 +48,7 @@ function describeAcknowledged(pushedAt: string, timeline: readonly TimelineEvent
   return delivered?.approximate === true ? "" : "; nobody had acknowledged it by then";
 }
 
-/** By channel: what its last attempt came to. */
+/** By channel: the result of its last attempt. */
 function describeAttempts(
   attempts: readonly TimelineEvent[],
   { user, isOpen }: { readonly user: string; readonly isOpen: boolean },
@@ -82,7 +82,7 @@ function describeSkip(
 ): string {
   const end = timeline.find(({ event }) => event === state);
   const word = state === "delivered" ? "acknowledged" : state;
-  // An upper bound may lie behind the look that found it ended.
+  // An upper bound may lie after the look that found it ended.
   if (end === undefined || end.approximate === true || msBetween(end.at, at) < 0) {
     return `${word} before ${channel} was to be asked, at ${at}`;
   }
@@ -90,7 +90,7 @@ function describeSkip(
 }
 
 function describeNoAttempt({ state, explanation }: MessageAnswer): string[] {
-  // From the archive alone, or of an older release: nothing is known of it.
+  // From the archive alone, or from an older release: nothing is known.
   if (explanation === undefined) return [];
   const { policy } = explanation;
   const tense = state === "queued" ? "It will not be pushed" : "Not pushed";

@@ -4,7 +4,7 @@ import { describePush } from "./describe-push.js";
 import { describeSpan, msBetween } from "./describe-time.js";
 import type { MessageAnswer, TimelineEvent } from "./message-answer.js";
 
-/** One sentence: what became of it. */
+/** One sentence: the message's state. */
 export function describeOutcome(answer: MessageAnswer): string {
   const { state, to, timeline, acceptedAt, expiresAt, reason, explanation } = answer;
   const end = timeline.findLast(({ event }) => event === state);
@@ -33,12 +33,12 @@ export function describeOutcome(answer: MessageAnswer): string {
   }
 }
 
-/** Further sentences: what held it up, and why it was pushed or not. */
+/** Further sentences: what delayed it, and why it was pushed or not. */
 export function describeReasons(answer: MessageAnswer): string[] {
   return [...describeUser(answer), ...describePush(answer)];
 }
 
-/** What happened, a line each. */
+/** What happened, one line each. */
 export function describeTimeline({ timeline, explanation }: MessageAnswer): string[] {
   const skips = (explanation?.notSent ?? []).map(({ at, state, channel = "fallback" }) => ({
     at,
@@ -70,7 +70,7 @@ function describeScheduled({ deliverAt = "", explanation }: MessageAnswer): stri
   return `Limited: ${since}; ${why}. It is tried again at ${putOff.until}.`;
 }
 
-/** What its user's side has to do with it. */
+/** How its user's own state affects it. */
 function describeUser(answer: MessageAnswer): string[] {
   const { state, to, explanation, acceptedAt, expiresAt } = answer;
   const user = explanation?.user;

@@ -46,6 +46,6 @@ export interface MessageAnswer {
   readonly deliverAt?: string;
   readonly reason?: { readonly code: string; readonly message: string };
   readonly timeline: readonly TimelineEvent[];
-  /** Absent where collect is of a release that does not explain, or the message is known from the archive alone. */
+  /** Absent if collect's release does not explain, or only the archive knows the message. */
   readonly explanation?: Explanation;
 }

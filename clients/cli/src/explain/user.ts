@@ -1,6 +1,6 @@
-// `petrel user ID`: who is connected where, what can be reached, where the inbox stands, and what the newest messages
-// became and why.
-// Guarantees: asks only.
+// `petrel user ID`: who is connected where, which devices can be reached, the state of the inbox, and what became of
+// the newest messages and why.
+// Guarantees: reads only.
 import { createAsk } from "../ask-service.js";
 import { CliError, type ExitCode } from "../cli-error.js";
 import { addressOptions } from "../cluster-address.js";
@@ -59,7 +59,7 @@ export async function runUser(args: readonly string[], terminal: Terminal): Prom
       answer = await readMessage(ask, message, terminal);
     } catch (error) {
       if (!(error instanceof CliError) || !error.message.startsWith("there is no message")) throw error;
-      // Its record went between the two questions.
+      // Its record expired between the two requests.
       continue;
     }
     const why = [describeOutcome(answer), ...describeReasons(answer)];

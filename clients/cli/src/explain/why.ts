@@ -1,5 +1,5 @@
 // `petrel why MESSAGE`: what became of a message and why, in plain words.
-// Guarantees: asks only. Says where it knows less, because collect is of an older release.
+// Guarantees: reads only. Says so if it knows less because collect is of an older release.
 import { createAsk, type Ask } from "../ask-service.js";
 import { CliError, type ExitCode } from "../cli-error.js";
 import { addressOptions } from "../cluster-address.js";
@@ -51,7 +51,7 @@ export async function readMessage(
         { cause: error },
       );
     }
-    // A release before this one refuses the parameter.
+    // An earlier release refuses the parameter.
     if (!error.message.includes("answered 400 PETREL_INVALID_REQUEST: querystring")) throw error;
     note("collect is of a release that does not explain: only the timeline is known");
     return (await ask("GET", path)) as unknown as MessageAnswer;

@@ -1,5 +1,5 @@
 // `petrel archive status|redrive`.
-// Guarantees: asks dispatch only; with --json each page of the answer is a line.
+// Guarantees: calls dispatch only; with --json each page of the answer is a line.
 import type { ExitCode } from "../cli-error.js";
 import { addressOptions } from "../cluster-address.js";
 import { type Call, runAction } from "../run-action.js";

@@ -1,5 +1,5 @@
 // `petrel channels list|pause|resume`: the fallback channels.
-// Guarantees: `pause` and `resume` end once every dispatcher has taken note, or name those that have not.
+// Guarantees: `pause` and `resume` end once every dispatcher has confirmed the change, or name those that have not.
 import { setTimeout as wait } from "node:timers/promises";
 import type { Ask } from "../ask-service.js";
 import { CliError, type ExitCode } from "../cli-error.js";

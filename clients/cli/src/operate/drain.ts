@@ -1,5 +1,5 @@
-// `petrel drain NODE`: asks a push node to drain, or takes that back, and waits until the node says that it does.
-// Guarantees: never hangs: a node that does not heed it within its time is an error that says why that may be.
+// `petrel drain NODE`: asks a push node to drain, or withdraws that, and waits until the node confirms it.
+// Guarantees: never hangs: if a node does not confirm in time, the error says what the reason may be.
 import { setTimeout as pause } from "node:timers/promises";
 import { type Ask, createAsk } from "../ask-service.js";
 import { CliError, type ExitCode, usageError } from "../cli-error.js";
@@ -58,7 +58,7 @@ async function listNodes(ask: Ask): Promise<readonly PushNode[]> {
   return ((await ask("GET", "/v1/nodes"))["items"] ?? []) as readonly PushNode[];
 }
 
-/** By its id, or by its name where one node has it. */
+/** By its id, or by its name if only one node has it. */
 async function findNode(ask: Ask, wanted: string): Promise<PushNode> {
   const nodes = await listNodes(ask);
   const exact = nodes.find(({ id }) => id === wanted);
@@ -68,13 +68,13 @@ async function findNode(ask: Ask, wanted: string): Promise<PushNode> {
     const ids = nodes.map(({ id }) => id).join(", ");
     throw new CliError(`there is no node ${wanted}; there are: ${ids === "" ? "none" : ids}`);
   }
-  // While one is replaced, both may live for a moment.
+  // While a node is replaced, both may be alive for a moment.
   if (another !== undefined)
     throw new CliError(`several nodes are named ${wanted}: ${found.id}, ${another.id}`);
   return found;
 }
 
-/** @returns undefined where it does not come to that in time, or the node is gone for another reason */
+/** @returns undefined if it does not happen in time, or the node is gone for another reason */
 async function untilNode(
   ask: Ask,
   id: string,

@@ -1,5 +1,5 @@
-// `petrel nodes`: which push nodes there are, and how they fare.
-// Guarantees: asks only.
+// `petrel nodes`: the push nodes and their state.
+// Guarantees: reads only.
 import { createAsk } from "../ask-service.js";
 import type { ExitCode } from "../cli-error.js";
 import { addressOptions } from "../cluster-address.js";

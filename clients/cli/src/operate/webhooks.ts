@@ -1,5 +1,5 @@
 // `petrel webhooks list|create|show|update|pause|resume|rotate|test|replay|attempts|delete`.
-// Guarantees: a secret is printed once, where it is made; a test that is not delivered is the exit code 1.
+// Guarantees: a secret is printed once, when it is made. If a test is not delivered, the exit code is 1.
 import { readItems } from "../ask-service.js";
 import { type ExitCode, usageError } from "../cli-error.js";
 import { addressOptions } from "../cluster-address.js";

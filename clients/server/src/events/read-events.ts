@@ -1,6 +1,6 @@
 // petrel -> here -> collect: events, in order for each user, from a cursor on.
-// Guarantees: none is skipped without a `gap`; `position` is where to carry on, behind the last page that was handled
-// whole, so what follows a crash may repeat and never misses.
+// Guarantees: none is skipped without a `gap`. `position` lies after the last page that was handled completely;
+// continuing there after a crash may repeat events, but never misses one.
 import { setTimeout as pause } from "node:timers/promises";
 import { PetrelError } from "../petrel-error.js";
 import { retryDelayMs } from "../requests/retry-delay.js";
@@ -20,7 +20,7 @@ export type EventType =
   | "topic.vacated";
 
 export interface PetrelEvent {
-  /** The same in every repeat. */
+  /** The same in every repetition. */
   readonly id: string;
   readonly type: EventType;
   readonly at: string;
@@ -32,18 +32,18 @@ export interface PetrelEvent {
   readonly data: Readonly<Record<string, unknown>>;
 }
 
-/** Older events than the server keeps, or of a Redis that was lost, are missing here. */
+/** Events are missing here: they are older than the server keeps, or Redis lost them. */
 export interface EventGap {
   readonly type: "gap";
 }
 
 export interface EventsOptions {
-  /** A `position` of before; "now" for what is new only; what is kept by default. */
+  /** An earlier `position`; "now" for new events only; by default, everything that is kept. */
   readonly after?: string | undefined;
   readonly types?: readonly EventType[] | undefined;
-  /** Of a page: 1 to 1,000. */
+  /** Per page: 1 to 1,000. */
   readonly limit?: number | undefined;
-  /** Of a long poll: up to 30 (30). */
+  /** For a long poll: up to 30 (30). */
   readonly waitSeconds?: number | undefined;
   /** Ends the iteration. */
   readonly signal?: AbortSignal | undefined;
@@ -66,12 +66,12 @@ export class PetrelEvents implements AsyncIterable<PetrelEvent | EventGap> {
     this.#position = options.after;
   }
 
-  /** Store it, and give it as `after` the next time. */
+  /** Store it, and pass it as `after` the next time. */
   get position(): string | undefined {
     return this.#position;
   }
 
-  /** @throws PetrelError what no waiting cures, such as a key without the scope `read` */
+  /** @throws PetrelError for what waiting cannot fix, such as a key without the scope `read` */
   async *[Symbol.asyncIterator](): AsyncGenerator<PetrelEvent | EventGap, void> {
     const { signal } = this.#options;
     while (signal?.aborted !== true) {
@@ -79,15 +79,15 @@ export class PetrelEvents implements AsyncIterable<PetrelEvent | EventGap> {
       if (page === undefined) return;
       if (page.gap) yield { type: "gap" };
       yield* page.items;
-      // Only now: whoever stops within a page gets it again.
+      // Only now, so that a loop that ends within a page gets it again.
       this.#position = page.nextAfter;
     }
   }
 
-  /** @returns undefined where it was aborted */
+  /** @returns undefined if it was aborted */
   async #nextPage(): Promise<Page | undefined> {
     const { types, limit, signal } = this.#options;
-    // "now" is the moment of the first answer: it must not be lost with a poll that waits.
+    // "now" means the moment of the first answer, so do not risk losing it with a poll that waits.
     const waitSeconds = this.#position === "now" ? 0 : (this.#options.waitSeconds ?? 30);
     for (let attempt = 0; ; attempt++) {
       try {

@@ -1,10 +1,10 @@
-// send-request -> here: what an HTTP answer, or none, says about the request.
-// Guarantees: "refused" only where the server can't have acted, or says that it has not.
+// send-request -> here: what an HTTP answer, or its absence, says about the request.
+// Guarantees: "refused" only if the server cannot have acted, or says that it has not.
 import { PetrelError, petrelErrorCodes, type Outcome } from "../petrel-error.js";
 
 export type Json = Readonly<Record<string, unknown>>;
 
-/** What the system says where no connection was made. */
+/** The system's error codes if no connection was made. */
 const neverConnected: ReadonlySet<unknown> = new Set([
   "ECONNREFUSED",
   "ENOTFOUND",
@@ -16,7 +16,7 @@ const neverConnected: ReadonlySet<unknown> = new Set([
 
 const repeatable: ReadonlySet<number> = new Set([408, 425, 429, 500, 502, 503, 504]);
 
-/** @returns the JSON of a 2xx; {} of a 204 */
+/** @returns the JSON of a 2xx; {} for a 204 */
 export function readAnswer(status: number, text: string, retryAfter: string | null): Json {
   if (status === 204) return {};
   const answer = parseObject(text);
@@ -49,7 +49,7 @@ export function readError(error: Json, status: number, retryAfterMs?: number): P
 }
 
 function outcomeOf(status: number, details: Json | undefined): Outcome {
-  // 501 changes nothing; the others of 5xx may come after Redis was asked.
+  // 501 changes nothing; the other 5xx may come after Redis was called.
   if (status >= 500 && status !== 501) return "unknown";
   const stored = details?.["stored"];
   return Array.isArray(stored) && stored.length > 0 ? "partial" : "refused";
@@ -76,7 +76,7 @@ function noAnswer(code: string, message: string, outcome: Outcome, cause: unknow
   return new PetrelError(code, message, { outcome, retryable: true, cause });
 }
 
-/** `fetch` hides the reason, such as ECONNREFUSED, in the error's cause; of two addresses, in both of them. */
+/** `fetch` hides the reason, such as ECONNREFUSED, in the error's cause; with two addresses, in both of them. */
 function innermost(error: unknown): { readonly code?: string; readonly message: string } {
   let inner = error;
   while (inner instanceof Error && inner.cause instanceof Error) inner = inner.cause;

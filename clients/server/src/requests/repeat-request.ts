@@ -16,7 +16,7 @@ export interface Patience {
 }
 
 /**
- * Ask for what may be carried out twice without harm.
+ * Use it only for requests that may safely be carried out twice.
  * @param ended aborts it
  * @throws PetrelError
  */

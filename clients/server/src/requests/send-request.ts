@@ -1,6 +1,6 @@
 // repeat-request, send/batch-sender -> here -> a service: one attempt.
-// Guarantees: gives the answer's JSON, or a PetrelError that says what is known; follows no redirect, which would carry
-// the key elsewhere.
+// Guarantees: returns the answer's JSON, or throws a PetrelError that says what is known. Follows no redirect, which
+// would carry the key elsewhere.
 import type { PetrelError } from "../petrel-error.js";
 import { readAnswer, readFailure, type Json } from "./read-answer.js";
 import { signRequest } from "./sign-request.js";
@@ -12,7 +12,7 @@ export type Method = "GET" | "POST" | "PUT" | "PATCH" | "DELETE";
 export type Fetch = (url: string, init: RequestInit) => Promise<Response>;
 
 export interface Requester {
-  /** Where the services are. */
+  /** The services' URLs. */
   readonly urls: Readonly<Partial<Record<ServiceName, string>>>;
   /** `KEY.SECRET`. */
   readonly key: string;
@@ -28,7 +28,7 @@ export interface Request {
   /** JSON, as text or compressed. */
   readonly body?: string | Uint8Array<ArrayBuffer> | undefined;
   readonly isGzip?: boolean | undefined;
-  /** A user's, instead of the key. */
+  /** A user's token, instead of the key. */
   readonly userToken?: string | undefined;
 }
 
@@ -73,8 +73,8 @@ function headersOf(
   return { ...headers, ...signRequest({ key, method, target: url.pathname + url.search, body: body ?? "" }) };
 }
 
-/** Whether the same attempt may be made again, as far as the answer goes. */
+/** Whether the same attempt may be repeated, as far as the answer tells. */
 export function mayRepeat({ code, retryable }: PetrelError): boolean {
-  // A full inbox empties when a person reads: that is not a matter of seconds.
+  // A full inbox empties when a person reads, which is not a matter of seconds.
   return retryable && code !== "PETREL_INBOX_FULL";
 }

@@ -7,10 +7,10 @@ import type { Method, Requester, ServiceName } from "./send-request.js";
 export interface CallOptions {
   /** Any JSON. */
   readonly body?: unknown;
-  /** Instead: JSON text that is sent as it is. */
+  /** Instead of `body`: JSON text that is sent unchanged. */
   readonly json?: string | undefined;
   readonly userToken?: string | undefined;
-  /** All attempts together; the option of the same name by default. */
+  /** For all attempts together; defaults to the option of the same name. */
   readonly timeoutMs?: number | undefined;
   readonly signal?: AbortSignal | undefined;
 }
@@ -48,7 +48,7 @@ export class ServiceCaller {
     );
   }
 
-  /** Every item of a list whose pages are named by a cursor. */
+  /** All items of a list that is paged by a cursor. */
   async *items<Item>(service: ServiceName, path: string, query: Query = {}): AsyncGenerator<Item, void> {
     let cursor: unknown;
     do {
@@ -68,7 +68,7 @@ export class ServiceCaller {
   }
 }
 
-/** Encodes what stands in the holes: path`/v1/users/${user}`. */
+/** Encodes the interpolated values: path`/v1/users/${user}`. */
 export function path(parts: TemplateStringsArray, ...names: readonly string[]): string {
   return parts.reduce((text, part, i) => `${text}${encodeURIComponent(names[i - 1] ?? "")}${part}`);
 }
@@ -79,7 +79,7 @@ export function withQuery(to: string, query: Query): string {
   return pairs.size === 0 ? to : `${to}?${pairs.toString()}`;
 }
 
-/** A long poll is silent for as long as it was asked to wait. */
+/** How long the answer to a long poll may be delayed on purpose. */
 function longPollMs(to: string): number {
   const seconds = /[?&]waitSeconds=(\d+)/.exec(to)?.[1];
   return seconds === undefined ? 0 : Number(seconds) * 1_000 + 10_000;

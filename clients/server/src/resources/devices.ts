@@ -11,7 +11,7 @@ export type NewDevice =
   | { readonly platform: "wechat"; readonly openid: string; readonly appid: string }
   | {
       readonly platform: "web";
-      /** As a browser's `toJSON()` gives it. */
+      /** In the form of a browser's `toJSON()`. */
       readonly subscription: {
         readonly endpoint: string;
         readonly keys: { readonly p256dh: string; readonly auth: string };
@@ -25,7 +25,7 @@ export interface Device {
   readonly registeredAt: string;
   readonly lastSeenAt: string;
   readonly quarantinedUntil?: string;
-  /** What tells it from others, by platform: `topic`, `tokenEnd`, `openidEnd`, `host` … */
+  /** What distinguishes it from others, by platform: `topic`, `tokenEnd`, `openidEnd`, `host` … */
   readonly [detail: string]: unknown;
 }
 

@@ -1,4 +1,4 @@
-// petrel -> here -> collect: what became of a message, and taking it back. docs/send/http-api.md.
+// petrel -> here -> collect: reads a message's state, and cancels it. docs/send/http-api.md.
 import { path, type ServiceCaller } from "../requests/service-caller.js";
 import type { Recipient } from "../send/message.js";
 
@@ -18,7 +18,7 @@ export interface MessageStatus {
   readonly state: MessageState;
   readonly seq?: number;
   readonly epoch?: string;
-  /** Of a topic's message. */
+  /** For a topic message. */
   readonly topic?: string;
   readonly offset?: number;
   readonly acceptedAt: string;
@@ -45,8 +45,8 @@ export class MessagesApi {
   }
 
   /**
-   * Takes it back, before its time or after. Scope: `send`.
-   * @throws PetrelError `PETREL_CONFLICT`: too late; `details.state` says what became of it
+   * Cancels it, before or after its scheduled time. Scope: `send`.
+   * @throws PetrelError `PETREL_CONFLICT`: too late; `details.state` has its state
    */
   async cancel(id: string): Promise<void> {
     await this.#caller.call("collect", "DELETE", path`/v1/messages/${id}`);

@@ -3,7 +3,7 @@ import type { ServiceCaller } from "../requests/service-caller.js";
 
 export type TopicRight = "subscribe" | "publish" | "presence";
 
-/** A pattern such as "room.*" means subscribe. */
+/** A plain pattern such as "room.*" grants subscribe. */
 export type TopicGrant = string | { readonly topic: string; readonly can: readonly TopicRight[] };
 
 export interface TokenRequest {
@@ -40,7 +40,7 @@ export class TokensApi {
     this.#caller = caller;
   }
 
-  /** Scope: `tokens`. A repeat may make tokens that nobody gets to see. */
+  /** Scope: `tokens`. A retry may make tokens that nobody ever sees. */
   async create(request: TokenRequest): Promise<Tokens> {
     return (await this.#caller.call("auth", "POST", "/v1/tokens", { body: request })) as unknown as Tokens;
   }
@@ -51,7 +51,7 @@ export class TokensApi {
     return (await this.#caller.call("auth", "POST", "/v1/tokens/refresh", options)) as unknown as Tokens;
   }
 
-  /** All of a user's, one by its `jti`, or one that you hold. Scope: `tokens`. */
+  /** Revokes all tokens of a user, one by its `jti`, or one that you hold. Scope: `tokens`. */
   async revoke(revocation: Revocation): Promise<void> {
     await this.#caller.call("auth", "POST", "/v1/tokens/revoke", { body: revocation });
   }

@@ -1,5 +1,4 @@
-// petrel -> here -> collect: topics, what they keep, who is there, and for whom the server keeps them.
-// docs/send/topics.md.
+// petrel -> here -> collect: topics: their logs, who is there, and for whom the server keeps them. docs/send/topics.md.
 import { path, type ServiceCaller, withQuery } from "../requests/service-caller.js";
 import type { MessageOptions, Stored } from "../send/message.js";
 
@@ -33,7 +32,7 @@ export interface KeptTopic {
   readonly since: string;
 }
 
-/** What a topic's message may have beside its data. */
+/** What a topic message may have besides its data. */
 export type TopicMessageOptions = Pick<
   MessageOptions,
   "ttlSeconds" | "priority" | "idempotencyKey" | "deliverAt"
@@ -52,17 +51,17 @@ export class TopicsApi {
     this.#publish = publish;
   }
 
-  /** In batches with everything else that is sent. Scope: `send`. */
+  /** Batched with everything else that is sent. Scope: `send`. */
   publish(topic: string, data: unknown, options: TopicMessageOptions = {}): Promise<Stored> {
     return this.#publish({ ...options, to: { topic }, data });
   }
 
-  /** Where it stands. Scope: `read`. */
+  /** The topic's position. Scope: `read`. */
   async get(topic: string): Promise<TopicHead> {
     return (await this.#caller.call("collect", "GET", path`/v1/topics/${topic}`)) as unknown as TopicHead;
   }
 
-  /** What its log has, in order. Scope: `read`. @param after begin above this offset */
+  /** The messages in its log, in order. Scope: `read`. @param after exclusive: begins above this offset */
   async *history(
     topic: string,
     { after = 0 }: { readonly after?: number } = {},
@@ -79,17 +78,17 @@ export class TopicsApi {
     }
   }
 
-  /** Who is there, by name; nobody where the topic's rule does not list. Scope: `read`. */
+  /** Who is there, by name; empty if the topic's rule does not list users. Scope: `read`. */
   presence(topic: string): AsyncIterableIterator<PresentUser> {
     return this.#caller.items("collect", path`/v1/topics/${topic}/presence`);
   }
 
-  /** Every connection of the user has it, now and later. Scope: `send`. */
+  /** Subscribes every connection of the user, now and later. Scope: `send`. */
   async keep(userId: string, topic: string): Promise<void> {
     await this.#caller.call("collect", "PUT", path`/v1/users/${userId}/topics/${topic}`);
   }
 
-  /** Ends that. Scope: `send`. */
+  /** Ends what `keep` began. Scope: `send`. */
   async drop(userId: string, topic: string): Promise<void> {
     await this.#caller.call("collect", "DELETE", path`/v1/users/${userId}/topics/${topic}`);
   }

@@ -1,4 +1,5 @@
-// petrel -> here -> collect: what is stored for a user, who is online, and ending that. docs/send/http-api.md.
+// petrel -> here -> collect: a user's stored messages and presence; disconnecting and erasing a user.
+// docs/send/http-api.md.
 import { path, type ServiceCaller, withQuery } from "../requests/service-caller.js";
 
 export interface StoredMessage {
@@ -32,7 +33,7 @@ export interface UserPresence {
 export interface LastSeen {
   readonly user: string;
   readonly online: boolean;
-  /** `null` while online, and where it is not known. */
+  /** `null` while online, and if unknown. */
   readonly lastSeenAt: string | null;
 }
 
@@ -45,7 +46,7 @@ export class UsersApi {
     this.#caller = caller;
   }
 
-  /** In order of `seq`. Scope: `read`. @param after begin above this `seq` */
+  /** In order of `seq`. Scope: `read`. @param after exclusive: begins above this `seq` */
   async *messages(
     userId: string,
     { after = 0 }: { readonly after?: number } = {},
@@ -62,18 +63,18 @@ export class UsersApi {
     }
   }
 
-  /** What waits for its time, by time. Scope: `read`. */
+  /** The user's scheduled messages, by time. Scope: `read`. */
   scheduled(userId: string): AsyncIterableIterator<ScheduledMessage> {
     return this.#caller.items("collect", path`/v1/users/${userId}/messages`, { state: "scheduled" });
   }
 
-  /** With each connection. Scope: `read`. */
+  /** Includes each connection. Scope: `read`. */
   async presence(userId: string): Promise<UserPresence> {
     const answer = await this.#caller.call("collect", "GET", path`/v1/users/${userId}/presence`);
     return answer as unknown as UserPresence;
   }
 
-  /** Of many users, in their order: asked for 200 at a time. Scope: `read`. */
+  /** For many users, in the order given; queries 200 at a time. Scope: `read`. */
   async online(userIds: readonly string[]): Promise<LastSeen[]> {
     const all: LastSeen[] = [];
     for (let from = 0; from < userIds.length; from += MAX_USERS) {

@@ -1,5 +1,5 @@
 // batch-sender -> here: the body of a batch.
-// Guarantees: compressed only where that makes it a good deal smaller.
+// Guarantees: compressed only if that makes it considerably smaller.
 import { promisify } from "node:util";
 import { constants, gzip } from "node:zlib";
 import type { QueuedMessage } from "./queued-message.js";
@@ -10,7 +10,7 @@ export interface BatchBody {
 }
 
 const compress = promisify(gzip);
-/** Beyond it, unpacking costs more than the bytes that are saved. */
+/** Above this ratio, unpacking costs more than the bytes that are saved. */
 const WORTH_IT = 0.7;
 
 export async function batchBody(

@@ -1,6 +1,6 @@
-// send-queue -> here -> requests/send-request: sends what waits, many messages at once.
+// send-queue -> here -> requests/send-request: sends waiting messages in batches.
 // Guarantees: a message resolves once it is stored. It rejects with `outcome: "unknown"` if an attempt may have stored
-// it, and with "refused" only if none did. What is repeated has the idempotency key of the first attempt.
+// it, and with "refused" only if none did. A retry has the idempotency key of the first attempt.
 import { setTimeout as pause } from "node:timers/promises";
 import { PetrelError, petrelErrorCodes } from "../petrel-error.js";
 import { retryDelayMs } from "../requests/retry-delay.js";
@@ -11,9 +11,9 @@ import { readResults } from "./read-results.js";
 import type { SendQueue } from "./send-queue.js";
 
 export interface BatchSenderOptions {
-  /** How long a message waits for others while a request is under way. */
+  /** How long a message lingers for others while a request is in progress. */
   readonly lingerMs: number;
-  /** At a time. */
+  /** Concurrent requests. */
   readonly maxRequests: number;
   readonly gzipAboveBytes: number;
   readonly attemptTimeoutMs: number;
@@ -27,7 +27,7 @@ export class BatchSender {
   /** A message has settled. */
   readonly #onSettled: (message: QueuedMessage) => void;
   #requests = 0;
-  /** The next batch is put together when one of them fires. */
+  /** The next batch is put together when one of these fires. */
   #soon: NodeJS.Immediate | undefined;
   #later: NodeJS.Timeout | undefined;
 
@@ -43,11 +43,11 @@ export class BatchSender {
     this.#onSettled = onSettled;
   }
 
-  /** Something may wait. */
+  /** Call it when a message may be waiting. */
   wake(): void {
     if (!this.#queue.hasWaiting || this.#requests >= this.#options.maxRequests) return;
     const { lingerMs } = this.#options;
-    // When idle, those of this turn go together at once; a request that is under way will bring company.
+    // When idle, send this turn's messages at once. While a request is in progress, linger: more will join.
     if (this.#requests === 0 || this.#queue.fillsBatch || lingerMs === 0) {
       clearTimeout(this.#later);
       this.#soon ??= setImmediate(() => this.#fill());
@@ -71,7 +71,7 @@ export class BatchSender {
     }
   }
 
-  /** Repeats the batch as a whole as long as nothing of it is answered. */
+  /** Repeats the batch as a whole as long as none of it is answered. */
   async #deliver(batch: readonly QueuedMessage[]): Promise<void> {
     for (let attempt = 0; ; attempt++) {
       const open = batch.filter(({ isSettled }) => !isSettled);
@@ -80,7 +80,7 @@ export class BatchSender {
       if (failure === undefined) return;
       const [first, ...others] = open;
       if (first !== undefined && others.length > 0 && mayDivide(failure)) {
-        // One of them, or their number, is too much.
+        // One of them, or their number, is too large.
         const half = Math.ceil(open.length / 2);
         await this.#deliver(open.slice(0, half));
         await this.#deliver(open.slice(half));
@@ -134,7 +134,7 @@ export class BatchSender {
       again.push(message);
       if (last === undefined || (result.retryAfterMs ?? 0) > (last.retryAfterMs ?? 0)) last = result;
     });
-    // Together, so that they stay in order; others need not wait for them.
+    // Together, so that they stay in order; the others need not wait for them.
     if (last !== undefined) void this.#again(again, attempt, last);
   }
 
@@ -152,7 +152,7 @@ export class BatchSender {
     return mayRepeat(failure) && attempt + 1 < this.#options.attempts;
   }
 
-  /** Those who can't wait so long are told now. */
+  /** Messages that cannot wait this long are rejected now. */
   #pauseMs(messages: readonly QueuedMessage[], attempt: number, why: PetrelError): number {
     const delayMs = retryDelayMs(attempt, why.retryAfterMs);
     const nextMs = performance.now() + delayMs;
@@ -161,7 +161,7 @@ export class BatchSender {
     return leaving.length === messages.length ? 0 : delayMs;
   }
 
-  /** Its time is over, wherever it is. */
+  /** The message's time is over, in whatever state it is. */
   expire(message: QueuedMessage): void {
     if (message.isSettled) return;
     const isOpen = message.isUnknown || message.isInFlight;
@@ -184,7 +184,7 @@ export class BatchSender {
   #reject(message: QueuedMessage, error: PetrelError): void {
     if (!this.#end(message)) return;
     const { idempotencyKey, isUnknown } = message;
-    // Other content under this key was there before: ours was never stored.
+    // The key was used for other content before, so ours was never stored.
     const outcome = isUnknown && error.code !== "PETREL_IDEMPOTENCY_MISMATCH" ? "unknown" : error.outcome;
     message.reject(error.with({ outcome, idempotencyKey }));
   }
@@ -199,7 +199,7 @@ export class BatchSender {
 
 const refusedForItsContent: ReadonlySet<string> = new Set(["PETREL_INVALID_REQUEST", "PETREL_INVALID_JSON"]);
 
-/** Refused as a whole for what is in it, or how much. */
+/** Refused as a whole for its content or its size. */
 function mayDivide({ code, status }: PetrelError): boolean {
   return status === 413 || refusedForItsContent.has(code);
 }

@@ -1,5 +1,6 @@
 // petrel -> here -> {send-queue, batch-sender}: takes messages, and sees each through to its end.
-// Guarantees: every promise settles by its deadline; a full queue refuses at once; `close` resolves when all are settled.
+// Guarantees: every promise settles by its deadline. A full queue refuses at once. `close` resolves when all are
+// settled.
 import { closedError, PetrelError, petrelErrorCodes } from "../petrel-error.js";
 import type { Requester } from "../requests/send-request.js";
 import { BatchSender, type BatchSenderOptions } from "./batch-sender.js";
@@ -40,7 +41,7 @@ export class MessageSender {
     });
   }
 
-  /** Resolves at once where there is room, or else when the queue is half empty. */
+  /** Resolves at once if there is room, otherwise when the queue is half empty. */
   ready(): Promise<void> {
     if (this.#queue.isRelaxed) return Promise.resolve();
     return new Promise((resolve) => {
@@ -67,7 +68,7 @@ export class MessageSender {
     for (const resolve of this.#waitingForEnd.splice(0)) resolve();
   }
 
-  /** One timer, for the oldest: all have the same time. */
+  /** One timer, for the oldest message, because all have the same time limit. */
   #watchDeadline(): void {
     const oldest = this.#queue.oldest;
     if (this.#deadline !== undefined || oldest === undefined) return;
@@ -83,7 +84,7 @@ export class MessageSender {
         this.#sender.expire(one);
       }
       this.#watchDeadline();
-      // What waited behind them may go.
+      // Messages that waited behind them may be sent now.
       this.#sender.wake();
     }, leftMs);
   }

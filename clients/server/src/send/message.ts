@@ -1,11 +1,11 @@
-// petrel -> here: what a business system sends, and what it is told. docs/send/http-api.md explains every field.
+// petrel -> here: messages that a business system sends, and their results. docs/send/http-api.md explains every field.
 
 export type Recipient =
   | { readonly user: string }
   /** Up to 1,000. */
   | { readonly users: readonly string[] }
   | { readonly topic: string }
-  /** Everyone; takes a key with the scope `admin`, too. */
+  /** Everyone; also needs the scope `admin`. */
   | { readonly all: true };
 
 /** What a phone or a webhook shows. */
@@ -22,7 +22,7 @@ export interface Notification {
 export interface MessageOptions {
   readonly ttlSeconds?: number | undefined;
   readonly priority?: "high" | "normal" | "low" | undefined;
-  /** Yours, where another process may send the same message again; otherwise each message gets one of its own. */
+  /** Set your own if another process may send the same message again; otherwise each message gets one automatically. */
   readonly idempotencyKey?: string | undefined;
   /** Not before this time. */
   readonly deliverAt?: string | Date | undefined;
@@ -34,7 +34,7 @@ export interface MessageOptions {
 
 export interface Message<To extends Recipient = Recipient> extends MessageOptions {
   readonly to: To;
-  /** Any JSON, `null` too; at most 64 KiB. */
+  /** Any JSON, including `null`; at most 64 KiB. */
   readonly data: unknown;
 }
 
@@ -53,7 +53,7 @@ export interface StoredForList {
   readonly results: readonly StoredForUser[];
 }
 
-/** What `send` resolves with: for a list, the answer for each. */
+/** What `send` resolves with: for a list, one result for each user. */
 export type SentTo<To extends Recipient> = To extends { readonly users: readonly string[] }
   ? StoredForList
   : Stored;

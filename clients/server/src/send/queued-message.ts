@@ -1,12 +1,11 @@
 // petrel -> here -> send-queue: a message that is ready to be sent, and the promise that waits for it.
-// Guarantees: what is sent is what `data` was when `send` was called; every message has an idempotency key; it settles
-// once.
+// Guarantees: sends the state of `data` at the call of `send`. Every message has an idempotency key. It settles once.
 import { randomBytes } from "node:crypto";
 import { PetrelError, petrelErrorCodes } from "../petrel-error.js";
 import type { Message, Stored, StoredForList } from "./message.js";
 
 export const MAX_RECIPIENTS = 1_000;
-/** Of a batch, unpacked. */
+/** For a batch, before compression. */
 export const MAX_BATCH_BYTES = 8 * 1024 * 1024;
 /** `{"messages":[]}`, and room to spare. */
 const ENVELOPE_BYTES = 64;
@@ -17,14 +16,14 @@ export type Answer = Stored | StoredForList;
 export interface QueuedMessage {
   readonly json: string;
   readonly bytes: number;
-  /** Whom it is for, so that order is kept for each: "u:alice", "t:news", "all". */
+  /** Its recipients, because order is kept for each: "u:alice", "t:news", "all". */
   readonly recipients: readonly string[];
   readonly idempotencyKey: string;
-  /** The key is ours: then a duplicate is a repeat of this very message. */
+  /** The key was generated here, so a duplicate is a retry of this very message. */
   readonly hasOwnKey: boolean;
   /** By `performance.now()`. */
   readonly deadlineMs: number;
-  /** An attempt was made that may have stored it. */
+  /** An attempt may have stored it. */
   isUnknown: boolean;
   isInFlight: boolean;
   isSettled: boolean;
@@ -32,7 +31,7 @@ export interface QueuedMessage {
   readonly reject: (error: PetrelError) => void;
 }
 
-/** Keys that no other sender has: random once, then counted. */
+/** Keys that are unique across senders: a random prefix, then a counter. */
 export class IdempotencyKeys {
   readonly #prefix = randomBytes(12).toString("base64url");
   #next = 0;
@@ -44,13 +43,13 @@ export class IdempotencyKeys {
 
 type Settle = Pick<QueuedMessage, "resolve" | "reject" | "deadlineMs">;
 
-/** @throws PetrelError `PETREL_SDK_INVALID_MESSAGE`; TypeError where `data` is no JSON */
+/** @throws PetrelError `PETREL_SDK_INVALID_MESSAGE`; TypeError if `data` is not JSON */
 export function queueMessage(message: Message, keys: IdempotencyKeys, settle: Settle): QueuedMessage {
   const idempotencyKey = message.idempotencyKey ?? keys.take();
   const json = JSON.stringify({ ...message, idempotencyKey });
   const bytes = Buffer.byteLength(json);
   const recipients = recipientsOf(message.to);
-  // These would take down the batch that they travel in.
+  // These would make the whole batch fail.
   if (recipients.length > MAX_RECIPIENTS) {
     throw invalid(`to.users: ${MAX_RECIPIENTS} at most, not ${recipients.length}`);
   }
@@ -72,7 +71,7 @@ function recipientsOf(to: unknown): string[] {
   const { user, users, topic } = (to ?? {}) as Partial<Record<string, unknown>>;
   if (Array.isArray(users)) return users.map((one) => `u:${String(one)}`);
   if (typeof user === "string") return [`u:${user}`];
-  // Whatever else it is, the server says what is wrong with it.
+  // If it is anything else, the server says what is wrong with it.
   return [typeof topic === "string" ? `t:${topic}` : "all"];
 }
 

@@ -1,5 +1,5 @@
-// batch-sender -> here: what became of each message of a batch.
-// Guarantees: an answer that does not fit the batch is no answer.
+// batch-sender -> here: the result of each message in a batch.
+// Guarantees: an answer that does not match the batch counts as no answer.
 import { PetrelError, petrelErrorCodes } from "../petrel-error.js";
 import { readError, type Json } from "../requests/read-answer.js";
 import type { StoredForUser } from "./message.js";
@@ -18,7 +18,7 @@ function readResult(result: Json, { hasOwnKey, idempotencyKey }: QueuedMessage):
     const { status } = error as Json;
     return readError(error as Json, typeof status === "number" ? status : 500).with({ idempotencyKey });
   }
-  // Where the key is ours, an earlier attempt of this very message stored it.
+  // If the key was generated here, an earlier attempt of this very message stored it.
   const isDuplicate = (one: unknown): boolean => !hasOwnKey && one === true;
   if (Array.isArray(results)) {
     return {

@@ -1,6 +1,6 @@
-// queued-message -> here -> batch-sender: what is to be sent, until it is settled.
-// Guarantees: bounded by recipients and bytes; a message is not taken out while an earlier one for any of its recipients
-// is out, so each recipient's messages are stored in the order of the calls.
+// queued-message -> here -> batch-sender: unsettled messages.
+// Guarantees: bounded by recipients and bytes. A message is not taken out while an earlier one for any of its
+// recipients is out, so each recipient's messages are stored in the order of the calls.
 import { MAX_BATCH_BYTES, MAX_RECIPIENTS, type QueuedMessage } from "./queued-message.js";
 
 export interface QueueBounds {
@@ -8,17 +8,17 @@ export interface QueueBounds {
   readonly maxQueuedBytes: number;
 }
 
-/** One look at the queue passes by no more recipients that must wait. */
+/** The most blocked recipients that one pass over the queue skips. */
 const MAX_PASSED = 8_000;
 /** `{"messages":[]}` */
 const ENVELOPE_BYTES = 16;
 
 export class SendQueue {
   readonly #bounds: QueueBounds;
-  /** Everything, by age: what waits, and what is out. */
+  /** All messages by age: those that wait, and those that are out. */
   readonly #held = new Set<QueuedMessage>();
   readonly #waiting = new Set<QueuedMessage>();
-  /** Of messages that are out: how many, by recipient. */
+  /** Recipient -> how many of their messages are out. */
   readonly #out = new Map<string, number>();
   readonly #heldSize = { recipients: 0, bytes: 0 };
   readonly #waitingSize = { recipients: 0, bytes: 0 };
@@ -36,7 +36,7 @@ export class SendQueue {
     return undefined;
   }
 
-  /** A message that is larger than all the room is taken where there is nothing else. */
+  /** A message larger than the whole limit is accepted if the queue is empty. */
   hasRoomFor({ recipients, bytes }: Pick<QueuedMessage, "recipients" | "bytes">): boolean {
     if (this.#held.size === 0) return true;
     return (
@@ -45,13 +45,13 @@ export class SendQueue {
     );
   }
 
-  /** Half empty: time to take more. */
+  /** Half empty: time to accept more. */
   get isRelaxed(): boolean {
     const { maxQueued, maxQueuedBytes } = this.#bounds;
     return this.#heldSize.recipients <= maxQueued / 2 && this.#heldSize.bytes <= maxQueuedBytes / 2;
   }
 
-  /** As much waits as a batch may hold. */
+  /** As much is waiting as a batch can hold. */
   get fillsBatch(): boolean {
     return this.#waitingSize.recipients >= MAX_RECIPIENTS || this.#waitingSize.bytes >= MAX_BATCH_BYTES;
   }
@@ -62,7 +62,7 @@ export class SendQueue {
     for (const size of [this.#heldSize, this.#waitingSize]) count(size, message, 1);
   }
 
-  /** The next batch, which is out now. Empty where everything has to wait. */
+  /** Takes out the next batch. Empty if every message has to wait. */
   take(): QueuedMessage[] {
     const batch: QueuedMessage[] = [];
     const passed = new Set<string>();
@@ -88,7 +88,7 @@ export class SendQueue {
     return batch;
   }
 
-  /** It is settled, wherever it was. */
+  /** The message is settled, in whatever state it was. */
   end(message: QueuedMessage): void {
     if (!this.#held.delete(message)) return;
     count(this.#heldSize, message, -1);

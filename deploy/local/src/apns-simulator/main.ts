@@ -1,6 +1,6 @@
 // The APNs simulator's process: stands for Apple in the local run and in tests.
-// Guarantees: nothing listens before the configuration, the keys and the certificate are good; the only reader of
-// process.env here.
+// Guarantees: nothing listens before the configuration, the keys and the certificate are valid; the only reader of
+// process.env in this simulator.
 import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { readConfig } from "@petrel/shared/kernel/config";

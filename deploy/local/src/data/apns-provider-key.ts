@@ -1,5 +1,5 @@
-// The local run: the key with which this machine's dispatch pushes, as an Apple developer account would have it.
-// Guarantees: EC P-256 from the system's random source; key id and team id of Apple's shape.
+// The local run: the key with which this machine's dispatch pushes, like one from an Apple developer account.
+// Guarantees: EC P-256 from the system's random source; key id and team id have Apple's shape.
 import { createPrivateKey, createPublicKey, generateKeyPairSync, randomInt } from "node:crypto";
 
 export interface ApnsProviderKey {
@@ -7,7 +7,7 @@ export interface ApnsProviderKey {
   readonly keyId: string;
   /** Ten of A–Z, 0–9. */
   readonly teamId: string;
-  /** PEM, PKCS #8: what Apple gives out as AuthKey_<key id>.p8. */
+  /** PEM, PKCS #8: the format of Apple's AuthKey_<key id>.p8. */
   readonly privateKey: string;
 }
 
@@ -33,7 +33,7 @@ export function isApnsProviderKey(value: unknown): value is ApnsProviderKey {
   }
 }
 
-/** What the simulator knows of it: `[{ keyId, teamId, publicKey }]` as JSON. */
+/** The simulator's part: `[{ keyId, teamId, publicKey }]` as JSON. */
 export function describeKnownKeys({ keyId, teamId, privateKey }: ApnsProviderKey): string {
   const publicKey = createPublicKey(privateKey).export({ type: "spki", format: "pem" });
   return `${JSON.stringify([{ keyId, teamId, publicKey }], null, 2)}\n`;

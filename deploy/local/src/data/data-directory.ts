@@ -1,6 +1,6 @@
-// The local run: the directory with everything that is kept, `.data/`, and the lock on it.
-// Guarantees: one local run at a time has it; a lock whose holder is gone is no obstacle. Only the owner can read what is
-// below it, even after a copy with other rights.
+// The local run: the directory with all stored data, `.data/`, and the lock on it.
+// Guarantees: only one local run at a time has it; a lock whose holder is gone is ignored. Only the owner can read the
+// directory, even after a copy with other permissions.
 import { chmod, mkdir, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
 import { LocalRunError, systemErrorCode } from "../local-run-error.js";
@@ -10,13 +10,13 @@ export interface DataDirectory {
   readonly redis: string;
   readonly logs: string;
   readonly secrets: string;
-  /** Lets the next one have it. */
+  /** Releases it to the next local run. */
   release(): Promise<void>;
 }
 
 /**
- * Makes the directory where it is missing, and takes its lock.
- * @throws LocalRunError where it cannot be written to, or another local run has it
+ * Creates the directory if it is missing, and takes its lock.
+ * @throws LocalRunError if it is not writable, or another local run has it
  */
 export async function openDataDirectory(path: string): Promise<DataDirectory> {
   const directories = {
@@ -29,7 +29,7 @@ export async function openDataDirectory(path: string): Promise<DataDirectory> {
     for (const directory of [path, ...Object.values(directories)]) {
       await makeDirectory(resolve(directory));
     }
-    // Redis gives its files the rights that the umask leaves.
+    // Redis's files get the permissions that the umask leaves.
     for (const directory of Object.values(directories)) {
       if (((await stat(directory)).mode & 0o077) !== 0) await chmod(directory, 0o700);
     }
@@ -46,8 +46,8 @@ export async function openDataDirectory(path: string): Promise<DataDirectory> {
 }
 
 /**
- * Makes a directory and those above it that are missing, one at a time: Node 20's own `recursive` never ends where a
- * file system (such as /proc) says ENOENT of a directory whose parent is there.
+ * Creates a directory and its missing parents, one at a time: Node 20's own `recursive` never ends on a file system
+ * (such as /proc) that reports ENOENT for a directory whose parent exists.
  */
 async function makeDirectory(path: string): Promise<void> {
   if ((await stat(path).catch(() => undefined))?.isDirectory() === true) return;
@@ -55,15 +55,15 @@ async function makeDirectory(path: string): Promise<void> {
   try {
     await mkdir(path, { mode: 0o700 });
   } catch (error) {
-    // Made by another process in the meantime; a file of that name is an error.
+    // Another process has created it meanwhile; a file of that name is an error.
     if (systemErrorCode(error) !== "EEXIST" || !(await stat(path)).isDirectory()) throw error;
   }
 }
 
 async function takeLock(lockFile: string, path: string): Promise<void> {
   const mine = await describeProcess(process.pid);
-  // Twice: the second time after a dead process' lock was put away. If two do that at the same moment, the check of
-  // their ports stops one.
+  // Twice: the second time after a dead process's lock was removed. If two do that at the same moment, the port check
+  // stops one.
   for (let attempt = 0; attempt < 2; attempt++) {
     try {
       await writeFile(lockFile, mine, { flag: "wx", mode: 0o600 });
@@ -83,7 +83,7 @@ async function takeLock(lockFile: string, path: string): Promise<void> {
   throw new LocalRunError(`another start of Petrel took ${path} a moment ago`);
 }
 
-/** A process's id and start, since ids are used again: "pid start"; field 22 of /proc/<pid>/stat, proc(5). */
+/** A process's id and start time, because ids are reused: "pid start"; field 22 of /proc/<pid>/stat, proc(5). */
 async function describeProcess(pid: number): Promise<string> {
   const stat = await readFile(`/proc/${pid}/stat`, "utf8").catch(() => "");
   const afterName = stat.slice(stat.lastIndexOf(")") + 2).split(" ");

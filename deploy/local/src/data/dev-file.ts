@@ -1,5 +1,5 @@
 // The local run: `.data/dev.json`, where tools find the running cluster.
-// Guarantees: it exists only while everything is up; only the owner can read it, since it holds credentials.
+// Guarantees: it exists only while everything is up. Only the owner can read it, because it holds credentials.
 import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import { type LocalPorts, nodeUrls, originOf } from "../ports/local-ports.js";
@@ -23,7 +23,7 @@ export interface DevFile {
   readonly webPushSimulator: string;
   /** WeChat's interfaces and the control API of the WeChat simulator. */
   readonly wechatSimulator: string;
-  /** An app that the simulator and dispatch know. */
+  /** An app that both the simulator and dispatch know. */
   readonly wechatAppid: string;
   readonly redis: string;
   readonly apiKey: string;

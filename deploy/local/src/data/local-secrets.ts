@@ -1,5 +1,6 @@
 // The local run: this machine's own keys, made at its first start.
-// Guarantees: from the system's random source, 256 bits each; the same at every later start; readable by the owner only.
+// Guarantees: 256 bits each, from the system's random source; the same at every later start; readable only by the
+// owner.
 import { createPrivateKey, randomBytes } from "node:crypto";
 import { chmod, readFile } from "node:fs/promises";
 import { join } from "node:path";
@@ -26,23 +27,23 @@ export interface LocalSecrets {
   readonly apiKey: LocalKey;
   /** Every scope. */
   readonly adminKey: LocalKey;
-  /** 32 bytes as base64: seals what auth keeps encrypted. */
+  /** 32 bytes as base64: encrypts what auth stores encrypted. */
   readonly keyEncryptionKey: string;
   /** Of the embedded Redis. */
   readonly redisPassword: string;
-  /** With which dispatch pushes to the APNs simulator. */
+  /** Dispatch pushes to the APNs simulator with it. */
   readonly apnsKey: ApnsProviderKey;
-  /** PEM: with which dispatch pushes to browsers' push services. */
+  /** PEM: dispatch pushes to browsers' push services with it. */
   readonly vapidKey: string;
 }
 
-/** The files that services read them from. */
+/** The files from which services read them. */
 export interface SecretFiles {
   /** For auth: `[{ id, owner, name, scopes, secret }]`. */
   readonly producerKeys: string;
   /** For auth, collect and dispatch: 32 bytes as base64. */
   readonly keyEncryption: string;
-  /** For those who use the embedded Redis. */
+  /** For clients of the embedded Redis. */
   readonly redisPassword: string;
   /** For services that call others: `key.secret` of the API key. */
   readonly apiKey: string;
@@ -52,7 +53,7 @@ export interface SecretFiles {
   readonly wechatApps: string;
   /** For the WeChat simulator: the same apps. */
   readonly wechatSimulatedApps: string;
-  /** For the APNs simulator: its public half, `[{ keyId, teamId, publicKey }]`. */
+  /** For the APNs simulator: the public half, `[{ keyId, teamId, publicKey }]`. */
   readonly apnsKnownKeys: string;
   /** For auth, dispatch and the Web Push simulator: the VAPID key as PEM. */
   readonly vapidKey: string;
@@ -62,7 +63,7 @@ const apiScopes: readonly ProducerScope[] = producerScopes.filter((scope) => sco
 
 /**
  * Reads `secrets.json`, or makes it.
- * @throws LocalRunError where it is there, but not as it was written
+ * @throws LocalRunError if it exists, but is damaged
  */
 export async function loadSecrets(file: string): Promise<LocalSecrets> {
   let text: string;
@@ -83,7 +84,7 @@ export async function loadSecrets(file: string): Promise<LocalSecrets> {
   if (apnsKey !== undefined && redisPassword !== undefined && vapidKey !== undefined) {
     return { ...read, apnsKey, redisPassword, vapidKey };
   }
-  // A release without one of these made it: what is there stays.
+  // An older release made the file without some of these: keep what is there.
   const completed = {
     ...read,
     redisPassword: redisPassword ?? makeRedisPassword(),
@@ -94,7 +95,7 @@ export async function loadSecrets(file: string): Promise<LocalSecrets> {
   return completed;
 }
 
-/** Writes the services' files anew, so that they follow `secrets.json`. */
+/** Rewrites the services' files, so that they match `secrets.json`. */
 export async function writeSecretFiles(directory: string, secrets: LocalSecrets): Promise<SecretFiles> {
   const files = {
     producerKeys: join(directory, "producer-keys.json"),
@@ -124,13 +125,13 @@ export async function writeSecretFiles(directory: string, secrets: LocalSecrets)
   return files;
 }
 
-/** `key.secret`, as it stands after `Bearer`. */
+/** `key.secret`, the text after `Bearer`. */
 export function credential({ id, secret }: LocalKey): string {
   return `${id}.${secret}`;
 }
 
 function describeKey({ id, secret }: LocalKey, name: string, scopes: readonly ProducerScope[]) {
-  // The secret itself, so that the key may sign; the file is for its owner only, as secrets.json is.
+  // The secret itself, so that the key may sign; like secrets.json, the file is only for its owner.
   return { id, owner: "local", name, scopes, secret };
 }
 
@@ -146,12 +147,12 @@ function makeSecrets(): LocalSecrets {
   };
 }
 
-/** Letters, digits, `-` and `_`: the same in a URL, in a file and in redis.conf. */
+/** Letters, digits, `-` and `_`: needs no escaping in a URL, a file or redis.conf. */
 function makeRedisPassword(): string {
   return randomBytes(32).toString("base64url");
 }
 
-/** What a version added stands in no file of those before it. */
+/** Fields that older files lack, because a later version added them. */
 type Added = "apnsKey" | "redisPassword" | "vapidKey";
 type SecretsRead = Omit<LocalSecrets, Added> & Partial<Pick<LocalSecrets, Added>>;
 

@@ -1,12 +1,12 @@
 // The local run: `.data/pids.json`, the process of each part, for tools and tests that stop, pause or measure one.
-// Guarantees: follows every restart; gone after the stop. Written in the order of the changes.
+// Guarantees: follows every restart; removed after the stop. Written in the order of the changes.
 import { rm } from "node:fs/promises";
 import { writePrivateFile } from "./write-private-file.js";
 
 export interface PidFile {
   /** @param pid undefined while the part is down */
   set(name: string, pid: number | undefined): void;
-  /** Resolves when what was set before is in the file, or could not be written. */
+  /** Resolves when everything set before is in the file, or could not be written. */
   written(): Promise<void>;
   remove(): Promise<void>;
 }
@@ -19,7 +19,7 @@ export function createPidFile(path: string): PidFile {
       if (pid === undefined) pids.delete(name);
       else pids.set(name, pid);
       const content = `${JSON.stringify(Object.fromEntries(pids), null, 2)}\n`;
-      // A convenience: failing to write it stops nothing.
+      // A convenience only, so ignore a failed write.
       written = written.then(() => writePrivateFile(path, content)).catch(() => undefined);
     },
     written: () => written,

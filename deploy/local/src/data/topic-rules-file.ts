@@ -1,10 +1,10 @@
-// The local run: rules for topics, for those who have none of their own.
-// Guarantees: written once, at the first start; what a person changes in it stays.
+// The local run: rules for topics, for users who have none of their own.
+// Guarantees: written once, at the first start; a person's changes to it stay.
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { systemErrorCode } from "../local-run-error.js";
 
-/** What the console's page and the tutorial use: a room where clients may speak, and see each other. */
+/** Used by the console's page and the tutorial: a room where clients may publish, and see each other. */
 const rules = { rules: [{ topics: "demo.*", presence: "list", clientPublish: true }] };
 
 /** @returns the file, for `TOPICS_FILE` */

@@ -1,5 +1,5 @@
-// local-secrets -> here: the WeChat apps of the local run, as dispatch and the simulator are told of them.
-// Guarantees: both know the same apps and templates, with secrets of this start.
+// local-secrets -> here: the WeChat apps of the local run, for dispatch and the simulator.
+// Guarantees: both know the same apps and templates, with this start's secrets.
 import { randomBytes } from "node:crypto";
 
 /** A service account whose template has a title and a text. */

@@ -1,5 +1,6 @@
 // The local run: files with secrets.
-// Guarantees: only the owner can read them, from their first byte on; a reader sees the old or the new, never a half.
+// Guarantees: only the owner can read them, from the first byte on; a reader sees the old or the new content, never a
+// part.
 import { randomBytes } from "node:crypto";
 import { rename, rm, writeFile } from "node:fs/promises";
 

@@ -11,8 +11,8 @@ export interface WantedPort {
 }
 
 /**
- * @param ephemeral what the system gives to outgoing connections
- * @throws LocalRunError naming every port that cannot be had
+ * @param ephemeral the range for outgoing connections
+ * @throws LocalRunError naming every port that is not available
  */
 export async function checkPorts(
   wanted: readonly WantedPort[],

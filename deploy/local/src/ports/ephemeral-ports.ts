@@ -1,5 +1,5 @@
-// The local run: which ports the system gives to outgoing connections.
-// Guarantees: what the kernel says; none where it does not say (not Linux).
+// The local run: the ports that the system uses for outgoing connections.
+// Guarantees: as the kernel reports them; none if it does not (not Linux).
 import { readFile } from "node:fs/promises";
 
 export interface PortRange {
@@ -16,7 +16,7 @@ export async function readEphemeralPorts(
   return first === undefined ? undefined : { first: Number(first), last: Number(last) };
 }
 
-/** @returns a sentence for a person, or undefined where none of the ports is such a one */
+/** @returns a sentence for a person, or undefined if none of the ports is in the range */
 export function describeEphemeral(
   ports: readonly number[],
   range: PortRange | undefined,

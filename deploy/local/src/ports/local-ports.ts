@@ -1,4 +1,4 @@
-// The local run: which port each part has.
+// The local run: the port of each part.
 // Guarantees: the layout of the public contract (DESIGN section 3), so that tools find the parts without asking.
 import { LocalRunError } from "../local-run-error.js";
 
@@ -6,7 +6,7 @@ export const maxNodes = 10;
 export const maxCollects = 10;
 export const maxDispatchers = 10;
 const SPAN = 40;
-/** With further collects. */
+/** The span if there are further collects. */
 const LONG_SPAN = 60;
 
 export interface LocalPorts {
@@ -18,9 +18,9 @@ export interface LocalPorts {
   readonly apnsControl: number;
   /** The WeChat simulator: WeChat's interfaces and its control API. */
   readonly wechat: number;
-  /** Where the APNs simulator takes pushes. */
+  /** Where the APNs simulator accepts pushes. */
   readonly apnsTls: number;
-  /** The Web Push simulator: its control API, and where it takes pushes. */
+  /** The Web Push simulator: its control API, and where it accepts pushes. */
   readonly webPush: number;
   readonly redis: number;
   /** One for each push node. */
@@ -36,8 +36,8 @@ export interface LocalPorts {
 }
 
 /**
- * @param base PETREL_PORT_BASE as it is in the environment; 7100 where it is unset
- * @throws LocalRunError where it is no port, or too high for the others to follow
+ * @param base PETREL_PORT_BASE from the environment; 7100 if unset
+ * @throws LocalRunError if it is not a port, or too high for the others to follow
  */
 export function assignPorts(
   base: string | undefined,
@@ -63,7 +63,7 @@ export function assignPorts(
     apnsControl: first + 4,
     wechat: first + 5,
     apnsTls: first + 6,
-    // Behind the last dispatcher that there may be.
+    // After the last possible dispatcher.
     webPush: first + 29,
     redis: first + 9,
     nodes: row(10, nodes),
@@ -78,7 +78,7 @@ export function assignPorts(
 
 export const originOf = (port: number): string => `http://127.0.0.1:${port}`;
 
-/** One alone has no number. */
+/** A single collect has no number. */
 export function collectName({ collects }: LocalPorts, index: number): string {
   return collects.length === 1 ? "collect" : `collect-${index + 1}`;
 }

@@ -1,5 +1,5 @@
 // The local run: is a service ready?
-// Guarantees: asks /health/ready until it answers 200 or the signal is aborted; one question at a time.
+// Guarantees: asks /health/ready until it answers 200 or the signal is aborted; one request at a time.
 import { setTimeout as sleep } from "node:timers/promises";
 
 const answerDeadlineMs = 2_000;
@@ -24,7 +24,7 @@ async function isReady(origin: string, signal: AbortSignal): Promise<boolean> {
   try {
     const response = await fetch(`${origin}/health/ready`, {
       signal: question.signal,
-      // A stop soon after waits for clients that might ask again.
+      // Otherwise a stop soon after would wait for this idle connection.
       headers: { connection: "close" },
     });
     await response.body?.cancel();

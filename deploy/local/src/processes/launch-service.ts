@@ -1,5 +1,5 @@
-// The local run: starts one service, a Node process of its own.
-// Guarantees: all it prints goes to its log file; Ctrl-C reaches it only through us; it does not outlive us on Linux.
+// The local run: starts one service as a Node process of its own.
+// Guarantees: all its output goes to its log file. Ctrl-C reaches it only through us. On Linux it does not outlive us.
 import { spawn } from "node:child_process";
 import { open, rename, stat } from "node:fs/promises";
 import type { Environment } from "@petrel/shared/embedded-redis/run-command";
@@ -18,7 +18,7 @@ export interface LaunchServiceOptions {
   readonly prefix: readonly string[];
 }
 
-/** @throws LocalRunError where the process cannot be made at all */
+/** @throws LocalRunError if the process cannot be created at all */
 export async function launchService(options: LaunchServiceOptions): Promise<RunningProcess> {
   const { name, script, environment, logFile, prefix } = options;
   await turnOver(logFile);
@@ -50,7 +50,7 @@ export async function launchService(options: LaunchServiceOptions): Promise<Runn
   };
 }
 
-/** A log that has grown large becomes `<name>.log.1`; the one before that is let go. */
+/** A large log becomes `<name>.log.1`, replacing the previous one. */
 async function turnOver(logFile: string): Promise<void> {
   const size = await stat(logFile).then(
     (found) => found.size,

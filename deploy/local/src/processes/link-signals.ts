@@ -1,6 +1,6 @@
-// The local run: one signal for several reasons to give up.
-// Guarantees: it fires. (AbortSignal.any holds its sources weakly: on Node 20 one that combines another combination
-// with a timeout inside is collected, listeners and all, before the time is up.)
+// The local run: combines several abort signals.
+// Guarantees: it fires. (AbortSignal.any holds its sources weakly: on Node 20, a combination of a combination with a
+// timeout is collected, including its listeners, before the timeout.)
 
 /** Aborted as soon as one of the sources is. */
 export function abortedByAny(...sources: readonly AbortSignal[]): AbortSignal {

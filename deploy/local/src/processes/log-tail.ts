@@ -1,6 +1,6 @@
-// The local run: the end of a service's log, for a line about why it failed.
-// Guarantees: a few short lines; of structured log lines only the words, nothing that a terminal obeys, no credential:
-// what a process prints before it has a logger, such as Node's own report of a crash, is not looked through before.
+// The local run: the end of a service's log, to show why it failed.
+// Guarantees: a few short lines; only the messages of structured lines; nothing that a terminal would obey; no
+// credential, because output before a logger exists, such as Node's own crash report, was not filtered yet.
 import { open } from "node:fs/promises";
 import { escapeControls } from "@petrel/shared/kernel/logging/escape-controls";
 import { hideSecrets } from "@petrel/shared/kernel/logging/hide-secrets";
@@ -8,7 +8,7 @@ import { hideSecrets } from "@petrel/shared/kernel/logging/hide-secrets";
 const tailBytes = 8 * 1024;
 const longestLine = 300;
 
-/** The last lines, oldest first; none where there is no log. */
+/** The last lines, oldest first; empty if there is no log. */
 export async function lastLogLines(logFile: string, count: number): Promise<string[]> {
   const file = await open(logFile, "r").catch(() => undefined);
   if (file === undefined) return [];

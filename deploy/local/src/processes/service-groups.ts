@@ -1,5 +1,6 @@
-// The local run: the services as a whole, up in one order and down in another.
-// Guarantees: everything is ready within a minute or the failure names the service; a stop ends, whoever hangs.
+// The local run: all services, started in one order and stopped in another.
+// Guarantees: everything is ready within a minute, or the failure names the service. A stop ends, even if a service
+// hangs.
 import { setMaxListeners } from "node:events";
 import { describeError } from "@petrel/shared/kernel/errors";
 import { abortedByAny } from "./link-signals.js";
@@ -74,7 +75,7 @@ async function explain({ logFile }: SupervisedProcess, error: unknown): Promise<
   );
 }
 
-/** Asks group after group to stop; when the deadline has passed, whoever is left is killed. */
+/** Asks group after group to stop; after the deadline, the rest is killed. */
 export async function stopServices(
   services: readonly SupervisedService[],
   say: (line: string) => void,

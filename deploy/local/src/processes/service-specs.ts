@@ -1,5 +1,5 @@
-// The local run: what each service's process is given.
-// Guarantees: the user's own environment passes through; only what this machine's layout decides is set over it.
+// The local run: the environment of each service's process.
+// Guarantees: the user's own environment passes through; only what this machine's layout decides overrides it.
 import { join } from "node:path";
 import type { Environment } from "@petrel/shared/embedded-redis/run-command";
 import type { ApnsProviderKey } from "../data/apns-provider-key.js";
@@ -9,7 +9,7 @@ import type { SecretFiles } from "../data/local-secrets.js";
 
 export type ServiceKind = "auth" | "collect" | "dispatch" | "push-node" | "console" | SimulatorKind;
 
-/** Those of deploy/local itself. */
+/** The simulators, which are part of deploy/local itself. */
 export type SimulatorKind = "apns-simulator" | "web-push-simulator" | "wechat-simulator";
 
 export interface ServiceSpec {
@@ -17,7 +17,7 @@ export interface ServiceSpec {
   readonly name: string;
   readonly kind: ServiceKind;
   readonly script: string;
-  /** Where it answers, such as http://127.0.0.1:7101. */
+  /** Its address, such as http://127.0.0.1:7101. */
   readonly origin: string;
   readonly environment: Environment;
 }
@@ -25,23 +25,23 @@ export interface ServiceSpec {
 export interface SpecInput {
   readonly repositoryRoot: string;
   readonly ports: LocalPorts;
-  /** How Redis is reached: over what the user's environment says of it. */
+  /** How Redis is reached; overrides the user's environment. */
   readonly redisEnvironment: Environment;
   readonly secretFiles: SecretFiles;
-  /** Whose file `secretFiles.apnsKey` is. */
+  /** The key in the file `secretFiles.apnsKey`. */
   readonly apnsKey: Pick<ApnsProviderKey, "keyId" | "teamId">;
   /** A file of rules for topics. */
   readonly topicRules: string;
   readonly environment: Environment;
 }
 
-/** Groups of services that may start at the same time; each group after the one before is ready. */
+/** Groups of services that may start at the same time; each group waits until the previous one is ready. */
 export const startOrder: readonly (readonly ServiceKind[])[] = [
   ["auth", "apns-simulator", "web-push-simulator", "wechat-simulator"],
   ["collect", "dispatch", "push-node", "console"],
 ];
 
-/** Groups in the order of the stop: those who ask before those who answer. */
+/** Groups in the order of the stop: callers before callees. */
 export const stopOrder: readonly ServiceKind[] = [
   "console",
   "collect",
@@ -132,9 +132,9 @@ const apnsEndpoints = ["APNS_ENDPOINT", "APNS_SANDBOX_ENDPOINT", "APNS_CA_FILE"]
 const apnsCredentials = ["APNS_KEY_FILE", "APNS_KEY_ID", "APNS_TEAM_ID", "APNS_APPS_FILE"];
 
 /**
- * What makes dispatch push to the simulator. Both of Apple's environments share one port there, told apart by the host
- * name. The user's own settings win as a whole: their key is not sent to the simulator, which does not know it, and
- * their endpoint is not checked against the simulator's authority.
+ * Makes dispatch push to the simulator. Both of Apple's environments share one port there, told apart by the host name.
+ * The user's own settings win as a whole: their key is not sent to the simulator, which does not know it, and their
+ * endpoint is not verified against the simulator's authority.
  */
 function apnsEnvironment({
   repositoryRoot,
@@ -162,7 +162,7 @@ function apnsEnvironment({
   };
 }
 
-/** The user's own key and list win; the simulator is added to the list in any case. */
+/** The user's own key and list win; the simulator is always added to the list. */
 function webPushEnvironment({ ports, secretFiles, environment }: SpecInput): Environment {
   const own = set(environment);
   const hosts = own["WEB_PUSH_HOSTS"] ?? DEFAULT_WEB_PUSH_HOSTS.join(",");
@@ -173,38 +173,38 @@ function webPushEnvironment({ ports, secretFiles, environment }: SpecInput): Env
   };
 }
 
-/** What makes dispatch send to the WeChat simulator. The user's own settings win as a whole, as those of APNs do. */
+/** Makes dispatch send to the WeChat simulator. The user's own settings win as a whole, like those of APNs. */
 function wechatEnvironment({ ports, secretFiles, environment }: SpecInput): Environment {
   const own = set(environment);
   if ("WECHAT_APPS_FILE" in own || "WECHAT_ENDPOINT" in own) return {};
   return { WECHAT_ENDPOINT: originOf(ports.wechat), WECHAT_APPS_FILE: secretFiles.wechatApps };
 }
 
-/** What the services get unless the user says otherwise. */
+/** The services' settings unless the user sets others. */
 function defaults(ports: LocalPorts): Environment {
   return {
     ALLOWED_ORIGINS: `http://127.0.0.1:${ports.console},http://localhost:${ports.console}`,
     // Twenty seconds for clients to move are too long for somebody at a desk.
     DRAIN_WINDOW_MS: "2000",
-    // One machine is one address, however many clients it plays.
+    // One machine is one address, however many clients it simulates.
     CONNECTS_PER_ADDRESS_PER_MINUTE: "0",
     CONNECTS_PER_USER_PER_MINUTE: "0",
     REQUESTS_PER_ADDRESS_PER_SECOND: "0",
     FAILED_AUTHS_PER_ADDRESS_PER_MINUTE: "0",
-    // So it may use all the room there is, and open as many at once as a load generator does: a socket whose request has
-    // come, and was not read yet, would be cut without an answer.
+    // So it may use all slots, and open as many at once as a load generator does: otherwise a socket whose request has
+    // arrived but was not read yet would be destroyed without an answer.
     MAX_PENDING_SOCKETS: "20000",
     MAX_PENDING_SOCKETS_PER_ADDRESS: "20000",
     MAX_UNAUTHENTICATED_PER_ADDRESS: "1000",
-    // Ten thousand connects at once to two nodes wait for their turn instead of being refused.
+    // With ten thousand connects at once to two nodes, clients wait for their turn instead of being refused.
     CONNECT_WAIT_MS: "10000",
-    // One key sends all that this machine can take.
+    // A single key sends as much as this machine can take.
     MESSAGES_PER_KEY_PER_SECOND: "100000",
     REQUESTS_PER_KEY_PER_SECOND: "10000",
   };
 }
 
-/** A variable that is set to nothing counts as unset, as it does in the services. */
+/** An empty variable counts as unset, as in the services. */
 function set(environment: Environment): Environment {
   return Object.fromEntries(
     Object.entries(environment).filter(([, value]) => value !== undefined && value !== ""),

@@ -1,5 +1,6 @@
 // The local run: one part, started and kept running.
-// Guarantees: a death before it was ready is an error; each later one is reported and, unless it is stopping, restarted.
+// Guarantees: a death before it was ready is an error. Later ones are reported and, unless it is stopping, followed by
+// a restart.
 import { setTimeout as sleep } from "node:timers/promises";
 import { describeError } from "@petrel/shared/kernel/errors";
 import { abortedByAny } from "./link-signals.js";
@@ -13,10 +14,10 @@ export interface SupervisedOptions {
   /** Resolves when the part answers; rejects when the signal is aborted. */
   readonly untilReady: (signal: AbortSignal) => Promise<void>;
   readonly restart: boolean;
-  /** Where a reader finds out why, for the line about a death. */
+  /** The log that explains a death. */
   readonly logFile: string;
   readonly say: (line: string) => void;
-  /** Told whenever the process is another one, or none. */
+  /** Called when the process changes or ends. */
   readonly onPid?: (pid: number | undefined) => void;
 }
 
@@ -25,7 +26,7 @@ export interface SupervisedProcess {
   readonly logFile: string;
   /**
    * Launches it and waits until it is ready; from then on it is kept running.
-   * @throws LocalRunError where it dies or `deadline` is aborted before that
+   * @throws LocalRunError if it dies or `deadline` is aborted before that
    */
   start(deadline: AbortSignal): Promise<void>;
   /** No more restarts; resolves when the process is gone. */
@@ -49,7 +50,7 @@ export function superviseProcess(options: SupervisedOptions): SupervisedProcess 
       current = undefined;
       onPid(undefined);
     });
-    // The stop came while it was being started.
+    // The stop came while it was starting.
     if (stopping.signal.aborted) await running.stop();
     return running;
   }
@@ -104,7 +105,7 @@ export function superviseProcess(options: SupervisedOptions): SupervisedProcess 
         () => undefined,
         () => `${name} was not ready in time`,
       );
-      // Aborted by its death, `ready` settles after `died` has.
+      // `ready` is aborted by its death, so it settles after `died`.
       const problem = await Promise.race([died, ready]);
       if (problem !== undefined) throw new LocalRunError(problem);
       kept = keepRunning(running);

@@ -1,24 +1,22 @@
-// The local run: what asks it to stop: Ctrl-C, SIGTERM, a terminal that closes, npm's death.
-// Guarantees: the first asks for a clean stop, a second for an instant one; one key press is never both.
+// The local run: what asks it to stop: Ctrl-C, SIGTERM, a closing terminal, npm's death.
+// Guarantees: the first asks for a clean stop, a second one for an instant stop. One key press never counts as both.
 
 export interface Interrupts {
   readonly stopAsked: AbortSignal;
   readonly killAsked: AbortSignal;
 }
 
-/** The process, as far as it is needed here. */
+/** The parts of the process that are needed here. */
 export interface SignalHost {
   on(signal: NodeJS.Signals, listener: () => void): unknown;
   readonly ppid: number;
 }
 
-// npm passes on the SIGINT that the terminal has sent us already.
+// npm passes on the SIGINT that the terminal has already sent us.
 const samePressMs = 400;
 const parentCheckMs = 500;
 
-/**
- * @param startedByNpm npm dies without a word to us when it is killed: then its death counts as SIGTERM
- */
+/** @param startedByNpm npm does not tell us when it is killed, so its death counts as SIGTERM */
 export function watchInterrupts(host: SignalHost, startedByNpm: boolean): Interrupts {
   const stop = new AbortController();
   const kill = new AbortController();

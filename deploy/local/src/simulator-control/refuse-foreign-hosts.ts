@@ -1,6 +1,7 @@
-// Keeps pages away from the simulator's control API, which answers without a credential.
-// Guarantees: only under this machine's own names, or a container's without a dot, which no page on the web can have: that
-// defeats DNS rebinding; and never for a page, of whatever origin. Whether it lives is told to everybody.
+// Keeps web pages away from the simulator's control API, which requires no credential.
+// Guarantees: answers only under this machine's own names, or a container's name without a dot, which no page on the
+// web can have; this defeats DNS rebinding. Never answers a page, of any origin. The health routes are open to
+// everybody.
 import { PetrelError } from "@petrel/shared/kernel/errors";
 import type { HttpApp } from "@petrel/shared/kernel/http/http-app";
 
@@ -20,7 +21,7 @@ export function refuseForeignHosts(app: HttpApp): void {
   });
 }
 
-/** Without the port; undefined where the header is no host. */
+/** Without the port; undefined if the header is not a host. */
 function nameOf(host: string): string | undefined {
   const isHost = /^[\w.:[\]-]+$/.test(host) && URL.canParse(`http://${host}`);
   return isHost ? new URL(`http://${host}`).hostname : undefined;

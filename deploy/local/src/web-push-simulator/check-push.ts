@@ -1,6 +1,6 @@
-// push-app -> here: whether a push may be taken, as RFC 8030, 8188, 8291 and 8292 say.
-// Guarantees: written from the RFCs, sharing nothing with dispatch's sender; the first thing that is wrong is named, and
-// nothing of a refused push is kept.
+// push-app -> here: whether a push is acceptable under RFC 8030, 8188, 8291 and 8292.
+// Guarantees: written from the RFCs, sharing no code with dispatch's sender. The first problem is named, and nothing of
+// a refused push is kept.
 import { createDecipheriv, createECDH, createHmac, createPublicKey, verify } from "node:crypto";
 import type { Subscription } from "./subscriptions.js";
 
@@ -18,12 +18,12 @@ export interface PushRequest {
   readonly headers: Readonly<Record<string, string | string[] | undefined>>;
   readonly body: Buffer;
   readonly subscription: Subscription;
-  /** The endpoint's: what a token must be for. */
+  /** The endpoint's origin, which a token must be for. */
   readonly origin: string;
   readonly nowMs: number;
 }
 
-/** What every push service must take (RFC 8030 section 7.2); ours takes no more. */
+/** What every push service must accept (RFC 8030 section 7.2); ours accepts no more. */
 const MAX_BODY = 4_096;
 const DAY_SECONDS = 24 * 60 * 60;
 const URGENCIES = ["very-low", "low", "normal", "high"];
@@ -98,7 +98,7 @@ function checkSender({ headers: { authorization }, subscription, origin, nowMs }
   if (sub !== undefined && !(typeof sub === "string" && /^(mailto:|https:)/.test(sub))) {
     throw new Refused(401, "the token's sub must be mailto: or https:");
   }
-  // Last: who signs rightly, but is not whom the page subscribed with.
+  // Last: the signature is valid, but the key is not the one that the page subscribed with.
   if (k !== subscription.applicationServerKey) {
     throw new Refused(403, "the subscription is another application server's");
   }
@@ -109,7 +109,7 @@ function readJson(part: string): Readonly<Record<string, unknown>> {
     const value: unknown = JSON.parse(Buffer.from(part, "base64url").toString());
     if (typeof value === "object" && value !== null) return value as Readonly<Record<string, unknown>>;
   } catch {
-    // Answered below.
+    // Falls through to the error below.
   }
   throw new Refused(401, "t must be a JWT");
 }

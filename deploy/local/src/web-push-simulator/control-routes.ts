@@ -1,4 +1,4 @@
-// The Web Push simulator's control API, plain HTTP: what tests and the console ask of it and tell it.
+// The Web Push simulator's control API, plain HTTP, for tests and the console.
 // Guarantees: the shape of the public contract (DESIGN section 3, "Local run"); unknown members are refused.
 import { PetrelError } from "@petrel/shared/kernel/errors";
 import type { HttpApp } from "@petrel/shared/kernel/http/http-app";

@@ -1,5 +1,6 @@
 // The Web Push simulator's process: stands for push services and browsers in the local run and in tests.
-// Guarantees: nothing listens before the configuration and the key are good; the only reader of process.env here.
+// Guarantees: nothing listens before the configuration and the key are valid; the only reader of process.env in this
+// simulator.
 import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { readConfig } from "@petrel/shared/kernel/config";

@@ -1,5 +1,5 @@
 // main -> here -> check-push, subscriptions, control-routes: one port for pushes and for control.
-// Guarantees: a push is answered as its checks or a script say; only what is answered 201 is shown.
+// Guarantees: a push is answered by its checks or by a script; only what is answered with 201 is shown.
 import { formatTime } from "@petrel/shared/kernel/http/answer-time";
 import { buildHttpApp, type HttpApp } from "@petrel/shared/kernel/http/http-app";
 import type { Logger } from "@petrel/shared/kernel/logging/logging";
@@ -12,7 +12,7 @@ import { PUSH_PATH, show, type Subscriptions, takeAnswer } from "./subscriptions
 export interface PushAppDeps {
   readonly version: string;
   readonly logger: Logger;
-  /** Of the endpoints. */
+  /** The origin of the endpoints. */
   readonly origin: string;
   readonly subscriptions: Subscriptions;
   readonly nowMs: () => number;
@@ -24,7 +24,7 @@ const words: Readonly<Record<number, string>> = {
   410: "the subscription is over",
 };
 
-/** Builds the application; call `listen()` on it. */
+/** Builds the application without listening; call `listen()` on it. */
 export async function buildPushApp(deps: PushAppDeps): Promise<HttpApp> {
   const { version, logger, origin, subscriptions, nowMs } = deps;
   const app = await buildHttpApp({

@@ -1,9 +1,9 @@
-// push-app, control-routes -> here: browsers that have subscribed, and what they would show.
-// Guarantees: each has keys and an address of its own, which nobody can guess; of notifications with one topic the last is
-// kept; both are bounded.
+// push-app, control-routes -> here: subscribed browsers, and what they would show.
+// Guarantees: each has keys and an unguessable address of its own. Of notifications with one topic the last is kept.
+// Both are bounded.
 import { createECDH, randomBytes, randomUUID } from "node:crypto";
 
-/** As a browser's `PushSubscription.toJSON()` gives it. */
+/** In the form of a browser's `PushSubscription.toJSON()`. */
 export interface SubscriptionJson {
   readonly id: string;
   readonly endpoint: string;
@@ -15,7 +15,7 @@ export interface PushAnswer {
   readonly status: number;
   /** Seconds. */
   readonly retryAfter?: number;
-  /** For so many pushes; without it until it is taken back. */
+  /** For how many pushes; absent: until it is removed. */
   readonly times?: number;
 }
 
@@ -25,13 +25,13 @@ export interface ShownNotification {
   readonly ttl: number;
   readonly urgency: string;
   readonly topic: string | null;
-  /** Decrypted; JSON where it is JSON, else text. */
+  /** Decrypted; parsed if it is JSON, otherwise text. */
   readonly payload: unknown;
 }
 
 export interface Subscription {
   readonly json: SubscriptionJson;
-  /** base64url; whose pushes are taken (RFC 8292 section 4). */
+  /** base64url; the only key whose pushes are accepted (RFC 8292 section 4). */
   readonly applicationServerKey: string;
   readonly privateKey: Buffer;
   readonly auth: Buffer;
@@ -57,7 +57,7 @@ export class Subscriptions {
     this.#options = options;
   }
 
-  /** @param applicationServerKey where another than the cluster's may push */
+  /** @param applicationServerKey set if a key other than the cluster's may push */
   create(applicationServerKey = this.#options.applicationServerKey): Subscription {
     const keys = createECDH("prime256v1");
     const p256dh = keys.generateKeys().toString("base64url");
@@ -101,7 +101,7 @@ export class Subscriptions {
   }
 }
 
-/** The answer scripted for it, used up by one. */
+/** Takes its scripted answer; each push uses one up. */
 export function takeAnswer(subscription: Subscription): PushAnswer | undefined {
   const { answer } = subscription;
   if (answer?.times !== undefined) {
@@ -110,7 +110,7 @@ export function takeAnswer(subscription: Subscription): PushAnswer | undefined {
   return answer;
 }
 
-/** A newer one with its topic takes an older one's place (RFC 8030 section 5.4). */
+/** A newer notification replaces an older one with its topic (RFC 8030 section 5.4). */
 export function show({ notifications }: Subscription, notification: ShownNotification): void {
   const { topic } = notification;
   const older = topic === null ? -1 : notifications.findIndex((one) => one.topic === topic);

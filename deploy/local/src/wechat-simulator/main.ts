@@ -1,5 +1,6 @@
 // The WeChat simulator's process: stands for WeChat in the local run and in tests.
-// Guarantees: nothing listens before the configuration and the apps are good; the only reader of process.env here.
+// Guarantees: nothing listens before the configuration and the apps are valid; the only reader of process.env in this
+// simulator.
 import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { readConfig } from "@petrel/shared/kernel/config";

@@ -6,7 +6,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { EmbeddedRedisError } from "../embedded-redis-error.js";
 import { runCommand, type CommandResult, type Environment } from "../run-command.js";
 
-// As root, apt-get would drop to the user `_apt`, who may not write to our directories, and warn about it.
+// As root, apt-get would drop to the user `_apt`, who may not write to our directories, and would warn about it.
 const aptOptions = ["-q", "-o", "APT::Sandbox::User=root", "-o", "Acquire::Retries=2"];
 const busyLock = /could not get lock|unable to lock/i;
 const lockAttempts = 60;

@@ -1,4 +1,4 @@
-// Embedded Redis: finds this machine's Redis, for `npm start` and for the tests alike.
+// Embedded Redis: finds this machine's Redis, for `npm start` and for tests.
 // Guarantees: a server that runs here and is new enough, found in a fixed order, or one error that names the ways out.
 import { mkdir, readFile } from "node:fs/promises";
 import { dirname, join } from "node:path";

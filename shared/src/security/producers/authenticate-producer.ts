@@ -1,7 +1,7 @@
 // First step of every request of a business system: who sends this, and what may they do?
-// Guarantees: each process reads a key's record about once a second, whatever the load, unknown keys included. A
-// revoked key is refused everywhere after that time. If the store does not answer, a key that was good a moment ago
-// passes (producer-key-cache). An unknown key costs what a wrong secret costs.
+// Guarantees: each process reads a key's record about once a second, whatever the load, including unknown keys. A
+// revoked key is refused everywhere after that time. If the store does not answer, a key that was valid a moment ago
+// passes (producer-key-cache). An unknown key costs as much as a wrong secret.
 import { randomBytes, timingSafeEqual } from "node:crypto";
 import { type Clock, systemClock } from "../../kernel/clock.js";
 import { describeError, PetrelError } from "../../kernel/errors.js";
@@ -19,7 +19,7 @@ export type { Producer, StoredProducerKey } from "./known-producer-key.js";
 export interface ProducerAuthenticatorOptions {
   /** Reads a key's record; rejects if the store does not answer. */
   readonly findKey: (keyId: string) => Promise<StoredProducerKey | undefined>;
-  /** Without it signed requests are answered 503. */
+  /** Without it signed requests are answered with 503. */
   readonly signatures?: SignatureChecks | undefined;
   /** How long a record is trusted while the store answers; a revoked key may pass for as long. Default 1000. */
   readonly ttlMs?: number;
@@ -105,7 +105,7 @@ export class ProducerAuthenticator {
         "The key is unknown or revoked, or its secret is wrong.",
       );
     }
-    // Only whoever has the secret is told.
+    // Only whoever has the secret learns this.
     if (key.isSuspended) throw suspended();
     if (key.requiresSignature) {
       throw new PetrelError("PETREL_SIGNATURE_REQUIRED", "Requests of this key must be signed.");

@@ -1,7 +1,7 @@
 // First step of a signed request. Before its body is read: is this a known key with an acceptable time? Once the body
-// is there: has nobody changed anything, and is it no replay?
-// Guarantees: an unknown key is compared like a known one; only a good signature spends a nonce, and no request passes
-// before its nonce is recorded; timestamps count in whole seconds, 300 either way.
+// is there: is the request unchanged, and not a replay?
+// Guarantees: an unknown key is compared like a known one. Only a valid signature spends a nonce, and no request passes
+// before its nonce is recorded. Timestamps count in whole seconds, 300 either way.
 import { suspended } from "./suspended-key.js";
 import { createSecretKey, type KeyObject, randomBytes } from "node:crypto";
 import type { IncomingHttpHeaders } from "node:http";
@@ -26,7 +26,7 @@ export type SpendNonce = (keyId: string, nonce: string) => Promise<boolean>;
 
 export interface SignatureAuthenticatorOptions {
   readonly findKey: (keyId: string) => KnownProducerKey | undefined | Promise<KnownProducerKey | undefined>;
-  /** undefined if this process cannot check signatures: then they are answered 503. */
+  /** undefined if this process cannot check signatures; then they are answered with 503. */
   readonly spendNonce: SpendNonce | undefined;
   readonly clock: Clock;
   readonly compare: Compare;
@@ -73,7 +73,7 @@ export class SignatureAuthenticator {
   }
 
   /**
-   * Checks everything that is possible before the body is there, so that a stranger cannot make us read one.
+   * Checks everything that does not need the body, so that a stranger cannot make us read one.
    * @throws PetrelError PETREL_INVALID_REQUEST if there is a bearer credential too; PETREL_SIGNATURE_INVALID if a
    * header is missing or malformed, or the key may not sign; PETREL_SIGNATURE_EXPIRED; PETREL_UNAUTHENTICATED if the
    * key is unknown or revoked; PETREL_UNAVAILABLE if it cannot be checked here or now
@@ -116,7 +116,7 @@ export class SignatureAuthenticator {
   }
 
   /**
-   * @param bodySha256 64 lower-case hex characters, of the bytes as they came
+   * @param bodySha256 64 lower-case hex characters, of the bytes as they arrived
    * @throws PetrelError PETREL_SIGNATURE_INVALID if no signature fits, PETREL_SIGNATURE_REPLAYED; PETREL_UNAVAILABLE if
    * the nonce cannot be recorded
    */
@@ -127,7 +127,7 @@ export class SignatureAuthenticator {
     if (!signatureFits(content, given, key.goodHmacKeys(clock.wallMs()), compare)) {
       throw invalid("The signature does not fit the request as it arrived.");
     }
-    // Only whoever has the secret is told.
+    // Only whoever has the secret learns this.
     if (key.isSuspended) throw suspended();
     if (spendNonce === undefined || !(await this.#spend(spendNonce, key.producer.keyId, id))) {
       throw new PetrelError(
@@ -138,7 +138,7 @@ export class SignatureAuthenticator {
     return key.producer;
   }
 
-  /** Only now: a stranger must not use up nonces, nor the memory they take. */
+  /** Only now: a stranger must not be able to use up nonces, or the memory they take. */
   async #spend(spendNonce: SpendNonce, keyId: string, id: string): Promise<boolean> {
     try {
       return await spendNonce(keyId, id);

@@ -59,7 +59,7 @@ export type OpenSecret = (sealed: SealedProducerSecret) => string;
 export class KnownProducerKey {
   readonly producer: Producer;
   readonly requiresSignature: boolean;
-  /** Its requests are refused, until it is let again. */
+  /** Its requests are refused until it is resumed. */
   readonly isSuspended: boolean;
   /** Whether its secret is stored, so that signatures can be checked. */
   readonly maySign: boolean;
@@ -69,7 +69,7 @@ export class KnownProducerKey {
 
   /**
    * @param openSecret undefined if nothing can be opened here
-   * @param onUnopened told what could not be opened, and why
+   * @param onUnopened called with what could not be opened, and why
    */
   constructor(
     stored: StoredProducerKey,
@@ -106,13 +106,13 @@ export class KnownProducerKey {
     Object.freeze(this);
   }
 
-  /** SHA-256 of each secret that is good now; the clock is read only if there are former ones. */
+  /** SHA-256 of each secret that is valid now; the clock is read only if there are former ones. */
   goodHashes(clock: Clock): readonly Buffer[] {
     if (this.#secrets.length === 1) return this.#sha256;
     return this.#good(clock.wallMs()).map(({ sha256 }) => sha256);
   }
 
-  /** Each secret that is good now and can be opened here, to check signatures with. */
+  /** Each secret that is valid now and can be opened here, to check signatures with. */
   goodHmacKeys(wallMs: number): readonly KeyObject[] {
     return this.#good(wallMs).flatMap(({ hmacKey }) => (hmacKey === undefined ? [] : [hmacKey]));
   }

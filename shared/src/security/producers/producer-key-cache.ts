@@ -1,8 +1,8 @@
-// authenticate-producer, authenticate-signature -> here -> producer-keys-store: the records of keys, refreshed now and
-// then.
+// authenticate-producer, authenticate-signature -> here -> producer-keys-store: the records of keys, refreshed
+// regularly.
 // Guarantees: while the store answers, a record is trusted for `ttlMs` and no longer, and unknown keys cost no more
-// than known ones. While it does not, the last good record serves for `staleMs`, no request waits for the store more
-// than once, and the store's word counts again within a second of its return.
+// than known ones. While it does not, the last valid record serves for `staleMs`, no request waits for the store more
+// than once, and the store's answers count again within a second of its return.
 import { setTimeout as sleep } from "node:timers/promises";
 import { backoffMs } from "../../kernel/backoff.js";
 import type { Clock } from "../../kernel/clock.js";
@@ -32,7 +32,7 @@ interface Entry<K> {
   readAtMs: number;
   /** When a read was last begun. */
   askedAtMs: number;
-  /** The read that a request may wait for; undefined if none is under way. */
+  /** The read that a request may wait for; undefined if none is in progress. */
   reading: Promise<Refreshed> | undefined;
   /** When the store last failed to answer in time. */
   failedAtMs: number;
@@ -56,7 +56,7 @@ const LOOK_UP_LEAST_MS = 10;
 export class ProducerKeyCache<K> {
   readonly #options: ProducerKeyCacheOptions<K>;
   readonly #entries: ExpiringCache<Entry<K>>;
-  // Separate from known keys, so that a stream of invented ids pushes no real key out.
+  // Separate from known keys, so that a stream of invented ids evicts no real key.
   readonly #unknown: ExpiringCache<true>;
   readonly #seen: RecentMap<true>;
   readonly #lookUps = new Map<string, Promise<LookedUp<K>>>();

@@ -1,7 +1,7 @@
-// A signed request's bytes -> here -> authenticate-signature, then read-json-body: kept and hashed before they are
-// trusted.
-// Guarantees: never more than the route takes. All unchecked requests together hold at most the budget, plus a small
-// free share each. A body that trickles in is given up; the bytes are passed on unchanged.
+// A signed request's bytes -> here -> authenticate-signature, then read-json-body: buffers and hashes them before they
+// are trusted.
+// Guarantees: never more than the route accepts. All unchecked requests together hold at most the budget, plus a small
+// free share each. A body that trickles in is given up. The bytes are passed on unchanged.
 import { createHash } from "node:crypto";
 import { Readable } from "node:stream";
 import { PetrelError } from "../../kernel/errors.js";
@@ -19,14 +19,14 @@ export interface ReadSignedBodyOptions {
   /** The route's limit. */
   readonly maxBytes: number;
   readonly budget: UncheckedBytes;
-  /** What its share is counted by. */
+  /** Its share is counted by this. */
   readonly address?: string;
   /** Whether it may exceed the free share. */
   readonly mayBeLarge?: boolean;
   readonly deadlineMs: number;
 }
 
-/** Each body's free share, outside the budget: small requests never wait for large ones of strangers. */
+/** Each body's free share, outside the budget: small requests never wait for strangers' large ones. */
 export const FREE_BYTES = 64 * 1024;
 
 /**

@@ -1,4 +1,4 @@
-// authenticate-producer, authenticate-signature -> here: what a request of a suspended key is told.
+// authenticate-producer, authenticate-signature -> here: the error for a request of a suspended key.
 import { PetrelError } from "../../kernel/errors.js";
 
 export function suspended(): PetrelError {

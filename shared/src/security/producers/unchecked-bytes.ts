@@ -1,7 +1,7 @@
-// read-signed-body -> here: how much is kept of requests whose signature is not checked yet. Anyone who knows a key's
-// id, which is no secret, can send some.
-// Guarantees: never more than the maximum in all. When it is used up, a newcomer is not the one to go: an address that
-// holds more than the newcomer's gives up its oldest body, and if there is none, a stalled body goes.
+// read-signed-body -> here: how much is buffered of requests whose signature is not checked yet. Anyone who knows a
+// key's id, which is not secret, can send some.
+// Guarantees: never more than the maximum in total. When it is used up, the newcomer is not the one to go: an address
+// that holds more than the newcomer's gives up its oldest body, and if there is none, a stalled body goes.
 import { type Clock, systemClock } from "../../kernel/clock.js";
 import { PetrelError } from "../../kernel/errors.js";
 
@@ -30,7 +30,7 @@ export class UncheckedBytes {
   readonly #byAddress = new Map<string, number>();
   #taken = 0;
 
-  /** @param max in all, on top of the first 64 KiB of each body */
+  /** @param max in total, on top of the first 64 KiB of each body */
   constructor(max: number, clock: Clock = systemClock) {
     this.#max = max;
     this.#clock = clock;

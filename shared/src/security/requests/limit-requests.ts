@@ -1,6 +1,6 @@
-// Every HTTP request -> here, before and after its authentication: how many an address, and a key, may make.
+// Every HTTP request -> here, before and after its authentication: how many requests an address, and a key, may make.
 // Guarantees: a flood of invented keys costs a few look-ups in Redis a second. It locks out no key that this process
-// has seen to be good, and others not for long. This process alone counts an address; all processes together count a
+// has seen to be valid, and others not for long. This process alone counts an address; all processes together count a
 // key.
 import type { Readable } from "node:stream";
 import { clientOf, limitKeyOfAddress, type TrustedProxies } from "../../kernel/http/client-address.js";
@@ -47,8 +47,8 @@ export const REQUESTS_WINDOW_MS = 10_000;
 const FAILURES_WINDOW_MS = 60_000;
 /**
  * Once per interval, over all addresses, a key that this process has not seen yet is looked up even if its address
- * failed too often. A process that has just started knows no key, and otherwise one failing client behind a proxy could
- * shut out every producer there.
+ * failed too often. A process that has just started knows no keys, and otherwise one failing client behind a proxy
+ * could shut out every producer there.
  */
 const CHANCE_INTERVAL_MS = 50;
 
@@ -111,7 +111,7 @@ export function createRequestLimiter(options: RequestLimitsOptions): RequestLimi
   const onProducerKnown: PreParsing = (request, reply, payload, done) => {
     const producer = knownProducerOf(request);
     if (producer === null) {
-      // Admitted by another kind of credential; a producer's key beside it, right or wrong, exempts nobody.
+      // Authorized by another kind of credential; a producer's key beside it, right or wrong, exempts nobody.
       const refusal = keyIdOf(request) === undefined ? undefined : refusalByAddress(request, reply);
       return refusal === undefined ? done(null, payload) : done(refusal);
     }
@@ -135,7 +135,7 @@ export function createRequestLimiter(options: RequestLimitsOptions): RequestLimi
         const own = listOf(route.onRequest);
         const isForProducers = own.some((hook) => "checksProducers" in hook);
         const first = isForProducers ? onProducerRequest : onOpenRequest;
-        // Fastify may derive the HEAD route from one that has it.
+        // Fastify may derive the HEAD route from one that has the hook.
         if (own.includes(first)) return;
         route.onRequest = [first, ...own];
         if (isForProducers && (perKey !== undefined || ofAddress.limit > 0)) {

@@ -1,6 +1,6 @@
 // push-node's handshake, auth's answers to browsers -> here: may a page of this origin call us?
-// Guarantees: `null`, which any sandboxed page sends, never matches; a wildcard matches sub-domains, never the domain
-// itself, another scheme or another port; a list that cannot be read stops the start.
+// Guarantees: `null`, which any sandboxed page sends, never matches. A wildcard matches sub-domains, never the domain
+// itself, another scheme or another port. An invalid list ends the start.
 import { ConfigError } from "../../kernel/config.js";
 
 /**
@@ -60,7 +60,7 @@ export function createMatchOrigin(allowed: readonly string[]): MatchOrigin {
   };
 }
 
-/** @returns undefined for `null`, and for what is no origin */
+/** @returns undefined for `null`, and for anything that is not an origin */
 function readOrigin(text: string): URL | undefined {
   if (!ORIGIN.test(text) || !URL.canParse(text)) return undefined;
   const url = new URL(text);

@@ -1,5 +1,5 @@
 // Asks auth, or another issuer of tokens, for JSON.
-// Guarantees: the answer comes within `timeoutMs`, body included, and never takes more than `maxBytes` of memory; a
+// Guarantees: the answer comes within `timeoutMs`, body included, and never takes more than `maxBytes` of memory. A
 // redirect is an error, so that a credential goes nowhere else.
 import type { ClientTlsFiles } from "../../kernel/tls/client-tls-files.js";
 import { requestOverTls } from "../../kernel/tls/request-over-tls.js";

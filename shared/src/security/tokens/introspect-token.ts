@@ -1,6 +1,6 @@
-// Checks a user's token by asking auth (RFC 7662), for nodes that must see a revocation at once.
-// Guarantees: auth answers each time, within a deadline. Without an answer the token is neither good nor bad, and the
-// log says why, once: nobody can connect then.
+// Checks a user's token by asking auth (RFC 7662), for nodes that must notice a revocation at once.
+// Guarantees: auth answers each time, within a deadline. Without an answer the token is neither valid nor invalid; the
+// log says why, once, because nobody can connect then.
 import type { ClientTlsFiles } from "../../kernel/tls/client-tls-files.js";
 import { type Clock, systemClock } from "../../kernel/clock.js";
 import { REQUEST_ID } from "../../kernel/http/requests/request-ids.js";
@@ -129,7 +129,7 @@ function readIntrospection(answer: Readonly<Record<string, unknown>>): VerifiedT
   return readTokenClaims(answer);
 }
 
-/** An auth of the release before names the token by its signed text, and may have revoked it by another name. */
+/** An auth of the last release names the token by its signed text, and may have revoked it under another name. */
 function withFormerNames(verified: VerifiedToken, token: string): VerifiedToken {
   if (verified.jti !== nameOfToken(token)) return verified;
   return Object.freeze({ ...verified, formerNames: formerNamesOf(token) });

@@ -1,8 +1,8 @@
 // The public keys that check tokens without asking their issuer (auth, or an external one) each time.
 // Guarantees: the issuer is asked at most once per `cooldownMs`, by one request at a time, whatever tokens arrive. A
-// key that it has withdrawn is used for `staleAfterMs` at most; the last good keys stay in use while it is down. Only
-// public ES256 and RS256 keys are ever accepted. A key that is published again unchanged stays the same object, and one
-// that is not never does.
+// key that it has withdrawn is used for `staleAfterMs` at most; while it is down, the last valid keys stay in use. Only
+// public ES256 and RS256 keys are ever accepted. A key that is published again unchanged stays the same object; a
+// changed one is a new object.
 import type { ClientTlsFiles } from "../../kernel/tls/client-tls-files.js";
 import { type Clock, systemClock } from "../../kernel/clock.js";
 import { describeError, describeWithCause, PetrelError } from "../../kernel/errors.js";
@@ -21,7 +21,7 @@ export interface JwksCacheOptions {
   readonly logger: Logger;
   /** Default 3000. */
   readonly timeoutMs?: number;
-  /** The minimum time between two fetches for the sake of an unknown `kid`. Default 5000. */
+  /** The minimum time between two fetches because of an unknown `kid`. Default 5000. */
   readonly cooldownMs?: number;
   /** Keys older than this are fetched again in the background when one is used. Default 30000. */
   readonly maxAgeMs?: number;
@@ -115,7 +115,7 @@ export class JwksCache implements TokenSource {
     return { taken: this.#keys.size, leftOut: this.#leftOut.length };
   }
 
-  /** Waits for no fetch: rejects if one has failed and there are no keys at all. */
+  /** Does not wait for a fetch: rejects if one has failed and there are no keys at all. */
   readonly check = (): Promise<void> => {
     const { clock, cooldownMs } = this.#options;
     const isInDoubt = this.#keys.size === 0 || this.#outage.reason !== undefined;
@@ -124,7 +124,9 @@ export class JwksCache implements TokenSource {
     return problem === undefined ? Promise.resolve() : Promise.reject(new Error(problem));
   };
 
-  /** Fetches the keys now, or joins the fetch under way; never rejects: a failure is logged, and the old keys stay. */
+  /**
+   * Fetches the keys now, or joins the fetch in progress. Never rejects: a failure is logged, and the old keys stay.
+   */
   refresh(): Promise<void> {
     this.#underWay ??= this.#load().finally(() => {
       this.#underWay = undefined;
@@ -166,7 +168,7 @@ export class JwksCache implements TokenSource {
   }
 }
 
-/** What was checked by a key is remembered with it, see verified-token-cache. */
+/** Keeps known key objects: results in verified-token-cache are bound to the object that checked them. */
 function withKnown(
   fetched: ReadonlyMap<string, VerificationKey>,
   known: ReadonlyMap<string, VerificationKey>,

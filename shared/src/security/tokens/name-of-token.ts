@@ -1,11 +1,10 @@
-// verify-token, introspect-token -> here: the name by which a token without a `jti` is revoked.
-// Guarantees: made from the signed text, so that all valid spellings of a token have one name, and only the issuer's
-// key can make a valid token with another name. The names of the release before are known too: what it revoked stays
+// verify-token, introspect-token -> here: the name under which a token without a `jti` is revoked.
+// Guarantees: derived from the signed text, so that all valid spellings of a token have one name, and only the issuer's
+// key can make a valid token with another name. The names of the last release are known too: what it revoked stays
 // revoked.
-//
 // The signature is not part of the name: base64url leaves bits of its last character unused, and the holder of an ES256
-// signature (r, s) can write (r, n - s), which is as good. High values of s are accepted all the same: half of all
-// signatures that libraries make have one, and RFC 7515 does not require low ones.
+// signature (r, s) can write (r, n - s), which is equally valid. High values of s are accepted nevertheless: half of
+// all signatures that libraries make have one, and RFC 7515 does not require low ones.
 import { hash } from "node:crypto";
 
 /** The order of P-256 (FIPS 186-5). */
@@ -17,7 +16,7 @@ export function nameOfToken(token: string): string {
   return nameOf(token.slice(0, token.lastIndexOf(".")));
 }
 
-/** The names that the release before gave it, by its whole text: as it came, and with the other valid signature. */
+/** The names that the last release gave it, by its whole text: as it arrived, and with the other valid signature. */
 export function formerNamesOf(token: string): readonly string[] {
   const twin = withOtherSignature(token);
   return Object.freeze(twin === undefined ? [nameOf(token)] : [nameOf(token), nameOf(twin)]);

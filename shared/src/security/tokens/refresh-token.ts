@@ -23,10 +23,10 @@ export interface RefreshToken {
 export interface RefreshTokens {
   /** The first one of a new session. */
   open(userId: string): RefreshToken;
-  /** @returns undefined if none of the keys made it */
+  /** @returns undefined if it was made with none of the keys */
   read(text: string): RefreshToken | undefined;
   /**
-   * The successor under each key. The first is what a process makes that has the keys in this order, the same one each
+   * The successor under each key. The first is what a process with the keys in this order makes, the same one each
    * time. While keys rotate, a process with another order may have made another one.
    */
   successorsOf(token: RefreshToken): readonly [RefreshToken, ...RefreshToken[]];

@@ -1,5 +1,5 @@
-// auth's and push-node's configuration -> here -> trusted-issuers: whose tokens are good. Both services read the same
-// variables.
+// auth's and push-node's configuration -> here -> trusted-issuers: whose tokens are accepted. Both services read the
+// same variables.
 import { flag, integer, list, optionalText, text } from "../../kernel/config.js";
 import { MAX_SKEW_SECONDS } from "./verify-token.js";
 

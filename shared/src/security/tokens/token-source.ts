@@ -1,6 +1,6 @@
 // What a check of tokens depends on: auth's introspection, or the keys that an issuer publishes. For gauges and
 // readiness.
-// Guarantees: a check costs nothing while the source works; while it fails it is retried now and then, even if nobody
+// Guarantees: a check costs nothing while the source works; while it fails it is retried regularly, even if nobody
 // connects.
 
 export interface TokenSource {

@@ -1,6 +1,6 @@
 // auth, push-node -> here -> verify-token: turns the settings into a check of users' tokens.
-// Guarantees: an issuer that is half configured, or has another one's name, stops the start; each issuer's tokens are
-// checked by its own keys only.
+// Guarantees: an issuer that is half configured, or has another one's name, ends the start. Each issuer's tokens are
+// checked only with its own keys.
 import { type Clock, systemClock } from "../../kernel/clock.js";
 import { ConfigError } from "../../kernel/config.js";
 import type { Logger } from "../../kernel/logging/logging.js";
@@ -118,7 +118,7 @@ export function createTrustedVerification(
     audience: tokenAudience,
     clockToleranceSeconds: ownClockToleranceSeconds ?? tokenClockSkewSeconds,
     findKey: (kid) => {
-      // First: a kid that is configured here is never looked up elsewhere.
+      // First, so that a kid that is configured here is never looked up elsewhere.
       if (kid === hs256Key?.kid) return Promise.resolve(hs256Key);
       return trustOwnTokens ? findOwnKey(kid) : Promise.resolve(undefined);
     },

@@ -1,13 +1,13 @@
-// verify-token -> here: tokens whose signature was checked before, so that a crowd that comes back costs no second check.
-// Guarantees: only good tokens are kept, by the digest of their whole text, never the text itself; bounded in number
-// and bytes, the least recently used goes first. Whoever asks says which key is the issuer's now: a token that was
-// checked by another one is not found.
+// verify-token -> here: tokens whose signature was checked before, so that a returning crowd costs no second check.
+// Guarantees: keeps only valid tokens, by the digest of their whole text, never the text itself; bounded in number and
+// bytes, the least recently used goes first. The caller says which key is the issuer's now: a token that was checked
+// with another one is not found.
 import { hash } from "node:crypto";
 import type { VerifiedToken } from "./verified-token.js";
 
 export interface VerifiedTokenCacheBounds {
   readonly maxTokens: number;
-  /** An estimate of what they hold in memory; 0: nothing is kept. */
+  /** An estimate of their memory; 0: nothing is kept. */
   readonly maxBytes: number;
 }
 
@@ -26,7 +26,7 @@ const BYTES_PER_TOKEN = 700;
 
 /** `Issuer` and `Key` are compared by identity: a key that was replaced is another one. */
 export class VerifiedTokenCache<Issuer, Key> {
-  /** Checks that it spared, and those that it did not: whoever checks adds to them. */
+  /** Checks that it saved, and those that it did not: callers increment them. */
   hits = 0;
   misses = 0;
   readonly #bounds: VerifiedTokenCacheBounds;
@@ -46,12 +46,12 @@ export class VerifiedTokenCache<Issuer, Key> {
     return this.#bytes;
   }
 
-  /** What `find` and `keep` know a token by. */
+  /** The digest under which `find` and `keep` know a token. */
   digestOf(token: string): string {
     return hash("sha256", token, "base64url");
   }
 
-  /** The caller checks its key and its time. */
+  /** The caller must check its key and its time. */
   find(digest: string): RememberedToken<Issuer, Key> | undefined {
     const entry = this.#entries.get(digest);
     if (entry === undefined) return undefined;
@@ -60,7 +60,7 @@ export class VerifiedTokenCache<Issuer, Key> {
     return entry;
   }
 
-  /** It was found, but is good no longer. */
+  /** It was found, but is no longer valid. */
   drop(digest: string): void {
     const entry = this.#entries.get(digest);
     if (entry !== undefined) this.#remove(digest, entry);

@@ -26,7 +26,7 @@ export interface VerifiedToken {
   readonly userId: string;
   /** If the token has none: a name made from the signed text. */
   readonly jti: string;
-  /** What the release before calls a token without a `jti`, and may have revoked it by. */
+  /** What the last release calls a token without a `jti`, and may have revoked it under. */
   readonly formerNames?: readonly string[];
   /** When it was made, milliseconds since 1970 UTC. */
   readonly issuedAtMs: number;
@@ -47,12 +47,12 @@ export interface VerifiedToken {
 
 /**
  * Checks a token's signature, issuer, audience, kind and time. Rejects with PetrelError PETREL_TOKEN_INVALID,
- * PETREL_TOKEN_EXPIRED, or PETREL_UNAVAILABLE if the check itself is not possible now. Another service that is asked gets
- * the id of the request that brought the token.
+ * PETREL_TOKEN_EXPIRED, or PETREL_UNAVAILABLE if the check itself is not possible now. If another service is asked, it
+ * gets the id of the request that brought the token.
  */
 export type VerifyToken = (token: string, requestId?: string) => Promise<VerifiedToken>;
 
-/** The longest life of a token that auth has not made. */
+/** The longest lifetime of a token that auth has not made. */
 export const MAX_FOREIGN_LIFE_SECONDS = 366 * 24 * 60 * 60;
 const sessionIdExpression = new RegExp(SESSION_ID_PATTERN);
 const tokenIdExpression = new RegExp(TOKEN_ID_PATTERN);

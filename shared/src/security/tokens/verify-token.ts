@@ -75,7 +75,7 @@ export function createVerifyToken({ issuers, cache, clock = systemClock }: Verif
     const digest = cache.digestOf(token);
     const known = cache.find(digest);
     if (known !== undefined) {
-      // Asked each time: so keys are fetched again, and one that was withdrawn or replaced ends what it signed.
+      // Asked each time, so that keys are refreshed, and a withdrawn or replaced key ends the tokens that it signed.
       const key = await known.issuer.findKey(known.kid);
       if (key === known.key && !isOver(known.verified, known.issuer, secondsOf(clock))) {
         cache.hits++;
@@ -127,7 +127,7 @@ function secondsOf(clock: Clock): number {
   return Math.floor(clock.wallMs() / 1000);
 }
 
-/** As the check of a token decides it: `exp` may be a fraction. */
+/** By the same rule as the token check: `exp` may be a fraction. */
 function isOver({ expiresAtMs }: VerifiedToken, issuer: TrustedIssuer, nowSeconds: number): boolean {
   return nowSeconds >= expiresAtMs / 1000 + toleranceOf(issuer);
 }

@@ -6,7 +6,7 @@ import { ConfigError } from "../../kernel/config.js";
 export type EndpointVerdict =
   | {
       readonly ok: true;
-      /** Whether the operator named this very origin: it may be a private address. */
+      /** Whether the operator named this very origin; then it may be a private address. */
       readonly isNamed: boolean;
     }
   | { readonly ok: false; readonly problem: string };
@@ -21,7 +21,7 @@ export class PushHosts {
 
   /**
    * @param entries see WEB_PUSH_HOSTS
-   * @throws ConfigError naming the entry that is none
+   * @throws ConfigError naming the entry that is invalid
    */
   constructor(entries: readonly string[]) {
     for (const entry of entries) {
@@ -44,7 +44,7 @@ export class PushHosts {
     const { href, origin, protocol, hostname, port, username, password, hash } = new URL(endpoint);
     if (username !== "" || password !== "") return refused("must not contain a user and password");
     if (hash !== "" || endpoint.includes("#")) return refused("must not contain a fragment");
-    // One spelling of each: the endpoint is what tells one browser from another.
+    // One spelling only, because the endpoint is what distinguishes browsers.
     if (href !== endpoint) return refused("must be written in its normal form");
     if (this.#origins.has(origin)) return { ok: true, isNamed: true };
     if (protocol !== "https:") return refused("must begin with https:");

@@ -1,4 +1,4 @@
-// auth's route web-push-key, dispatch/channels/web -> here: the key that names this server to push services.
+// auth's route web-push-key, dispatch/channels/web -> here: the key that identifies this server to push services.
 // Guarantees: P-256, or the start fails with a line that says so; nothing here shows the private half.
 import { createPublicKey, createPrivateKey, generateKeyPairSync, type KeyObject } from "node:crypto";
 import { readFileSync } from "node:fs";
@@ -46,7 +46,7 @@ function readKey(file: string, parse: (pem: string) => KeyObject): KeyObject {
   try {
     key = parse(pem);
   } catch {
-    // What OpenSSL says of a wrong file helps nobody.
+    // OpenSSL's own message would not help.
   }
   if (key?.asymmetricKeyDetails?.namedCurve !== "prime256v1") {
     throw new ConfigError(

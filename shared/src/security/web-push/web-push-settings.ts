@@ -1,5 +1,5 @@
 // auth's and dispatch's configuration -> here: the settings of Web Push that both read.
-// Guarantees: documented by this schema; an entry that cannot be read stops the start.
+// Guarantees: documented by this schema; an invalid entry ends the start.
 import { list, optionalText } from "../../kernel/config.js";
 
 /** The push services of the four browsers' vendors: Chrome and Edge on Android, Firefox, Safari, Edge on Windows. */

@@ -1,6 +1,7 @@
 // apns-server -> here -> validate-request: the APNs simulator: one connection of a provider.
-// Guarantees: one stream at a time until a request has shown who sends, then as many as the behaviour says (nghttp2
-// refuses those beyond, REFUSED_STREAM); what a GOAWAY refuses has not arrived; what a black hole swallows stays silent.
+// Guarantees: one stream at a time until a request has authenticated, then as many as the behaviour says (nghttp2
+// refuses those beyond, REFUSED_STREAM). A request that a GOAWAY refuses has not arrived. A swallowed connection stays
+// silent.
 import { randomUUID } from "node:crypto";
 import {
   constants,
@@ -34,7 +35,7 @@ interface OpenRequest {
   timer: NodeJS.Timeout | undefined;
 }
 
-/** Of a Node socket, hidden by http2: stops reading below TLS. */
+/** The handle of a Node socket, hidden by http2: stops reading below TLS. */
 interface StoppableHandle {
   readonly readStop?: () => number;
 }
@@ -50,9 +51,9 @@ export class ApnsConnection {
   /** By stream id; in the order they were opened. */
   readonly #open = new Map<number, OpenRequest>();
   #lastStreamId = 0;
-  /** The newest that was answered, and so has arrived: no GOAWAY may say that it was not looked at. */
+  /** The newest answered one, which has arrived: no GOAWAY may claim that it was ignored. */
   #lastAnsweredId = 0;
-  /** What the GOAWAY said; undefined before. */
+  /** The last stream of the GOAWAY; undefined before it. */
   #lastStreamOfGoaway: number | undefined;
   #isAllowed = false;
   #hole: BlackholeOrder | undefined;
@@ -71,7 +72,7 @@ export class ApnsConnection {
       (stream: ServerHttp2Stream, headers: IncomingHttpHeaders, _flags: number, rawHeaders: string[]) =>
         this.#onStream(stream, headers, rawHeaders),
     );
-    // A peer that breaks off is not our fault.
+    // A peer that disconnects is not our fault.
     session.on("error", (error: Error) => context.logger.debug({ err: error }, "a connection broke"));
     if (typeof certificate === "object") this.allowStreams();
   }
@@ -84,7 +85,7 @@ export class ApnsConnection {
     return this.#hole !== undefined;
   }
 
-  /** Tells the peer how many streams it may have, once it is known; before, it may have one. */
+  /** Tells the peer how many streams it may open, once it has authenticated; before that it may open one. */
   allowStreams(): void {
     if (this.#session.destroyed || this.#session.closed) return;
     if (this.#credential.certificate === "none" && this.#credential.key === undefined) return;
@@ -117,7 +118,7 @@ export class ApnsConnection {
     const { _handle: handle } = this.#session.socket as unknown as { readonly _handle?: StoppableHandle };
     if (handle?.readStop === undefined) throw new Error("this Node cannot stop the reading of a socket");
     handle.readStop();
-    // Nobody notices any more when the peer leaves.
+    // Nothing notices any more when the peer leaves.
     setTimeout(() => this.destroy(), SWALLOWED_MS).unref();
   }
 
@@ -131,7 +132,7 @@ export class ApnsConnection {
     const { counts } = this.#context;
     const id = stream.id ?? 0;
     if (this.#lastStreamOfGoaway !== undefined && id > this.#lastStreamOfGoaway) {
-      // It came while the GOAWAY waited on a full socket, which will say that this request was not looked at.
+      // It arrived while the GOAWAY waited on a full socket; the GOAWAY will say that this request was ignored.
       counts.refusedByGoaway++;
       stream.on("error", () => undefined);
       stream.resume();
@@ -150,12 +151,12 @@ export class ApnsConnection {
       bytes += chunk.length;
     });
     stream.once("end", () => {
-      // Refused meanwhile, or cut off by the client.
+      // Refused meanwhile, or reset by the client.
       if (!this.#open.has(id)) return;
       const received = describeRequest(headers, rawHeaders, Buffer.concat(chunks));
       this.#answerLater(id, request, received);
     });
-    // Reset by the client before its request was whole.
+    // Reset by the client before its request was complete.
     stream.once("close", () => {
       if (request.timer === undefined && this.#open.delete(id)) counts.abandoned++;
     });
@@ -163,7 +164,7 @@ export class ApnsConnection {
 
   #answerLater(id: number, request: OpenRequest, received: ReceivedRequest): void {
     const { latencyMs } = this.#context.behaviour;
-    // A timer even without latency: requests of one packet are answered together.
+    // A timer even without latency, so that requests of one packet are answered together.
     request.timer = setTimeout(() => this.#answer(id, request, received), latencyMs);
   }
 
@@ -177,7 +178,7 @@ export class ApnsConnection {
     }
     const judgement = validateRequest(received, this.#credential, this.#context);
     const { answer } = judgement;
-    // Apple names itself with upper-case ids where the provider names none.
+    // If the provider gives no apns-id, Apple makes one in upper case.
     const isNamed = received.apnsId !== undefined && answer.reason !== "BadMessageId";
     const apnsId = isNamed ? (received.apnsId ?? "") : randomUUID().toUpperCase();
     if (answer.status === 200) this.#deliver(apnsId, received, judgement);
@@ -206,7 +207,7 @@ export class ApnsConnection {
     });
   }
 
-  /** The sender is known from the first request with a good token, even if that was refused for something else. */
+  /** The sender is known from the first request with a valid token, even if that was refused for another reason. */
   #noteSender({ authorization, environment }: ReceivedRequest, answer: ApnsAnswer): void {
     const credential = this.#credential;
     if (credential.certificate !== "none" || this.#isAllowed) return;
@@ -264,7 +265,7 @@ function describeRequest(
 }
 
 /**
- * Both environments have one port here; the name that the provider asked for tells them apart, as Apple's names do:
+ * Both environments share one port here. The name that the provider connects to tells them apart, as Apple's names do:
  * `localhost`, or any with "sandbox" in it, is the sandbox, everything else (127.0.0.1) is production.
  */
 function isSandboxName(authority: string): boolean {

@@ -1,5 +1,5 @@
-// The APNs simulator: the TLS port that stands for api.push.apple.com and api.sandbox.push.apple.com.
-// Guarantees: HTTP/2 by ALPN and nothing else; every connection is known until it has ended, and can be told to leave
+// The APNs simulator: the TLS port in place of api.push.apple.com and api.sandbox.push.apple.com.
+// Guarantees: HTTP/2 by ALPN and nothing else. Every connection is known until it has ended, and can be told to leave
 // or be swallowed.
 import { once } from "node:events";
 import { createSecureServer, type Http2SecureServer, type ServerHttp2Session } from "node:http2";
@@ -14,7 +14,7 @@ export interface ApnsServerOptions extends ConnectionContext {
   readonly certificate: string;
   /** PEM. */
   readonly certificateKey: string;
-  /** PEM: the authority behind providers' certificates; without it certificates are not asked for. */
+  /** PEM: the authority behind providers' certificates; without it no certificate is requested. */
   readonly clientAuthority: string | undefined;
 }
 
@@ -35,7 +35,7 @@ export class ApnsServer {
       ...(clientAuthority === undefined
         ? {}
         : { ca: clientAuthority, requestCert: true, rejectUnauthorized: false }),
-      // Apple's: one stream until somebody is known.
+      // As at Apple: one stream until the provider has authenticated.
       settings: { maxConcurrentStreams: 1, enablePush: false },
     });
     this.#server.on("session", (session) => this.#onSession(session));
@@ -56,7 +56,7 @@ export class ApnsServer {
     this.#server.listen(port, host);
     await once(this.#server, "listening");
     if (host !== "127.0.0.1") return;
-    // Some resolvers give ::1 first for `localhost`. A machine without IPv6 does without.
+    // Some resolvers return ::1 first for `localhost`. A machine without IPv6 does without it.
     const second = createServer((socket) => this.#server.emit("connection", socket));
     second.listen({ port, host: "::1", ipv6Only: true });
     await once(second, "listening").then(
@@ -72,7 +72,7 @@ export class ApnsServer {
     await closed;
   }
 
-  /** Told after `maxConcurrentStreams` of the behaviour has changed. */
+  /** Call it after the behaviour's `maxConcurrentStreams` has changed. */
   allowStreams(): void {
     for (const connection of this.#connections) connection.allowStreams();
   }
@@ -108,7 +108,7 @@ export class ApnsServer {
 
   #readCertificate({ socket }: ServerHttp2Session): ConnectionCredential["certificate"] {
     if (this.#options.clientAuthority === undefined) return "none";
-    // The server knows no other sockets.
+    // The server has no other sockets.
     const tlsSocket = socket as TLSSocket;
     const { subject } = tlsSocket.getPeerCertificate();
     if (subject === undefined) return "none";

@@ -1,16 +1,16 @@
-// The APNs simulator: Apple's push types, and the topic that each asks for.
-// Guarantees: those of "Sending notification requests to APNs", no others.
+// The APNs simulator: Apple's push types, and the topic that each requires.
+// Guarantees: exactly those of "Sending notification requests to APNs".
 
 export interface PushType {
-  /** What is appended to the app's bundle id; empty: the bundle id itself. */
+  /** The suffix after the app's bundle id; empty: the bundle id itself. */
   readonly topicSuffix: string;
-  /** Bytes of a payload. */
+  /** In bytes. */
   readonly maxPayloadBytes: number;
 }
 
 const usual = 4096;
 
-/** `mdm` sends to a topic of its own, named by a certificate: it ends in nothing known. */
+/** `mdm` has a topic of its own, named by a certificate: it has no known suffix. */
 export const pushTypes: ReadonlyMap<string, PushType> = new Map([
   ["alert", { topicSuffix: "", maxPayloadBytes: usual }],
   ["background", { topicSuffix: "", maxPayloadBytes: usual }],
@@ -27,7 +27,7 @@ export const pushTypes: ReadonlyMap<string, PushType> = new Map([
 
 const suffixes = [...pushTypes.values()].map(({ topicSuffix }) => topicSuffix).filter((one) => one !== "");
 
-/** The suffix with which a topic asks for a push type of its own, or "". */
+/** The suffix by which a topic requires a push type of its own, or "". */
 export function suffixOf(topic: string): string {
   return suffixes.find((suffix) => topic.endsWith(suffix)) ?? "";
 }

@@ -1,6 +1,6 @@
-// The APNs simulator: a request, judged as Apple judges it.
-// Guarantees: one rule after the other in the order observed at Apple's (that of pushy's mock server): headers, then
-// path and device token, then who sends, then the payload; the first that is broken is the answer.
+// The APNs simulator: judges a request as Apple does.
+// Guarantees: checks one rule after the other in the order observed at Apple (that of pushy's mock server): headers,
+// then path and device token, then the sender, then the payload. The first broken rule is the answer.
 import { isUtf8 } from "node:buffer";
 import { accepted, refusal, type ApnsAnswer } from "../state/apns-answer.js";
 import type { Behaviour } from "../state/behaviour.js";
@@ -9,7 +9,7 @@ import type { ConnectionIdentity, ProviderTokens } from "../state/provider-token
 import { pushTypes, suffixOf } from "./push-types.js";
 import type { SimulatedDevices } from "../state/simulated-devices.js";
 
-/** A request as it came; headers that are absent are undefined. */
+/** A request as it arrived; absent headers are undefined. */
 export interface ReceivedRequest {
   readonly method: string;
   readonly path: string;
@@ -22,7 +22,7 @@ export interface ReceivedRequest {
   readonly expiration: string | undefined;
   readonly authorization: string | undefined;
   readonly hasDuplicateHeaders: boolean;
-  /** Bytes beyond what any payload may have need not be here. */
+  /** May be cut beyond the largest payload. */
   readonly body: Buffer;
 }
 
@@ -32,7 +32,7 @@ export interface ValidationContext {
   readonly providerTokens: ProviderTokens;
 }
 
-/** How a connection has shown who it is. */
+/** How a connection has authenticated. */
 export interface ConnectionCredential extends ConnectionIdentity {
   /** "none" without a client certificate. */
   readonly certificate: "none" | "unknown" | { readonly topic: string };
@@ -40,7 +40,7 @@ export interface ConnectionCredential extends ConnectionIdentity {
 
 export interface Judgement {
   readonly answer: ApnsAnswer;
-  /** In lower case; where it is undefined the request named none. */
+  /** In lower case; undefined if the request named none. */
   readonly deviceToken: string | undefined;
   readonly topic: string | undefined;
 }
@@ -52,7 +52,7 @@ const topicPattern = /^[A-Za-z0-9.-]{1,255}$/;
 /** Apple: of variable length, so far 32 bytes or more (those of Live Activities are longer). */
 const deviceTokenPattern = /^([0-9a-f]{2}){32,100}$/i;
 const MAX_COLLAPSE_ID_BYTES = 64;
-/** Where the header is absent: "APNs sets the notification priority to 10". */
+/** The default if the header is absent: "APNs sets the notification priority to 10". */
 const DEFAULT_PRIORITY = "10";
 
 export function validateRequest(
@@ -81,7 +81,7 @@ function checkHeaders(request: ReceivedRequest, topic: string | undefined): Apns
   if (method !== "POST") return refusal("MethodNotAllowed");
   if (topic === undefined) return refusal("MissingTopic");
   if (!topicPattern.test(topic)) return refusal("BadTopic");
-  // Node gives a header's bytes one character each.
+  // Node represents each byte of a header as one character.
   if ((collapseId?.length ?? 0) > MAX_COLLAPSE_ID_BYTES) return refusal("BadCollapseId");
   if (!["10", "5", "1"].includes(priority)) return refusal("BadPriority");
   // "Always use priority 5. Using priority 10 is an error."
@@ -93,8 +93,8 @@ function checkHeaders(request: ReceivedRequest, topic: string | undefined): Apns
 }
 
 /**
- * The type may be absent for iOS ("recommended"), not for what has a topic of its own. A type that needs a suffix,
- * with a topic that lacks it, has a wrong topic; the other way round, a wrong type.
+ * The type may be absent for iOS ("recommended"), but not for a topic with a suffix. A type that needs a suffix makes a
+ * topic without it wrong; the other way round, the type is wrong.
  */
 function checkPushType(name: string | undefined, topic: string): ApnsAnswer | undefined {
   const suffix = suffixOf(topic);
@@ -124,7 +124,7 @@ function checkDevice(
   const scripted = devices.takeAnswer(deviceToken) ?? behaviour.takeAnswer();
   if (scripted !== undefined && scripted.status !== 200) return scripted;
   if (device?.topic === undefined) return undefined;
-  // Apple hands out another token for each topic: that of alerts is none of VoIP's.
+  // Apple issues a separate token for each topic: an alert token is not valid for VoIP.
   return topic === device.topic ? undefined : refusal("DeviceTokenNotForTopic");
 }
 
@@ -141,7 +141,7 @@ function checkSender(
   return withoutSuffix(topic) === certificate.topic ? undefined : refusal("BadTopic");
 }
 
-/** Apple has no reason for a payload that is not a JSON object: it treats it as empty. */
+/** Apple has no error for a payload that is not a JSON object: it treats it as empty. */
 function checkPayload({ body, pushType }: ReceivedRequest): ApnsAnswer | undefined {
   if (body.length === 0) return refusal("PayloadEmpty");
   const { maxPayloadBytes } = pushTypes.get(pushType ?? "alert") ?? { maxPayloadBytes: 0 };

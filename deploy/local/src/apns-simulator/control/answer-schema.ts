@@ -1,5 +1,5 @@
 // The APNs simulator's control API: an answer to script.
-// Guarantees: only what Apple could answer, and a reason for all but 200.
+// Guarantees: only what Apple could answer, with a reason for everything but 200.
 import { PetrelError } from "@petrel/shared/kernel/errors";
 import type { Static } from "typebox";
 import { Type } from "@petrel/shared/kernel/schemas/json-schema";

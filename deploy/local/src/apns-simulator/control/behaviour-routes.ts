@@ -1,6 +1,6 @@
-// The APNs simulator's control API: how it behaves towards all.
-// Guarantees: members that are absent stay as they were; `goaway` and `blackhole` act at once, on the connections that
-// are open at that moment.
+// The APNs simulator's control API: its behaviour towards everybody.
+// Guarantees: absent members stay as they were. `goaway` and `blackhole` act at once, on the connections that are open
+// at that moment.
 import type { HttpApp } from "@petrel/shared/kernel/http/http-app";
 import { noQuerySchema } from "@petrel/shared/kernel/http/no-query-schema";
 import { Type } from "@petrel/shared/kernel/schemas/json-schema";
@@ -81,7 +81,7 @@ export function addBehaviourRoutes(app: HttpApp, deps: BehaviourDeps): void {
       if (typeof goaway === "object") server.goAway(goaway);
       else if (goaway === true) server.goAway({});
       if (typeof blackhole === "object") {
-        // A number of connections: those, and no later ones.
+        // With a number of connections, only existing ones are swallowed.
         if (blackhole.connections === undefined) behaviour.swallowsNew = blackhole;
         server.swallow(blackhole);
       } else if (blackhole !== undefined) {

@@ -1,6 +1,6 @@
-// The APNs simulator's control API, plain HTTP: what tests and the console ask of it and tell it.
-// Guarantees: the shape of the public contract (DESIGN section 3, "Local run"); unknown members are refused, and a
-// request that is refused changes nothing.
+// The APNs simulator's control API, plain HTTP, for tests and the console.
+// Guarantees: the shape of the public contract (DESIGN section 3, "Local run"). Unknown members are refused, and a
+// refused request changes nothing.
 import { buildHttpApp, type HttpApp } from "@petrel/shared/kernel/http/http-app";
 import type { Logger } from "@petrel/shared/kernel/logging/logging";
 import type { ApnsServer } from "../apns/apns-server.js";
@@ -26,7 +26,7 @@ export interface ControlDeps {
 
 const BODY_LIMIT_BYTES = 64 * 1024;
 
-/** Builds the application; call `listen()` on it. */
+/** Builds the application without listening; call `listen()` on it. */
 export async function buildControlApp(deps: ControlDeps): Promise<HttpApp> {
   const { version, logger, counts, notifications, providerTokens, server } = deps;
   const app = await buildHttpApp({

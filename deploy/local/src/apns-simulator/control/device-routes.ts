@@ -1,5 +1,5 @@
 // The APNs simulator's control API: phones.
-// Guarantees: what arrived is listed as it arrived, in order; a token is a token of Apple's shape or an error.
+// Guarantees: what arrived is listed unchanged and in order; a token must have the shape of Apple's.
 import type { HttpApp } from "@petrel/shared/kernel/http/http-app";
 import { noQuerySchema } from "@petrel/shared/kernel/http/no-query-schema";
 import { Type } from "@petrel/shared/kernel/schemas/json-schema";
@@ -47,7 +47,7 @@ export function addDeviceRoutes(app: HttpApp, { devices, notifications }: Device
     });
     return reply.code(204).send();
   });
-  // Of all phones: which apns-ids came, and how often.
+  // For all phones: which apns-ids arrived, and how often.
   app.get("/apns-ids", { schema: { querystring: noQuerySchema } }, () => notifications.arrivals());
   app.delete("/notifications", { schema: { querystring: noQuerySchema } }, (_request, reply) => {
     notifications.clear();

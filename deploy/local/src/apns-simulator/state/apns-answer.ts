@@ -1,16 +1,16 @@
-// The APNs simulator: what it answers, and Apple's words for it.
+// The APNs simulator: its answers, with Apple's reasons.
 // Guarantees: each reason has the status that Apple's table gives it ("Handling notification responses from APNs").
 
 /** An answer to one request. */
 export interface ApnsAnswer {
   readonly status: number;
   readonly reason?: string;
-  /** 410 only: since when the token is no longer valid, milliseconds since 1970. */
+  /** Only with 410: since when the token is invalid, milliseconds since 1970. */
   readonly timestampMs?: number;
   readonly retryAfterSeconds?: number;
 }
 
-/** Reasons that the simulator finds by itself; others can be scripted. */
+/** The reasons that the simulator determines itself; others can be scripted. */
 const statusOf = {
   BadCollapseId: 400,
   BadDeviceToken: 400,

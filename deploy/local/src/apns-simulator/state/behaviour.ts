@@ -1,12 +1,12 @@
-// The APNs simulator: how it behaves towards all.
-// Guarantees: as Apple does in quiet times, until a test says otherwise; members that are not named stay as they were.
+// The APNs simulator: its behaviour towards everybody.
+// Guarantees: like Apple in quiet times, until a test says otherwise; absent members stay as they were.
 import type { ApnsAnswer } from "./apns-answer.js";
 import type { ApnsEnvironment } from "./known-keys.js";
 import { oneLess, type ScriptedAnswer } from "./simulated-devices.js";
 
-/** What happens to connections; each is told once, at the moment it is said. */
+/** Which connections an order applies to, at the moment it is given. */
 export interface ConnectionTarget {
-  /** How many of those open now, the busiest first; all where it is absent. */
+  /** How many of the open ones, the busiest first; all if absent. */
   readonly connections?: number;
 }
 
@@ -33,11 +33,11 @@ export interface BehaviourChange {
 export class Behaviour {
   /** From the end of a request to its answer. */
   latencyMs = 0;
-  /** Of a connection that has authenticated itself; before, it is 1. */
+  /** For an authenticated connection; before that, it is 1. */
   maxConcurrentStreams = 1000;
-  /** Connections opened now are swallowed too. */
+  /** New connections are swallowed too. */
   swallowsNew: BlackholeOrder | undefined;
-  /** Of tokens of which nothing was said; undefined: both. */
+  /** For tokens without settings of their own; undefined: both. */
   environment: ApnsEnvironment | undefined;
   #answer: ScriptedAnswer | undefined;
 
@@ -48,7 +48,7 @@ export class Behaviour {
     if (environment !== undefined) this.environment = environment ?? undefined;
   }
 
-  /** The answer scripted for all, used up by one. */
+  /** Takes the answer scripted for everybody; each request uses one up. */
   takeAnswer(): ApnsAnswer | undefined {
     const answer = this.#answer;
     if (answer !== undefined) this.#answer = oneLess(answer);

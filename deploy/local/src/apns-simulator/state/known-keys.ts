@@ -1,5 +1,6 @@
 // The APNs simulator: the provider keys that its "developer accounts" have registered.
-// Guarantees: each is an EC P-256 public key with its key id and team id, or the start fails saying which is not.
+// Guarantees: each is an EC P-256 public key with its key id and team id; otherwise the start fails and says which is
+// not.
 import { createPublicKey, type KeyObject } from "node:crypto";
 import { ConfigError } from "@petrel/shared/kernel/config";
 

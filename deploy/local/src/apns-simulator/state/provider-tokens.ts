@@ -1,11 +1,11 @@
-// The APNs simulator: is a request by somebody who may push?
-// Guarantees: Apple's rules of "Establishing a token-based connection to APNs": ES256 by a known key, its team, at most
-// an hour old, one team and key a connection, a new token at most every twenty minutes.
+// The APNs simulator: may the sender of a request push?
+// Guarantees: Apple's rules from "Establishing a token-based connection to APNs": ES256 by a known key, its team, at
+// most an hour old, one team and key per connection, a new token at most every twenty minutes.
 import { verify } from "node:crypto";
 import { refusal, type ApnsAnswer } from "./apns-answer.js";
 import type { ApnsEnvironment, KnownKey } from "./known-keys.js";
 
-/** What a connection was first used with; it may be used with nothing else then. */
+/** The key that a connection was first used with; it may be used with no other. */
 export interface ConnectionIdentity {
   key: KnownKey | undefined;
 }
@@ -23,17 +23,17 @@ interface SignedToken {
 }
 
 const MAX_AGE_SECONDS = 3600;
-/** Clocks differ. Apple says nothing of tokens from the future; one that would live for longer is not let in. */
+/** Clocks differ. Apple does not document tokens from the future; one further ahead is refused. */
 const MAX_AHEAD_SECONDS = 300;
 const MIN_UPDATE_SECONDS = 20 * 60;
-/** Beyond what any client of a test mints; the oldest go first. */
+/** More than any client of a test mints; the oldest are dropped first. */
 const REMEMBERED = 1000;
 
 export class ProviderTokens {
   readonly #options: ProviderTokensOptions;
-  /** Tokens whose signature is good: checking it is what costs. */
+  /** Tokens with a verified signature, because verifying is the costly part. */
   readonly #signed = new Map<string, SignedToken>();
-  /** Tokens that were let in, by key id. */
+  /** Accepted tokens, by key id. */
   readonly #seen = new Map<string, Set<string>>();
   readonly #newestIssuedAt = new Map<string, number>();
   #distinct = 0;
@@ -44,15 +44,15 @@ export class ProviderTokens {
     this.#options = options;
   }
 
-  /** Different tokens that were let in so far. */
+  /** How many different tokens were accepted so far. */
   get distinct(): number {
     return this.#distinct;
   }
 
   /**
-   * @param authorization the header as it came
-   * @param identity of the connection; set by the first token that is let in
-   * @returns why not, or undefined
+   * @param authorization the header, unchanged
+   * @param identity of the connection; set by the first accepted token
+   * @returns why it is refused, or undefined
    */
   check(
     authorization: string | undefined,
@@ -86,7 +86,7 @@ export class ProviderTokens {
     return signed;
   }
 
-  /** The age of a token is what counts, not when it came: several processes may bring one that they share. */
+  /** The tokens' own ages count, not when they arrived: several processes may bring one that they share. */
   #letIn(token: string, keyId: string, issuedAt: number): boolean {
     const seen = this.#seen.get(keyId) ?? new Set();
     if (seen.has(token)) return true;

@@ -1,6 +1,7 @@
 // The APNs simulator: what has arrived at each phone.
-// Guarantees: the newest 10,000 of a device, 100,000 and 128 MiB of all; each that was accepted is listed, repeated or
-// not; the screen is what a person sees: one for a collapse id, one for an apns-id, none without something to show.
+// Guarantees: keeps the newest 10,000 of a device, 100,000 and 128 MiB in total. Every accepted one is listed, repeated
+// or not. The screen is what a person sees: one for each collapse id, one for each apns-id, none without something to
+// show.
 
 export interface ReceivedNotification {
   /** RFC 3339, UTC. */
@@ -10,14 +11,14 @@ export interface ReceivedNotification {
   readonly pushType: string | null;
   readonly priority: number;
   readonly collapseId: string | null;
-  /** Seconds since 1970; null where the request named none. */
+  /** Seconds since 1970; null if the request named none. */
   readonly expiration: number | null;
   /** JSON text. */
   readonly payload: string;
 }
 
 export interface Screen {
-  /** The number on the app's icon; 0: none. */
+  /** The number on the app's icon; 0 means none. */
   readonly badge: number;
   /** The newest first. */
   readonly notifications: readonly ReceivedNotification[];
@@ -44,7 +45,7 @@ const usualBounds: Bounds = { perDevice: 10_000, inAll: 100_000, bytes: 128 * 10
 export class ReceivedNotifications {
   readonly #bounds: Bounds;
   readonly #byDevice = new Map<string, Kept[]>();
-  /** Number of each that is kept -> its device, the oldest first. */
+  /** Number of each kept notification -> its device, the oldest first. */
   readonly #order = new Map<number, string>();
   readonly #arrivals = new Map<string, { readonly token: string; times: number }>();
   #bytes = 0;
@@ -55,7 +56,7 @@ export class ReceivedNotifications {
     this.#bounds = { ...usualBounds, ...bounds };
   }
 
-  /** Notifications that came with an apns-id that had come before. */
+  /** Notifications whose apns-id had arrived before. */
   get repeats(): number {
     return this.#repeats;
   }
@@ -89,23 +90,23 @@ export class ReceivedNotifications {
       if (typeof aps["badge"] === "number") badge = aps["badge"];
       if (aps["alert"] === undefined || notification.pushType === "background") continue;
       const key = notification.collapseId ?? `id ${notification.apnsId}`;
-      // Put anew, so that it stands on top.
+      // Delete it first, so that it ends up on top.
       shown.delete(key);
       shown.set(key, notification);
     }
-    // The same apns-id may have come with another collapse id: still one, the newest.
+    // The same apns-id may have arrived with another collapse id: it still shows once, as the newest.
     const ids = new Set<string>();
     const newestFirst = [...shown.values()].reverse();
     const notifications = newestFirst.filter(({ apnsId }) => !ids.has(apnsId) && ids.add(apnsId));
     return { badge, notifications };
   }
 
-  /** Every apns-id that arrived, as long as it is remembered, and how often it did. */
+  /** Every apns-id that arrived, as long as it is remembered, and how often. */
   arrivals(): Arrival[] {
     return [...this.#arrivals].map(([apnsId, { token, times }]) => ({ apnsId, token, times }));
   }
 
-  /** @param token only those of this device; all where it is absent */
+  /** @param token only those of this device; all if absent */
   clear(token?: string): void {
     if (token !== undefined) {
       while (this.#byDevice.has(token)) this.#forgetOldestOf(token);

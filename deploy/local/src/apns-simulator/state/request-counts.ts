@@ -1,5 +1,5 @@
-// The APNs simulator: what it counts, for tests.
-// Guarantees: counters only grow, gauges are of now; bounded: an answer is counted by its status and reason.
+// The APNs simulator: counts for tests.
+// Guarantees: counters only grow, gauges show the present. Bounded: an answer is counted by its status and reason.
 import type { ApnsAnswer } from "./apns-answer.js";
 
 export class RequestCounts {
@@ -9,9 +9,9 @@ export class RequestCounts {
   mostStreamsOpen = 0;
   /** Requests left without an answer: swallowed by a black hole. */
   swallowed = 0;
-  /** Requests above a GOAWAY's last stream: never looked at. */
+  /** Requests above a GOAWAY's last stream, which were ignored. */
   refusedByGoaway = 0;
-  /** The client had reset the stream, or was gone, before its answer. */
+  /** Requests whose client had reset the stream, or was gone, before the answer. */
   abandoned = 0;
   readonly #answers = new Map<string, number>();
 

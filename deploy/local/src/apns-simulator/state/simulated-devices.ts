@@ -1,9 +1,9 @@
-// The APNs simulator: what a test has said about single device tokens.
-// Guarantees: bounded; a token of which nothing was said is good for every topic and in both environments.
+// The APNs simulator: a test's settings for single device tokens.
+// Guarantees: bounded; a token without settings is valid for every topic and in both environments.
 import type { ApnsAnswer } from "./apns-answer.js";
 import type { ApnsEnvironment } from "./known-keys.js";
 
-/** An answer that was scripted, for so many requests or until it is taken back. */
+/** A scripted answer, for a number of requests or until it is removed. */
 export interface ScriptedAnswer extends ApnsAnswer {
   readonly times?: number;
 }
@@ -15,7 +15,7 @@ export interface DeviceSettings {
   readonly environment?: ApnsEnvironment;
 }
 
-/** Members that are null are taken back, those that are absent stay. */
+/** null removes a member; absent members stay. */
 export type DeviceChange = { readonly [K in keyof DeviceSettings]: DeviceSettings[K] | null };
 
 const MAX_DEVICES = 200_000;
@@ -41,7 +41,7 @@ export class SimulatedDevices {
     }
   }
 
-  /** The answer scripted for this token, used up by one. */
+  /** Takes the answer scripted for this token; each request uses one up. */
   takeAnswer(token: string): ApnsAnswer | undefined {
     const settings = this.#settings.get(token);
     if (settings?.answer === undefined) return undefined;

@@ -1,5 +1,5 @@
-// The WeChat simulator's control API: what arrived, the tokens, and how WeChat behaves from now on.
-// Guarantees: members that are absent stay as they were; what arrived is listed as it arrived, in order.
+// The WeChat simulator's control API: what arrived, the tokens, and WeChat's behaviour from now on.
+// Guarantees: absent members stay as they were; what arrived is listed unchanged and in order.
 import { formatTime } from "@petrel/shared/kernel/http/answer-time";
 import type { HttpApp } from "@petrel/shared/kernel/http/http-app";
 import { noQuerySchema } from "@petrel/shared/kernel/http/no-query-schema";

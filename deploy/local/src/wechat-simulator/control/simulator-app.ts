@@ -1,6 +1,6 @@
-// The WeChat simulator's one port: WeChat's interfaces, and the control API beside them.
-// Guarantees: the control API has the shape of the public contract (DESIGN section 3, "Local run"); unknown members are
-// refused, and a request that is refused changes nothing.
+// The WeChat simulator's single port: WeChat's interfaces and the control API.
+// Guarantees: the control API has the shape of the public contract (DESIGN section 3, "Local run"). Unknown members are
+// refused, and a refused request changes nothing.
 import { buildHttpApp, type HttpApp } from "@petrel/shared/kernel/http/http-app";
 import type { Logger } from "@petrel/shared/kernel/logging/logging";
 import { refuseForeignHosts } from "../../simulator-control/refuse-foreign-hosts.js";
@@ -16,7 +16,7 @@ export interface SimulatorAppDeps {
 
 const BODY_LIMIT_BYTES = 256 * 1024;
 
-/** Builds the application; call `listen()` on it. */
+/** Builds the application without listening; call `listen()` on it. */
 export async function buildSimulatorApp({ version, logger, simulation }: SimulatorAppDeps): Promise<HttpApp> {
   const app = await buildHttpApp({
     service: "wechat-simulator",

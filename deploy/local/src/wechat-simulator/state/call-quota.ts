@@ -1,5 +1,5 @@
 // The WeChat simulator: how often an interface may be called.
-// Guarantees: minutes and days as WeChat counts them, days from midnight in Beijing; a refused call does not count.
+// Guarantees: counts minutes and days as WeChat does, days from midnight in Beijing; a refused call does not count.
 
 const MINUTE_MS = 60_000;
 const DAY_MS = 24 * 60 * MINUTE_MS;
@@ -19,7 +19,7 @@ export class CallQuota {
     this.limits = limits;
   }
 
-  /** @returns which limit refuses it */
+  /** @returns the limit that refuses it */
   take(nowMs: number): "minute" | "day" | undefined {
     const [minute, day] = [Math.floor(nowMs / MINUTE_MS), Math.floor((nowMs + BEIJING_AHEAD_MS) / DAY_MS)];
     if (this.#minute.number !== minute) this.#minute = { number: minute, calls: 0 };

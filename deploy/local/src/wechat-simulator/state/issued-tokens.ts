@@ -1,12 +1,14 @@
 // The WeChat simulator: access tokens.
-// Guarantees: what WeChat writes of its two interfaces, and nothing more helpful. The tokens of the two know nothing of each
-// other; of one interface, those of an earlier time are good as long as its page says.
-//
-// - stable: https://developers.weixin.qq.com/doc/service/api/base/api_getstableaccesstoken.html. The same token while it is
-//   good for more than five minutes; then a new one, and the old one serves for five minutes more. Forced: a new one, and
-//   the old one ends at once; 20 a day; within 30 seconds nothing is refreshed.
-// - legacy: https://developers.weixin.qq.com/doc/service/api/base/api_getaccesstoken.html. Each call makes a new one; the
-//   former serves for five minutes more, any older one no longer.
+// Guarantees: exactly what WeChat documents for its two interfaces. The tokens of the two are independent; within one
+// interface, earlier tokens stay valid as long as its page says.
+// - stable: https://developers.weixin.qq.com/doc/service/api/base/api_getstableaccesstoken.html. The same token while
+// it is
+// valid for more than five minutes; then a new one, and the old one stays valid for five more minutes. Forced: a new
+// one,
+// and the old one ends at once; 20 a day; within 30 seconds nothing is refreshed.
+// - legacy: https://developers.weixin.qq.com/doc/service/api/base/api_getaccesstoken.html. Each call makes a new one;
+// the
+// previous one stays valid for five more minutes, any older one not at all.
 import { randomBytes } from "node:crypto";
 
 export interface IssuedToken {
@@ -37,10 +39,10 @@ export class IssuedTokens {
     return this.#all;
   }
 
-  /** @returns why it is not good */
+  /** @returns why it is invalid */
   check(text: string, nowMs: number): { readonly token: IssuedToken } | "unknown" | "expired" {
     const token = this.#byText.get(text);
-    // One that was revoked or replaced is "not latest"; only one that has run out is called expired.
+    // A revoked or replaced token is "not latest"; only one that ran out is called expired.
     if (token === undefined || token.isRevoked) return "unknown";
     return token.expiresAtMs <= nowMs ? "expired" : { token };
   }
@@ -51,7 +53,7 @@ export class IssuedTokens {
     const isGood = current !== undefined && !current.isRevoked && current.expiresAtMs > nowMs;
     if (!isForced) {
       if (isGood && current.expiresAtMs - nowMs > HAND_OVER_MS) return handedOut(current);
-      // (It serves until its own end, which is five minutes away at most.)
+      // (It stays valid until its own end, which is at most five minutes away.)
       return this.#issue(name, appid, "stable", nowMs);
     }
     const forcedAtMs = this.#forcedAtMs.get(appid) ?? Number.NEGATIVE_INFINITY;
@@ -71,7 +73,7 @@ export class IssuedTokens {
     return this.#issue(name, appid, "legacy", nowMs);
   }
 
-  /** @returns how many were good until now */
+  /** @returns how many were valid until now */
   revoke(appid: string | undefined, nowMs: number): number {
     const good = this.#all.filter(
       (token) =>
@@ -84,7 +86,7 @@ export class IssuedTokens {
   #issue(name: string, appid: string, kind: IssuedToken["interface"], nowMs: number): IssuedToken {
     const token: IssuedToken = {
       appid,
-      // WeChat asks for room for 512 characters.
+      // WeChat asks clients to reserve 512 characters.
       token: `SIM_${randomBytes(96).toString("base64url")}`,
       interface: kind,
       issuedAtMs: nowMs,

@@ -1,5 +1,6 @@
 // The WeChat simulator: what has arrived at each openid.
-// Guarantees: one for an openid and a client_msg_id within ten minutes, however often it comes; bounded: the oldest go.
+// Guarantees: one message for an openid and a client_msg_id within ten minutes, however often it arrives. Bounded: the
+// oldest are dropped.
 
 export interface ReceivedMessage {
   readonly atMs: number;
@@ -27,7 +28,7 @@ export class ReceivedMessages {
     return this.#count;
   }
 
-  /** Requests that were recognised as one that had come before. */
+  /** Requests that were recognised as repetitions. */
   get repeats(): number {
     return this.#repeats;
   }
@@ -67,7 +68,7 @@ export class ReceivedMessages {
     return this.#byOpenid.get(openid) ?? [];
   }
 
-  /** Those who have got anything. */
+  /** The openids that have received anything. */
   openids(): readonly string[] {
     return [...this.#byOpenid.keys()];
   }

@@ -1,5 +1,5 @@
-// The WeChat simulator: the apps that exist, and their templates.
-// Guarantees: an app that cannot be used is told by its place, without its secret.
+// The WeChat simulator: the existing apps and their templates.
+// Guarantees: an invalid app is reported by its position, without its secret.
 
 export interface SimulatedApp {
   readonly appid: string;

@@ -1,5 +1,5 @@
-// The WeChat simulator: all it knows, and what a test has said of how it behaves.
-// Guarantees: time moves on by itself, and further at a word; a scripted answer is given as often as it was said.
+// The WeChat simulator: its whole state, and a test's settings for its behaviour.
+// Guarantees: time passes by itself, and can be advanced. A scripted answer is given as often as requested.
 import { CallQuota } from "./call-quota.js";
 import { IssuedTokens } from "./issued-tokens.js";
 import { ReceivedMessages } from "./received-messages.js";
@@ -7,26 +7,26 @@ import type { SimulatedApp } from "./simulated-apps.js";
 
 export interface ScriptedAnswer {
   readonly errcode: number;
-  /** What WeChat says with it; its usual words by default. */
+  /** WeChat's message for it; the usual one by default. */
   readonly errmsg?: string;
-  /** For so many requests; without it until it is taken back. */
+  /** For how many requests; absent: until it is removed. */
   readonly times?: number;
 }
 
 export interface SimulatedUser {
   readonly answer?: ScriptedAnswer;
-  /** Templates that the user does not take. */
+  /** Templates that the user does not accept. */
   readonly refuses?: readonly string[];
-  /** Of a service account; true by default. */
+  /** For a service account; true by default. */
   readonly follows?: boolean;
 }
 
 export interface Behaviour {
   latencyMs: number;
   tokenLatencyMs: number;
-  /** Requests are read, and never answered. */
+  /** Requests are read and never answered. */
   blackhole: boolean;
-  /** To every send, and to every request for a token. */
+  /** For every send, and every request for a token. */
   answer: ScriptedAnswer | undefined;
   tokenAnswer: ScriptedAnswer | undefined;
 }
@@ -37,7 +37,7 @@ export class Simulation {
   readonly apps: ReadonlyMap<string, SimulatedApp>;
   readonly tokens = new IssuedTokens();
   readonly messages = new ReceivedMessages();
-  /** For each app: token calls of either interface, forced ones, and sends. */
+  /** By app: token calls of either interface, forced ones, and sends. */
   readonly #quotas = new Map<string, CallQuota>();
   readonly #users = new Map<string, SimulatedUser>();
   /** errcode -> answers given. */
@@ -49,13 +49,13 @@ export class Simulation {
     answer: undefined,
     tokenAnswer: undefined,
   };
-  /** What time is ahead of this machine's. */
+  /** How far the simulated time is ahead of this machine's. */
   aheadMs = 0;
   limits = {
     stableToken: { perMinute: 10_000, perDay: 500_000 },
     forcedToken: { perMinute: 20, perDay: 20 },
     legacyToken: { perMinute: 2_000, perDay: 2_000 },
-    // Of service accounts with fewer than 100,000 followers; the page of template messages names no limit of the minute.
+    // For service accounts with fewer than 100,000 followers; the page of template messages names no limit per minute.
     send: { perMinute: 1_000_000, perDay: 100_000 },
   };
 
@@ -88,7 +88,7 @@ export class Simulation {
     }
   }
 
-  /** The answer that was scripted for this send, used up by one. */
+  /** Takes the answer scripted for this send; each send uses one up. */
   takeAnswer(openid: string): ScriptedAnswer | undefined {
     const user = this.user(openid);
     if (user.answer !== undefined) {

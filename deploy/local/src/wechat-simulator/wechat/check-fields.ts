@@ -1,7 +1,7 @@
-// The WeChat simulator: whether the data of a message fits its template.
+// The WeChat simulator: whether a message's data fits its template.
 // Guarantees: the table "订阅消息参数值内容限制说明" of
-// https://developers.weixin.qq.com/miniprogram/dev/OpenApiDoc/mp-message-management/subscribe-message/sendMessage.html, read
-// anew here: nothing of it comes from the channel that it is to judge.
+// https://developers.weixin.qq.com/miniprogram/dev/OpenApiDoc/mp-message-management/subscribe-message/sendMessage.html,
+// implemented independently: it shares nothing with the channel that it tests.
 
 const characters = (text: string): string[] => Array.from(text);
 const isHan = (character: string): boolean => /^\p{Script=Han}$/u.test(character);
@@ -17,7 +17,7 @@ const everyOne =
   (text: string): boolean =>
     characters(text).length <= max && characters(text).every((one) => kinds.some((isKind) => isKind(one)));
 
-/** Kind -> whether it takes the text, which is not empty. */
+/** Kind -> whether it accepts the (non-empty) text. */
 const takes: Readonly<Record<string, (text: string) => boolean>> = {
   thing: (text) => characters(text).length <= 20 && !characters(text).some(isControl),
   const: (text) => characters(text).length <= 20 && !characters(text).some(isControl),
@@ -59,7 +59,9 @@ function halves(text: string): string[] {
   return text.split(/[~～]/).map((half) => half.trim());
 }
 
-/** @param needsTime `time` is a time of day with or without a day, `date` a day with or without a time */
+/**
+ * @param needsTime true for `time`, a time of day with an optional day; false for `date`, a day with an optional time
+ */
 function isMoment(text: string, needsTime: boolean): boolean {
   const [, before = "", hour, minute, second] =
     /^(.*?)\s*(?:(\d{1,2}):(\d{2})(?::(\d{2}))?)?$/.exec(text) ?? [];
@@ -76,7 +78,7 @@ function isMoment(text: string, needsTime: boolean): boolean {
 
 /**
  * @param fields of the template
- * @returns WeChat's words on the first field that does not fit
+ * @returns WeChat's message about the first field that does not fit
  */
 export function findWrongField(fields: readonly string[], data: unknown): string | undefined {
   if (typeof data !== "object" || data === null || Array.isArray(data))

@@ -1,6 +1,6 @@
 // The WeChat simulator: the two interfaces that send messages.
-// Guarantees: the token before the limits, the limits before the message, the message's form before its user; only what was
-// taken is listed. Pages: see services/dispatch/src/channels/wechat/wechat-client.ts.
+// Guarantees: checks the token, then the limits, then the message's form, then its user; only accepted messages are
+// listed. Pages: see services/dispatch/src/channels/wechat/wechat-client.ts.
 import type { SimulatedApp } from "../state/simulated-apps.js";
 import type { Simulation } from "../state/simulation.js";
 import { findWrongField } from "./check-fields.js";

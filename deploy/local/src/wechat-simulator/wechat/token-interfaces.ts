@@ -1,5 +1,5 @@
-// The WeChat simulator: the two interfaces that hand out access tokens.
-// Guarantees: the order in which a request is looked at; a refused one counts for no limit and makes no token.
+// The WeChat simulator: the two interfaces that issue access tokens.
+// Guarantees: checks a request in WeChat's order; a refused one counts against no limit and makes no token.
 import type { IssuedToken } from "../state/issued-tokens.js";
 import type { Simulation } from "../state/simulation.js";
 import { wechatError, type WechatAnswer } from "./wechat-error.js";

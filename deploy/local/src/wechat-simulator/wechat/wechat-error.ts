@@ -1,8 +1,11 @@
-// The WeChat simulator: an answer that is no success.
-// Guarantees: HTTP 200, as WeChat answers whatever is wrong; its words, and the number of the request.
+// The WeChat simulator: an error answer.
+// Guarantees: HTTP 200, because WeChat always answers that; WeChat's own message, and the request's number.
 import { randomBytes } from "node:crypto";
 
-/** As in https://developers.weixin.qq.com/doc/oplatform/developers/errCode/errCode.html, or as WeChat's community quotes it. */
+/**
+ * From https://developers.weixin.qq.com/doc/oplatform/developers/errCode/errCode.html, or as quoted in WeChat's
+ * community.
+ */
 const words: Readonly<Record<number, string>> = {
   [-1]: "system error",
   40001:
@@ -39,7 +42,7 @@ export interface WechatAnswer {
   readonly [member: string]: unknown;
 }
 
-/** @param errmsg where it is more than the code's usual words */
+/** @param errmsg if it is more than the code's usual message */
 export function wechatError(errcode: number, errmsg = words[errcode] ?? "error"): WechatAnswer {
   const rid = [4, 4, 4].map((bytes) => randomBytes(bytes).toString("hex")).join("-");
   return { errcode, errmsg: `${errmsg} rid: ${rid}` };

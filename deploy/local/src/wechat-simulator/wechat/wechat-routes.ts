@@ -1,5 +1,5 @@
 // The WeChat simulator: the paths of api.weixin.qq.com that it knows.
-// Guarantees: HTTP 200 and a code, whatever is wrong; a body is read whatever type it says it has, as WeChat reads it.
+// Guarantees: always HTTP 200 with a code; a body is read regardless of its declared type, as WeChat does.
 import { setTimeout as pause } from "node:timers/promises";
 import type { HttpApp } from "@petrel/shared/kernel/http/http-app";
 import type { Simulation } from "../state/simulation.js";
