@@ -11,7 +11,7 @@ import { join } from "node:path";
 import { freePort } from "@petrel/shared/testing/free-port";
 import { startCluster, type TestCluster } from "@petrel/shared/testing/cluster/start-cluster";
 import { waitFor } from "@petrel/shared/testing/wait-for";
-import type { Browser, Page } from "playwright-core";
+import type { Browser, BrowserContext, Page } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { writeTopicRules } from "../../deploy/local/src/data/topic-rules-file.js";
 import { bundlePage } from "../support/browser/bundle-page.js";
@@ -83,12 +83,14 @@ describe.runIf(runsInBrowser())("React", () => {
 
   const exampleOrigin = (): string => `http://127.0.0.1:${examplePort}`;
 
-  async function open(user: string): Promise<Page> {
+  /** @param profile where given, its tabs share a connection */
+  async function open(user: string, profile?: BrowserContext): Promise<Page> {
     const token = await cluster.tokenFor(user, [
       { topic: "demo.*", can: ["subscribe", "publish", "presence"] },
     ]);
-    const page = await browser.newPage();
-    const options = { url: cluster.nodeUrls[0], token };
+    const page = await (profile ?? browser).newPage();
+    const topic = `demo.${user}`;
+    const options = { url: cluster.nodeUrls[0], token, topic, shared: profile !== undefined };
     await page.addInitScript(`${counting} window.petrelOptions = ${JSON.stringify(options)};`);
     await page.goto(address);
     await page.addScriptTag({ url: "/page.js" });
@@ -166,6 +168,65 @@ describe.runIf(runsInBrowser())("React", () => {
     const handled = (await page.evaluate("handled")) as number[];
     for (const n of all) expect(handled.filter((one) => one === n).length).toBeLessThanOrEqual(3);
     await page.close();
+  });
+
+  test("two tabs that share, in StrictMode: one socket, and the browser is present once", async () => {
+    const profile = await browser.newContext();
+    const pages = [await open("dora", profile), await open("dora", profile)] as const;
+    const [first, second] = pages;
+    for (const page of pages) {
+      await show(page, true, 2);
+      await until(page, joined, "both rooms online");
+    }
+    const allSockets = (): Promise<unknown> => Promise.all(pages.map((page) => page.evaluate("sockets.open")));
+    expect(await allSockets()).toEqual([1, 0]);
+    await send("dora", 1);
+    await second.evaluate("publish(7)");
+    const eachHas = (messages: number, topic: number) => (all: readonly Shown[]) =>
+      all.length === 2 &&
+      all.every((one) => one.messages.length === messages && one.topic.length === topic);
+    for (const page of pages) {
+      await until(page, eachHas(1, 1), "the message, and what was published");
+      expect(await page.evaluate("[handled, handledOfTopic]")).toEqual([
+        [1, 1],
+        [7, 7],
+      ]);
+      await until(page, (all) => all.every(({ connections }) => connections === 1), "one connection");
+    }
+    const ask = async (path: string): Promise<unknown> => {
+      const headers = { authorization: `Bearer ${cluster.apiKey}` };
+      return (await fetch(`${cluster.collect.url}${path}`, { headers })).json();
+    };
+    expect(await ask("/v1/topics/demo.dora/presence")).toMatchObject({
+      users: 1,
+      connections: 1,
+      items: [{ user: "dora", connections: 1 }],
+    });
+    const { connections } = (await ask("/v1/users/dora/presence")) as { readonly connections: unknown[] };
+    expect(connections).toHaveLength(1);
+
+    // The provider of the tab that holds the socket comes and goes; messages come meanwhile.
+    for (let i = 2; i <= 6; i++) {
+      await Promise.all([
+        first.evaluate(`(async () => {
+          show({ provider: false, rooms: 0 });
+          if (${i} % 2 === 0) await new Promise((resolve) => setTimeout(resolve));
+          show({ provider: true, rooms: 2 });
+        })()`),
+        send("dora", i),
+      ]);
+    }
+    await until(first, joined, "back");
+    await until(second, eachHas(6, 1), "all messages");
+    expect((await shown(second)).map(({ messages }) => messages)).toEqual([
+      [1, 2, 3, 4, 5, 6],
+      [1, 2, 3, 4, 5, 6],
+    ]);
+    await waitFor(async () => ((await allSockets()) as number[]).reduce((sum, one) => sum + one) === 1, {
+      what: "one socket for both",
+      deadlineMs: 60_000,
+    });
+    await profile.close();
   });
 
   test("the example: two people talk in a room, and one is sent a message", async () => {

@@ -22,9 +22,17 @@ const sdk = fileURLToPath(new URL("../../clients/browser/dist/", import.meta.url
 
 const html = `<!doctype html><title>page</title><script type="module">
   import { PetrelClient } from "/sdk/client.js";
-  const { url, token, ack } = JSON.parse(decodeURIComponent(location.search.slice(1)));
+  const { url, token, ack, shared } = JSON.parse(decodeURIComponent(location.search.slice(1)));
   window.heard = [];
-  window.client = new PetrelClient({ url, ack, getToken: () => token });
+  window.sockets = 0;
+  const Native = window.WebSocket;
+  window.WebSocket = class extends Native {
+    constructor(...given) {
+      super(...given);
+      sockets++;
+    }
+  };
+  window.client = new PetrelClient({ url, ack, shared, getToken: () => token });
   client.on("message", (message) => { heard.push(message); });
   client.connect();
 </script>`;
@@ -70,8 +78,8 @@ describe.runIf(runsInBrowser())("a page with ack: visible", () => {
   };
   const rings = async (phone: string): Promise<number> => (await simulator.notifications(phone)).length;
 
-  async function open(user: string, ack: string): Promise<Page> {
-    const options = { url: cluster.nodeUrls[0], token: await cluster.tokenFor(user), ack };
+  async function open(user: string, ack: string, shared = false): Promise<Page> {
+    const options = { url: cluster.nodeUrls[0], token: await cluster.tokenFor(user), ack, shared };
     const page = await browser.context.newPage();
     await page.goto(`${origin()}/?${encodeURIComponent(JSON.stringify(options))}`);
     await page.bringToFront();
@@ -143,5 +151,27 @@ describe.runIf(runsInBrowser())("a page with ack: visible", () => {
     await untilState(await send("carol", "in the background"), "delivered");
     expect([await rings(phone), await rings(handledPhone)]).toEqual([0, 0]);
     for (const one of [page, other, second, third]) await one.close();
+  });
+
+  test("tabs that share: one that is visible keeps the phone silent, wherever the socket is; none, and it rings", async () => {
+    const phone = await newPhone("dora");
+    const holder = await open("dora", "visible", true);
+    const other = await open("dora", "visible", true);
+    await holder.waitForFunction(`document.visibilityState === "hidden"`, undefined, { polling: 50 });
+    expect([await holder.evaluate("sockets"), await other.evaluate("sockets")]).toEqual([1, 0]);
+    await untilState(await send("dora", "seen in the other"), "delivered");
+    await hears(holder, "seen in the other");
+
+    const third = await hide(other);
+    const hidden = await send("dora", "seen in none");
+    for (const page of [holder, other]) await hears(page, "seen in none");
+    await untilState(hidden, "pushed");
+    expect((await simulator.notifications(phone)).map(({ collapseId }) => collapseId)).toEqual([hidden]);
+
+    await holder.bringToFront();
+    await untilState(hidden, "delivered");
+    expect(await rings(phone)).toBe(1);
+    expect([await holder.evaluate("sockets"), await other.evaluate("sockets")]).toEqual([1, 0]);
+    for (const one of [holder, other, third]) await one.close();
   });
 });

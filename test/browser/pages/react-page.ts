@@ -13,24 +13,29 @@ import {
 } from "@petrel/client/react";
 
 const page = globalThis as unknown as {
-  readonly petrelOptions: { readonly url: string; readonly token: string };
+  readonly petrelOptions: {
+    readonly url: string;
+    readonly token: string;
+    readonly topic: string;
+    readonly shared: boolean;
+  };
   readonly handled: unknown[];
   readonly handledOfTopic: unknown[];
   show: (what: { readonly provider: boolean; readonly rooms: number }) => void;
   publish: (data: unknown) => Promise<unknown>;
 };
-const { url, token } = page.petrelOptions;
+const { url, token, topic, shared } = page.petrelOptions;
 
 function Room(): ReactNode {
   const client = usePetrel();
   const state = useConnectionState();
   // New functions at every render, as applications write them.
   const messages = useMessages<number>(({ data }) => page.handled.push(data));
-  const room = useTopic<number>("demo.1", {
+  const room = useTopic<number>(topic, {
     from: "oldest",
     onMessage: ({ data }) => page.handledOfTopic.push(data),
   });
-  const presence = usePresence("demo.1");
+  const presence = usePresence(topic);
   page.publish = room.publish;
   const text = JSON.stringify({
     state,
@@ -48,7 +53,7 @@ const root = createRoot(document.getElementById("root") ?? document.body);
 page.show = ({ provider, rooms }) => {
   const all = Array.from({ length: rooms }, (_, i) => createElement(Room, { key: i }));
   // A new object at every render, too.
-  const options = { url, getToken: () => token };
+  const options = { url, shared, getToken: () => token };
   const tree = provider
     ? createElement(StrictMode, null, createElement(PetrelProvider, { options }, ...all))
     : null;

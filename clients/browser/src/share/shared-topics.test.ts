@@ -125,6 +125,24 @@ describe("the topics of two tabs", () => {
     expect(heard().toSorted()).toEqual(["a", "b", "c"].map((tab) => `${tab} unsubscribed removed`));
   });
 
+  test("who is there comes right behind its answer to each tab that asks, though the server says it once", async () => {
+    await subscribe("a", { topic: "room", presence: true });
+    await server(answer(5));
+    await server({ type: "presence", topic: "room", users: 1, connections: 1 });
+    await subscribe("b", { topic: "room", presence: true });
+    topics.join("c", undefined);
+    await subscribe("c", { topic: "room", epoch: "t", offset: 3, presence: true });
+    await server(answer(5, true));
+    expect(heard().filter((one) => one !== "c subscribed 0")).toEqual([
+      "a subscribed 5",
+      "a presence",
+      "b subscribed 5",
+      "b presence",
+      "c subscribed 5",
+      "c presence",
+    ]);
+  });
+
   test("a refusal reaches who asked", async () => {
     await subscribe("b", { topic: "room" });
     await server({

@@ -12,7 +12,7 @@ import type {
   WelcomeFrame,
 } from "../frames.js";
 import type { TopicConnection } from "../topics/topic-connection.js";
-import { BROADCAST_TOPIC, type TopicHandle } from "../topics/topic-options.js";
+import { BROADCAST_TOPIC, type TopicHandle, type TopicPresence } from "../topics/topic-options.js";
 import { TopicSubscriptions } from "../topics/topic-subscriptions.js";
 
 type Fields = Readonly<Record<string, unknown>>;
@@ -160,15 +160,26 @@ export class SharedTopics {
     };
     const before = topics.get(topic);
     let handle: TopicHandle | undefined;
+    let isSubscribed = false;
+    let here: TopicPresence | undefined;
     try {
       handle = this.#all.subscribe(topic, {
         from: typeof epoch === "string" && typeof offset === "number" ? { epoch, offset } : null,
         presence: presence === true,
         onMessage: ({ epoch: _epoch, ...fields }) => say({ type: "message", ...fields }),
-        onSubscribed: (subscribed) => say({ type: "subscribed", ...subscribed }),
+        onSubscribed: (subscribed) => {
+          say({ type: "subscribed", ...subscribed });
+          isSubscribed = true;
+          if (here !== undefined) say({ type: "presence", ...here });
+          here = undefined;
+        },
         // `onSubscribed` says it, too.
         onLost: () => undefined,
-        onPresence: (now) => say({ type: "presence", ...now }),
+        onPresence: (now) => {
+          // As at a push node: before its answer a tab takes nothing of the topic.
+          if (isSubscribed) say({ type: "presence", ...now });
+          else here = now;
+        },
         onError: ({ code, message, retryable }: PetrelClientError) => {
           say(refusal("subscribe", topic, code, message, retryable ? "backoff" : "none"));
           // As at a push node: the tab asks again.

@@ -195,7 +195,10 @@ export class TopicStream {
     for (const consumer of this.#all()) {
       // The answer that it waits for is still to come.
       if (asked !== undefined && !isAnswer && !consumer.isLive) continue;
+      const wasLive = consumer.isLive;
       consumer.place(frame, given);
+      // The server tells it once a connection.
+      if (!wasLive && consumer.isLive && this.#presence !== undefined) consumer.seePresence(this.#presence);
     }
     this.#options.changed(this);
   }
