@@ -178,13 +178,13 @@ describe.runIf(runsInBrowser())("React", () => {
       await show(page, true, 2);
       await until(page, joined, "both rooms online");
     }
-    const allSockets = (): Promise<unknown> => Promise.all(pages.map((page) => page.evaluate("sockets.open")));
+    const allSockets = (): Promise<unknown> =>
+      Promise.all(pages.map((page) => page.evaluate("sockets.open")));
     expect(await allSockets()).toEqual([1, 0]);
     await send("dora", 1);
     await second.evaluate("publish(7)");
     const eachHas = (messages: number, topic: number) => (all: readonly Shown[]) =>
-      all.length === 2 &&
-      all.every((one) => one.messages.length === messages && one.topic.length === topic);
+      all.length === 2 && all.every((one) => one.messages.length === messages && one.topic.length === topic);
     for (const page of pages) {
       await until(page, eachHas(1, 1), "the message, and what was published");
       expect(await page.evaluate("[handled, handledOfTopic]")).toEqual([

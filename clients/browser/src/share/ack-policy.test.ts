@@ -4,7 +4,6 @@ import { describe, expect, test } from "vitest";
 import { ackedBy, type TabAck } from "./ack-policy.js";
 import { lowestBroadcast, lowestPosition } from "./merge-positions.js";
 import { RecentMessages } from "./recent-messages.js";
-import { ownerOnly } from "./share-verdict.js";
 
 const now = { nowMs: 10_000, silentMs: 5_000 };
 const tab = (acked: number, sent: number, others: Partial<TabAck> = {}): TabAck => ({
@@ -71,13 +70,5 @@ describe("a connection for all", () => {
     recent.remove("m5");
     expect(recent.after(0).map(({ seq }) => seq)).toEqual([7]);
     expect(recent.after(7)).toEqual([]);
-  });
-
-  test("ends for all, but a verdict about a token concerns the tab that brought it", () => {
-    expect(ownerOnly(4401, undefined)).toBe(true);
-    expect(ownerOnly(4403, "PETREL_TOKEN_REVOKED")).toBe(true);
-    for (const error of ["PETREL_DISCONNECTED", "PETREL_USER_ERASED", undefined])
-      expect(ownerOnly(4403, error)).toBe(false);
-    for (const code of [1006, 1012, 4409, 4429]) expect(ownerOnly(code, "PETREL_TOKEN_REVOKED")).toBe(false);
   });
 });

@@ -1,5 +1,5 @@
 // upstream -> here: up to where the tabs' acknowledgements may be passed on.
-// Guarantees: with `any`, the furthest tab decides; with `all`, nothing is acknowledged that a tab still owes, unless it
+// Guarantees: nothing is passed on by a tab that may have lost the lock; with `any`, the furthest tab decides; with `all`, nothing is acknowledged that a tab still owes, unless it
 // wants no messages, or has been silent for too long.
 
 export type SharedAck = "any" | "all";
@@ -28,4 +28,60 @@ export function ackedBy(
   );
   // Those that owe nothing have all that came.
   return Math.min(furthest, ...owing.map(({ acked }) => acked));
+}
+
+export interface AckPasserOptions {
+  /** Whether the lock is still held, surely. */
+  readonly isHeld: () => boolean | Promise<boolean>;
+  readonly ackable: () => number;
+  /** @returns whether the socket took it */
+  readonly send: (seq: number) => boolean;
+}
+
+/** Passes on what the tabs have acknowledged. */
+export class AckPasser {
+  readonly #options: AckPasserOptions;
+  #acked = 0;
+  /** An ack waits for the lock to be confirmed. */
+  #isConfirming = false;
+  #isEnded = false;
+
+  constructor(options: AckPasserOptions) {
+    this.#options = options;
+  }
+
+  /** The server knows that everything up to here is. */
+  get acked(): number {
+    return this.#acked;
+  }
+
+  /** The connection begins after this. */
+  start(acked: number): void {
+    this.#acked = acked;
+  }
+
+  pass(): void {
+    const { ackable, isHeld, send } = this.#options;
+    const seq = ackable();
+    if (seq <= this.#acked || this.#isConfirming || this.#isEnded) return;
+    const held = isHeld();
+    if (typeof held === "boolean") {
+      if (held && send(seq)) this.#acked = seq;
+      return;
+    }
+    this.#isConfirming = true;
+    void held.then((isSo) => {
+      this.#isConfirming = false;
+      if (isSo) this.pass();
+    });
+  }
+
+  /** The server sent this again, or a tab said it again: the ack may have got lost. */
+  repeat(seq: number): void {
+    if (seq <= this.#acked) this.#options.send(this.#acked);
+  }
+
+  end(): void {
+    this.#isEnded = true;
+  }
 }

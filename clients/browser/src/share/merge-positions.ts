@@ -1,4 +1,5 @@
-// upstream -> here: where one connection has to start, so that every tab gets what it misses.
+// {hub, upstream} -> here: where one connection has to start, so that every tab gets what it misses, and where each tab goes
+// on there.
 // Guarantees: no tab of the chosen epoch misses anything; a tab of another epoch starts anew, as on a connection of its own.
 import type { TopicPosition } from "../frames.js";
 import type { Position } from "../delivery/user-sequence.js";
@@ -22,4 +23,33 @@ export function lowestBroadcast(
     .filter(({ epoch }) => epoch === furthest?.epoch)
     .toSorted((one, other) => one.offset - other.offset)
     .at(0);
+}
+
+/** A connection, for the tabs that come to it. */
+export interface Started {
+  readonly epoch: string;
+  /** It has brought, and still has, all that came after. */
+  readonly start: number;
+  /** What its address asked for, and whether the server had that. */
+  readonly asked: Position | undefined;
+  readonly resumed: boolean;
+}
+
+/** @returns whether a tab needs what came before the start, and nobody asked the server for that */
+export function misses(position: Position | undefined, { epoch, start, asked, resumed }: Started): boolean {
+  if (position?.epoch !== epoch || position.since >= start) return false;
+  // The server was asked for it, and does not have it any more.
+  const isGone = asked?.epoch === epoch && position.since <= asked.since;
+  return !isGone || resumed;
+}
+
+/** @param acked what the tabs have acknowledged: a new one is not shown it again */
+export function placeOf(
+  position: Position | undefined,
+  { epoch, start }: Started,
+  acked: number,
+): { readonly after: number; readonly resumed: boolean } {
+  if (position === undefined) return { after: Math.max(start, acked), resumed: false };
+  const resumed = position.epoch === epoch && position.since >= start;
+  return { after: resumed ? position.since : start, resumed };
 }

@@ -54,3 +54,8 @@ export type ShareMessage = {
   readonly from: string;
   readonly term: number;
 } & (ToHub | FromHub | AboutLead);
+
+/** A socket's name begins with that of its tab. */
+export function tabOf(socket: string): string {
+  return socket.slice(0, socket.lastIndexOf("."));
+}

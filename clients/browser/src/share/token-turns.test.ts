@@ -1,6 +1,6 @@
 // Tests who is asked for a fresh token: one tab at a time, the next where the first brings none.
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
-import { TokenTurns } from "./token-turns.js";
+import { ownerOnly, TokenTurns } from "./token-turns.js";
 
 beforeEach(() => {
   vi.useFakeTimers();
@@ -34,4 +34,12 @@ test("whose token it is comes first, then another, each once, and nobody after i
   // Its next end asks the one whose token it is now.
   turns.ask(10);
   expect(asked.at(-1)).toBe("a.1 10");
+});
+
+test("ends for all, but a verdict about a token concerns the tab that brought it", () => {
+  expect(ownerOnly(4401, undefined)).toBe(true);
+  expect(ownerOnly(4403, "PETREL_TOKEN_REVOKED")).toBe(true);
+  for (const error of ["PETREL_DISCONNECTED", "PETREL_USER_ERASED", undefined])
+    expect(ownerOnly(4403, error)).toBe(false);
+  for (const code of [1006, 1012, 4409, 4429]) expect(ownerOnly(code, "PETREL_TOKEN_REVOKED")).toBe(false);
 });

@@ -1,5 +1,7 @@
-// upstream -> here -> one tab after the other: who brings a fresh token for the shared connection.
-// Guarantees: one tab is asked at a time; one whose `getToken` fails is followed by another, in time.
+// upstream -> here -> one tab after the other: who brings a fresh token for the shared connection, and whom it concerns when
+// the server takes none.
+// Guarantees: one tab is asked at a time; one whose `getToken` fails is followed by another, in time; a verdict about a
+// credential reaches the tab that brought it, and no other.
 
 export interface TokenTurnsOptions {
   readonly say: (socket: string, text: string) => void;
@@ -69,4 +71,14 @@ export class TokenTurns {
     clearTimeout(this.#timer);
     this.#asked.clear();
   }
+}
+
+/** About the token, or the session, that the connection was opened with. */
+const ofCredential = /^PETREL_(TOKEN|TICKET|SESSION|UNAUTHENTICATED|UNAUTHORIZED|USER_CHANGED|AUTH)/;
+const TOKEN_REFUSED = 4401;
+const REVOKED = 4403;
+
+/** @param error the code of the server's last error */
+export function ownerOnly(code: number, error: string | undefined): boolean {
+  return code === TOKEN_REFUSED || (code === REVOKED && error !== undefined && ofCredential.test(error));
 }

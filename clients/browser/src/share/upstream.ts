@@ -6,12 +6,13 @@ import { CLIENT_LEAVES_SOCKET, SERVICE_RESTART } from "../connection/close-polic
 import { SOCKET_CLOSED, SOCKET_OPEN, type Socket, type SocketConstructor } from "../connection/socket.js";
 import type { Position } from "../delivery/user-sequence.js";
 import { parseServerFrame, type ErrorFrame, type ServerFrame, type WelcomeFrame } from "../frames.js";
-import { ackedBy, type SharedAck } from "./ack-policy.js";
+import { ackedBy, AckPasser, type SharedAck } from "./ack-policy.js";
+import { misses, placeOf, type Started } from "./merge-positions.js";
 import { RecentMessages } from "./recent-messages.js";
 import { SharedTopics } from "./shared-topics.js";
-import { ownerOnly } from "./share-verdict.js";
-import type { FromHub, OpenSocket } from "./share-messages.js";
-import { TokenTurns } from "./token-turns.js";
+import { tabOf, type FromHub, type OpenSocket } from "./share-messages.js";
+import { attachedOf, TabPolls, type Attached } from "./tab-polls.js";
+import { ownerOnly, TokenTurns } from "./token-turns.js";
 
 export interface UpstreamOptions {
   readonly WebSocket: SocketConstructor;
@@ -32,24 +33,9 @@ export interface UpstreamOptions {
   readonly onEnd: (upstream: Upstream) => void;
 }
 
-interface Attached {
-  readonly open: OpenSocket;
-  /** The tab: what comes before the socket's number. */
-  readonly tab: string;
-  isWelcomed: boolean;
-  wants: boolean;
-  acked: number;
-  sent: number;
-  /** When it last said anything, or began to owe an ack. */
-  heardAtMs: number;
-  /** Polls since it last said anything. */
-  unanswered: number;
-}
-
 /** Of the messages that a later tab may still need. */
 const MAX_CHARACTERS = 4 * 1024 * 1024;
 const REMEMBERED_RECALLS = 100;
-const POLL_MS = 1_000;
 
 export class Upstream {
   readonly #options: UpstreamOptions;
@@ -57,20 +43,16 @@ export class Upstream {
   readonly #attached = new Map<string, Attached>();
   readonly #topics: SharedTopics;
   readonly #tokens: TokenTurns;
+  readonly #acks: AckPasser;
+  readonly #polls: TabPolls;
   #recent = new RecentMessages(0, MAX_CHARACTERS);
   #recalls: { readonly seq: number; readonly text: string }[] = [];
   #welcome: WelcomeFrame | undefined;
   #welcomeFields: Readonly<Record<string, unknown>> = {};
   #received = 0;
-  #acked = 0;
-  /** An ack that waits for the lock to be confirmed. */
-  #isConfirming = false;
   /** Who asked for a pong since the last one, and when the first of them did. */
   readonly #pingers = new Set<string>();
   #lastError: { readonly frame: ErrorFrame; readonly text: string } | undefined;
-  #pollTimer: ReturnType<typeof setInterval> | undefined;
-  /** The others are moving to another connection, or have. */
-  #isLeft = false;
   #ended = false;
   #closing: { readonly to: string } | undefined;
 
@@ -85,6 +67,18 @@ export class Upstream {
     this.#tokens = new TokenTurns(tabOf(opener.socket), {
       say: (to, text) => this.#say([to], text),
       sockets: () => this.#welcomedOnes(),
+    });
+    this.#acks = new AckPasser({
+      isHeld: options.isHeld,
+      ackable: () => this.#ackable(),
+      send: (seq) => this.#send(JSON.stringify({ type: "ack", seq })),
+    });
+    this.#polls = new TabPolls({
+      silentMs: options.silentMs,
+      attached: () => [...this.#attached.values()],
+      ask: (to) => options.post({ kind: "poll", to }),
+      onSilent: (sockets) => this.#dropSilent(sockets),
+      onPolled: () => this.#acks.pass(),
     });
     this.#socket = new options.WebSocket(options.url, [...opener.protocols]);
     this.#socket.addEventListener("open", () => {
@@ -107,19 +101,8 @@ export class Upstream {
 
   /** Serves this one from now on; `onMissing` says so where it can't. */
   attach(open: OpenSocket): void {
-    const nowMs = performance.now();
-    const { socket, wants } = open;
-    const attached: Attached = {
-      open,
-      tab: tabOf(socket),
-      isWelcomed: false,
-      wants,
-      acked: 0,
-      sent: 0,
-      heardAtMs: nowMs,
-      unanswered: 0,
-    };
-    this.#attached.set(socket, attached);
+    const attached = attachedOf(open);
+    this.#attached.set(open.socket, attached);
     if (this.#welcome !== undefined) this.#welcomeAll([attached]);
   }
 
@@ -127,8 +110,7 @@ export class Upstream {
   send(socket: string, text: string): void {
     const attached = this.#attached.get(socket);
     if (attached?.isWelcomed !== true) return;
-    attached.heardAtMs = performance.now();
-    attached.unanswered = 0;
+    this.#polls.heard(attached);
     const frame = JSON.parse(text) as Readonly<Record<string, unknown>>;
     switch (frame["type"]) {
       case "ack":
@@ -150,10 +132,9 @@ export class Upstream {
   here(socket: string, wants: boolean): void {
     const attached = this.#attached.get(socket);
     if (attached === undefined) return;
-    attached.heardAtMs = performance.now();
-    attached.unanswered = 0;
+    this.#polls.heard(attached);
     attached.wants = wants;
-    this.#passAck();
+    this.#acks.pass();
   }
 
   /**
@@ -187,7 +168,7 @@ export class Upstream {
 
   /** All who are here move to another connection, each in its own time. */
   moveAll(reason: string): void {
-    this.#leave();
+    this.#polls.leave();
     this.#say(this.#welcomedOnes(), JSON.stringify({ type: "reconnect", afterMs: 0, reason, local: true }));
   }
 
@@ -202,7 +183,7 @@ export class Upstream {
     if (!this.#attached.delete(socket)) return false;
     this.#pingers.delete(socket);
     this.#topics.leave(socket);
-    this.#passAck();
+    this.#acks.pass();
     return true;
   }
 
@@ -229,8 +210,7 @@ export class Upstream {
         return;
       case "message": {
         if (frame.seq <= this.#received) {
-          // Sent again: the ack may have got lost.
-          if (frame.seq <= this.#acked) this.#send(JSON.stringify({ type: "ack", seq: this.#acked }));
+          this.#acks.repeat(frame.seq);
           return;
         }
         this.#received = frame.seq;
@@ -246,7 +226,7 @@ export class Upstream {
           text,
         );
         // A tab may have handled it before this connection carried it.
-        this.#passAck();
+        this.#acks.pass();
         return;
       }
       case "recalled":
@@ -256,7 +236,7 @@ export class Upstream {
         return;
       case "reconnect":
         this.#options.onLeaving(this);
-        this.#leave();
+        this.#polls.leave();
         this.#say(this.#welcomedOnes(), text);
         return;
       case "token_expiring":
@@ -284,11 +264,11 @@ export class Upstream {
     this.#welcome = welcome;
     this.#welcomeFields = JSON.parse(text) as Record<string, unknown>;
     this.#received = welcome.after;
-    this.#acked = welcome.after;
+    this.#acks.start(welcome.after);
     this.#recent = new RecentMessages(welcome.after, MAX_CHARACTERS);
     const { opener } = this.#options;
     this.#topics.adopt(welcome, new URL(this.#options.url).searchParams.get("all") ?? undefined);
-    if (this.#options.policy === "all") this.#startPolling();
+    if (this.#options.policy === "all") this.#polls.start();
     const all = [...this.#attached.values()];
     // Whose credential it is comes first.
     all.sort((one, other) => Number(other.open === opener) - Number(one.open === opener));
@@ -296,8 +276,9 @@ export class Upstream {
   }
 
   #welcomeAll(all: readonly Attached[]): void {
-    const missing = all.filter(({ open }) => this.#misses(open.position));
-    for (const one of all) if (!missing.includes(one)) this.#welcomeOne(one);
+    const started = this.#started();
+    const missing = all.filter(({ open }) => misses(open.position, started));
+    for (const one of all) if (!missing.includes(one)) this.#welcomeOne(one, started);
     if (missing.length === 0) return;
     for (const { open } of missing) this.#remove(open.socket);
     this.#options.onMissing(
@@ -306,27 +287,14 @@ export class Upstream {
     );
   }
 
-  /** Whether it needs what came before this connection's start, and nobody asked the server for that. */
-  #misses(position: Position | undefined): boolean {
-    if (position?.epoch !== this.#welcome?.epoch || position === undefined) return false;
-    if (position.since >= this.#recent.start) return false;
-    const asked = this.#options.position;
-    // The server was asked for it, and does not have it any more.
-    const isGone = asked?.epoch === position.epoch && position.since <= asked.since;
-    return !(isGone && this.#welcome?.resumed !== true);
+  #started(): Started {
+    const { epoch, resumed } = this.#welcome ?? { epoch: "", resumed: false };
+    return { epoch, resumed, start: this.#recent.start, asked: this.#options.position };
   }
 
-  #welcomeOne(attached: Attached): void {
+  #welcomeOne(attached: Attached, started: Started): void {
     const { position, broadcast, socket } = attached.open;
-    const { epoch } = this.#welcome ?? { epoch: "" };
-    const isKnown = position?.epoch === epoch;
-    const resumed = isKnown && position.since >= this.#recent.start;
-    const after = resumed
-      ? position.since
-      : position === undefined
-        ? // What another tab has acknowledged is not shown again.
-          Math.max(this.#recent.start, Math.min(this.#acked, this.#received))
-        : this.#recent.start;
+    const { after, resumed } = placeOf(position, started, Math.min(this.#acks.acked, this.#received));
     attached.isWelcomed = true;
     attached.sent = after;
     // As at a push node: what it resumes after is acknowledged.
@@ -339,30 +307,15 @@ export class Upstream {
       this.#say([socket], message.text);
     }
     this.#topics.join(socket, broadcast);
-    this.#passAck();
+    this.#acks.pass();
   }
 
   #tabAcked(attached: Attached, seq: number): void {
     const isRepeated = seq === attached.acked;
     if (!Number.isSafeInteger(seq) || seq > attached.sent) return;
     attached.acked = Math.max(attached.acked, seq);
-    if (isRepeated && seq <= this.#acked) this.#send(JSON.stringify({ type: "ack", seq: this.#acked }));
-    this.#passAck();
-  }
-
-  #passAck(): void {
-    const seq = this.#ackable();
-    if (seq <= this.#acked || this.#isConfirming || this.#ended) return;
-    const isHeld = this.#options.isHeld();
-    if (typeof isHeld === "boolean") {
-      if (isHeld) this.#sendAck(seq);
-      return;
-    }
-    this.#isConfirming = true;
-    void isHeld.then((held) => {
-      this.#isConfirming = false;
-      if (held) this.#passAck();
-    });
+    if (isRepeated) this.#acks.repeat(seq);
+    this.#acks.pass();
   }
 
   #ackable(): number {
@@ -371,38 +324,7 @@ export class Upstream {
     return Math.min(this.#received, ackedBy(policy, tabs, { nowMs: performance.now(), silentMs }));
   }
 
-  #sendAck(seq: number): void {
-    if (this.#send(JSON.stringify({ type: "ack", seq }))) this.#acked = seq;
-  }
-
-  /** From now on everybody here is asked: a tab that has crashed never moves, and would keep this connection open. */
-  #leave(): void {
-    this.#isLeft = true;
-    if (!this.#ended) this.#startPolling();
-  }
-
-  #startPolling(): void {
-    this.#pollTimer ??= setInterval(() => this.#poll(), POLL_MS);
-  }
-
-  /** Who owes an ack says whether it is still there. So does everybody, once others have left. */
-  #poll(): void {
-    if (this.#isLeft) this.#dropSilent();
-    if (this.#ended) return;
-    const asked = [...this.#attached.values()].filter(
-      ({ wants, acked, sent }) => this.#isLeft || (wants && acked < sent),
-    );
-    for (const one of asked) one.unanswered++;
-    if (asked.length > 0) this.#options.post({ kind: "poll", to: asked.map(({ open }) => open.socket) });
-    this.#passAck();
-  }
-
-  /** Polls are counted, not milliseconds: this tab may have stood still itself, with the answers unread. */
-  #dropSilent(): void {
-    const enough = Math.max(1, this.#options.silentMs / POLL_MS);
-    const silent = [...this.#attached.values()].filter(({ unanswered }) => unanswered >= enough);
-    if (silent.length === 0) return;
-    const to = silent.map(({ open }) => open.socket);
+  #dropSilent(to: readonly string[]): void {
     for (const socket of to) this.#remove(socket);
     // One that only stands still reads this when it goes on, and connects anew from where it is.
     const reason = "the connection changes";
@@ -436,7 +358,8 @@ export class Upstream {
 
   #release(): void {
     this.#ended = true;
-    clearInterval(this.#pollTimer);
+    this.#polls.stop();
+    this.#acks.end();
     this.#tokens.stop();
     this.#topics.stop();
     this.#attached.clear();
@@ -467,9 +390,4 @@ export class Upstream {
       this.#socket.close();
     }
   }
-}
-
-/** A socket's name begins with that of its tab. */
-function tabOf(socket: string): string {
-  return socket.slice(0, socket.lastIndexOf("."));
 }
