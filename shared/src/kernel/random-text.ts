@@ -1,4 +1,4 @@
-// accept-batch, message-id, push-node/open-handshakes -> here: random text, many times a second.
+// accept-batch, route-batches, message-id, push-node/open-handshakes -> here: random text, many times a second.
 // Guarantees: it comes from the system's generator, like `randomBytes`, and no bytes are used twice. A pool amortises
 // the call, which costs as much as all other work on a small message.
 import { randomFillSync } from "node:crypto";

@@ -1,6 +1,6 @@
 // push-node/connect/{route-upgrades, connect-route} -> here: is this a WebSocket handshake, by the full grammar of RFC
 // 9110 section 7.8 and RFC 6455 section 4.2.1?
-// Guarantees: anything that is not one gets the contract's error, not the text of `ws`. Lists may have empty elements.
+// Guarantees: anything that is not one gets an error of the contract. Lists may have empty elements.
 import type { IncomingMessage } from "node:http";
 import { PetrelError } from "@petrel/shared/kernel/errors";
 
@@ -19,13 +19,13 @@ export function listElements(header: string | undefined): string[] {
 /** Whether it asks for a WebSocket, perhaps among other protocols. An upgrade of HTTP/1.0 must be ignored. */
 export function wantsWebSocket({ headers, httpVersionMajor, httpVersionMinor }: Head): boolean {
   if (httpVersionMajor < 1 || (httpVersionMajor === 1 && httpVersionMinor < 1)) return false;
-  return listElements(headers.upgrade).some((protocol) => protocol.toLowerCase() === "websocket");
+  const { upgrade } = headers;
+  // As all but a few write it.
+  if (upgrade === "websocket") return true;
+  return listElements(upgrade).some((protocol) => protocol.toLowerCase() === "websocket");
 }
 
-/**
- * Reduces the header to the one protocol that `ws` expects.
- * @throws PetrelError PETREL_UPGRADE_REQUIRED, PETREL_INVALID_REQUEST
- */
+/** @throws PetrelError PETREL_UPGRADE_REQUIRED, PETREL_INVALID_REQUEST */
 export function checkUpgrade(request: Head): void {
   const { headers } = request;
   if (!wantsWebSocket(request) || headers["sec-websocket-version"] !== "13") {
@@ -39,5 +39,4 @@ export function checkUpgrade(request: Head): void {
   if (headers["transfer-encoding"] !== undefined || (length !== undefined && Number(length) !== 0)) {
     throw new PetrelError("PETREL_INVALID_REQUEST", "A handshake has no body.");
   }
-  headers.upgrade = "websocket";
 }

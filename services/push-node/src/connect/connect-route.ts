@@ -19,7 +19,7 @@ import type { ConnectionWebSocket } from "../connection/connection-web-socket.js
 import { checkUpgrade } from "./check-upgrade.js";
 import type { HandshakeAdmission } from "./handshake-admission.js";
 import { OpenConnection, type OpenDeps } from "./open-connection.js";
-import { readHandshake, SUBPROTOCOL, type Handshake, type HandshakeRules } from "./read-handshake.js";
+import { readHandshake, type Handshake, type HandshakeRules } from "./read-handshake.js";
 import { serveOrdinarily } from "./route-upgrades.js";
 import type { UnauthenticatedConnections } from "./unauthenticated-connections.js";
 
@@ -39,16 +39,17 @@ export interface ConnectRouteDeps {
 }
 
 /**
- * Answers the handshake as RFC 6455 requires, and calls back synchronously unless the socket is gone.
+ * Answers the handshake as RFC 6455 requires.
  * @param askedAtMs when the request arrived, by the monotonic clock
+ * @returns undefined where the socket is gone
  */
 export type FinishUpgrade = (
   request: IncomingMessage,
   socket: Socket,
   head: Buffer,
+  handshake: Handshake,
   askedAtMs: number,
-  onOpen: (ws: ConnectionWebSocket) => void,
-) => void;
+) => ConnectionWebSocket | undefined;
 
 /** Answers an upgrade request over HTTP. */
 type Refusal = (reply: FastifyReply) => PetrelError | undefined;
@@ -134,10 +135,10 @@ export function addConnectRoute(
     askedAtMs: number,
   ): void => {
     socket.off("error", cut);
-    finishUpgrade(request, socket, head, askedAtMs, (ws) => {
-      const freeSlot = deps.unauthenticated.add(address, ws, socket);
-      new OpenConnection(deps.open, ws, socket, handshake, freeSlot).begin(handshake.credential);
-    });
+    const ws = finishUpgrade(request, socket, head, handshake, askedAtMs);
+    if (ws === undefined) return;
+    const freeSlot = deps.unauthenticated.add(address, ws, socket);
+    new OpenConnection(deps.open, ws, socket, handshake, freeSlot).begin(handshake.credential);
   };
   const enter = (
     request: IncomingMessage,
@@ -218,15 +219,7 @@ function readRequest(request: IncomingMessage, rules: HandshakeRules): Handshake
   checkUpgrade(request);
   const { headers, url = "" } = request;
   const query = url.indexOf("?");
-  const handshake = readHandshake(
-    headers,
-    query === -1 ? NO_QUERY : new URLSearchParams(url.slice(query)),
-    rules,
-  );
-  const { protocols } = handshake;
-  // The only protocol that `ws` may select, already validated; so it need not parse the token beside it again.
-  if (protocols.length > 0) headers["sec-websocket-protocol"] = SUBPROTOCOL;
-  return handshake;
+  return readHandshake(headers, query === -1 ? NO_QUERY : new URLSearchParams(url.slice(query)), rules);
 }
 
 /** Not thrown: each would be logged as an error, and there may be as many as clients. */

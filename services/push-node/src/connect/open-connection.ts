@@ -14,7 +14,6 @@ import { encodeServerFrame, type ErrorAction } from "@petrel/shared/protocol/fra
 import { partitionOfUser } from "@petrel/shared/protocol/messages/partition";
 import type { PartitionKeys } from "@petrel/shared/redis/keys";
 import type { VerifiedToken } from "@petrel/shared/security/tokens/verified-token";
-import type { RawData } from "ws";
 import type { ConnectionWebSocket, SocketListener } from "../connection/connection-web-socket.js";
 import { Connection } from "../connection/connection.js";
 import { failAuthentication } from "../connection/fail-authentication.js";
@@ -111,12 +110,11 @@ export class OpenConnection implements SocketListener {
     this.#authenticate(credential);
   }
 
-  onMessage(data: RawData, isBinary: boolean): void {
+  onMessage(bytes: Buffer, isBinary: boolean): void {
     if (isBinary) {
       this.fail(closeCodes.unsupportedData, "PETREL_BINARY_FRAME", "Frames are text.", "stop");
       return;
     }
-    const bytes = bytesOf(data);
     if (isNestedDeeperThan(bytes, MAX_FRAME_DEPTH)) {
       this.#failFrame(`The frame is nested deeper than ${MAX_FRAME_DEPTH} levels.`);
       return;
@@ -166,7 +164,7 @@ export class OpenConnection implements SocketListener {
       this.#connection.fail(closeCode, code, message, action);
       return;
     }
-    if (!this.#isSocketOpen()) return;
+    if (!this.#ws.isOpen) return;
     this.#ws.send(encodeServerFrame({ type: "error", code, message, action }));
     this.#ws.close(closeCode, code);
   }
@@ -182,10 +180,6 @@ export class OpenConnection implements SocketListener {
   /** The connection, once its client was sent `welcome` or a close. */
   #welcomed(): Connection | undefined {
     return this.#connection?.phase === "registering" ? undefined : this.#connection;
-  }
-
-  #isSocketOpen(): boolean {
-    return this.#ws.readyState === this.#ws.OPEN;
   }
 
   #leaveSlot(): void {
@@ -230,7 +224,7 @@ export class OpenConnection implements SocketListener {
     const { userConnects, registrations, frames, events, clock, logger } = this.#deps;
     const token = await checked;
     this.#leaveSlot();
-    if (!this.#isSocketOpen() || this.#isSentElsewhere()) return;
+    if (!this.#ws.isOpen || this.#isSentElsewhere()) return;
     const refusalMs = userConnects.refusalMs(token.userId);
     if (refusalMs !== undefined) {
       closeTooOften(this, refusalMs);
@@ -280,9 +274,4 @@ export class OpenConnection implements SocketListener {
     this.#enter("registering");
     return connection;
   }
-}
-
-function bytesOf(data: RawData): Buffer {
-  if (Buffer.isBuffer(data)) return data;
-  return Array.isArray(data) ? Buffer.concat(data) : Buffer.from(data);
 }

@@ -74,7 +74,7 @@ const protocolName = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/;
 
 /**
  * The subprotocols that a client offers, in its order: tokens, each once (RFC 6455 section 4.1).
- * @throws PetrelError PETREL_INVALID_REQUEST for what `ws` would refuse with its own text
+ * @throws PetrelError PETREL_INVALID_REQUEST for what is no such list
  */
 function offeredProtocols(header: string | undefined): string[] {
   if (header === undefined) return [];

@@ -5,7 +5,7 @@ import type { Socket } from "node:net";
 import { SlotsByAddress } from "@petrel/shared/kernel/limits/slots-by-address";
 import { closeCodes, type CloseCode } from "@petrel/shared/protocol/frames/close-codes";
 import { encodeServerFrame } from "@petrel/shared/protocol/frames/server-frames";
-import type { WebSocket } from "ws";
+import type { ConnectionWebSocket } from "../connection/connection-web-socket.js";
 
 export interface UnauthenticatedConnectionsOptions {
   readonly max: number;
@@ -15,7 +15,7 @@ export interface UnauthenticatedConnectionsOptions {
 }
 
 interface Waiting {
-  readonly ws: WebSocket;
+  readonly ws: ConnectionWebSocket;
   readonly socket: Socket;
 }
 
@@ -28,7 +28,7 @@ export class UnauthenticatedConnections {
       maxPerAddress,
       onPushedOut: ({ ws, socket }) => {
         onPushedOut();
-        if (ws.readyState === ws.OPEN) {
+        if (ws.isOpen) {
           const message = "Too many connections wait to be authenticated.";
           ws.send(
             encodeServerFrame({ type: "error", code: "PETREL_UNAVAILABLE", message, action: "resume" }),
@@ -46,7 +46,7 @@ export class UnauthenticatedConnections {
   }
 
   /** @returns a function to call when it is authenticated or gone */
-  add(address: string, ws: WebSocket, socket: Socket): () => void {
+  add(address: string, ws: ConnectionWebSocket, socket: Socket): () => void {
     const waiting = { ws, socket };
     this.#slots.take(address, waiting);
     return () => void this.#slots.free(address, waiting);

@@ -1,48 +1,160 @@
-// Tests the server's end of a WebSocket where it closes.
-// Guarantees: fails where a release of `ws` names its own parts otherwise, and so ends its socket or its receiver twice again.
+// Tests the server's end of a WebSocket: how it closes, by whomever and whatever it is closed, and its pongs.
 import { once } from "node:events";
-import { createServer, type IncomingMessage } from "node:http";
-import type { AddressInfo, Socket } from "node:net";
-import type { Writable } from "node:stream";
-import { expect, test } from "vitest";
-import { WebSocket, WebSocketServer, type ServerOptions } from "ws";
+import { connect, createServer, type AddressInfo, type Server, type Socket } from "node:net";
+import { waitFor } from "@petrel/shared/testing/wait-for";
+import { afterEach, beforeEach, expect, test, vi } from "vitest";
+import { maskedFrame } from "../testing/raw-client.js";
 import { ConnectionWebSocket } from "./connection-web-socket.js";
 
-test("a client that closes: its code is heard, its close answered, and neither socket nor receiver is ended twice", async () => {
-  const server = createServer();
-  const sockets = new WebSocketServer({
-    noServer: true,
-    WebSocket: ConnectionWebSocket as unknown as NonNullable<ServerOptions["WebSocket"]>,
-  });
-  const ended: string[][] = [];
-  let receiver: Writable | undefined;
-  const errors: Error[] = [];
-  const closed = new Promise<number>((resolve) => {
-    server.on("upgrade", (request: IncomingMessage, socket: Socket, head: Buffer) =>
-      sockets.handleUpgrade(request, socket, head, (ws) => {
-        receiver = (ws as unknown as { readonly _receiver: Writable })._receiver;
-        socket.prependListener("end", () => ended.push(socket.listeners("end").map(({ name }) => name)));
-        (ws as ConnectionWebSocket).listen({
-          onMessage: () => undefined,
-          onControlFrame: () => undefined,
-          onError: () => undefined,
-          onClose: resolve,
-        });
-      }),
-    );
-  });
+const BOUNDS = { maxBytes: 1_000, maxFragments: 3 };
+
+let server: Server;
+const sockets: Socket[] = [];
+beforeEach(async () => {
+  // As Node's HTTP server: a client that has ended may still be written to.
+  server = createServer({ allowHalfOpen: true });
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  const client = new WebSocket(`ws://127.0.0.1:${(server.address() as AddressInfo).port}/`);
-  await once(client, "open");
-  client.close(4000);
-  const [code] = (await once(client, "close")) as [number];
-  expect(code).toBe(4000);
-  expect(await closed).toBe(4000);
-  expect(ended).toHaveLength(1);
-  expect(ended[0]).not.toContain("socketOnEnd");
-  // What it would make an error of, and tell whoever asks.
-  receiver?.end((error?: Error | null) => error != null && errors.push(error));
-  await new Promise((resolve) => setImmediate(resolve));
-  expect([receiver?.writableFinished, errors]).toEqual([true, []]);
+});
+afterEach(async () => {
+  vi.useRealTimers();
+  for (const socket of sockets.splice(0)) socket.destroy();
   await new Promise((resolve) => server.close(resolve));
+});
+
+interface Ends {
+  readonly ws: ConnectionWebSocket;
+  readonly socket: Socket;
+  readonly client: Socket;
+  /** What the client got, as hex. */
+  readonly got: () => string;
+  readonly heard: (string | number)[];
+}
+
+async function open(head: Buffer = Buffer.alloc(0)): Promise<Ends> {
+  const accepted = once(server, "connection") as Promise<[Socket]>;
+  const client = connect({
+    port: (server.address() as AddressInfo).port,
+    host: "127.0.0.1",
+    allowHalfOpen: true,
+  });
+  const chunks: Buffer[] = [];
+  client.on("data", (chunk) => chunks.push(chunk));
+  client.on("error", () => undefined);
+  const [socket] = await accepted;
+  sockets.push(client, socket);
+  const ws = new ConnectionWebSocket(socket, head, BOUNDS);
+  const heard: (string | number)[] = [];
+  ws.listen({
+    onMessage: (data, isBinary) => heard.push(isBinary ? "binary" : data.toString("utf8")),
+    onControlFrame: () => heard.push("control"),
+    onError: ({ message }) => heard.push(message),
+    onClose: (code) => heard.push(code),
+  });
+  return { ws, socket, client, got: () => Buffer.concat(chunks).toString("hex"), heard };
+}
+
+const closing = (code: number, reason = ""): Buffer =>
+  maskedFrame(8, Buffer.concat([Buffer.from([code >> 8, code & 255]), Buffer.from(reason)]), true);
+
+test("a client that closes gets its close back, and the end of the socket; its code is heard once", async () => {
+  const { ws, socket, client, got, heard } = await open();
+  const errors: unknown[] = [];
+  const end = socket.end.bind(socket);
+  // Node tells whoever ends a socket again that it has ended.
+  socket.end = ((...given: Parameters<typeof end>) => {
+    if (socket.writableEnded) errors.push("ended twice");
+    return end(...given);
+  }) as typeof end;
+  client.write(closing(4000, "bye"));
+  await once(client, "end");
+  expect(got()).toBe(`8805${(4000).toString(16).padStart(4, "0")}${Buffer.from("bye").toString("hex")}`);
+  // Ended, not cut.
+  expect([ws.isOpen, socket.destroyed, heard]).toEqual([false, false, []]);
+  client.end();
+  await waitFor(() => heard.length > 0, { what: "the close", everyMs: 2 });
+  expect([heard, errors]).toEqual([[4000], []]);
+});
+
+test("a close without a code is answered by one, and heard as 1005", async () => {
+  const { client, got, heard } = await open();
+  client.end(maskedFrame(8, Buffer.alloc(0), true));
+  await waitFor(() => heard.length > 0, { what: "the close", everyMs: 2 });
+  expect([got(), heard]).toEqual(["8800", [1005]]);
+});
+
+test("this end closes: the socket stays for the client's answer, and then ends", async () => {
+  const { ws, client, got, heard, socket } = await open();
+  ws.close(1012, "PETREL");
+  ws.close(1013, "AGAIN");
+  await waitFor(() => got() !== "", { what: "the close frame", everyMs: 2 });
+  expect(got()).toBe(`8808${(1012).toString(16).padStart(4, "0")}${Buffer.from("PETREL").toString("hex")}`);
+  expect(socket.writableEnded).toBe(false);
+  // What was under way is still heard.
+  client.write(Buffer.concat([maskedFrame(1, Buffer.from("last"), true), closing(1012)]));
+  await once(client, "end");
+  client.end();
+  await waitFor(() => heard.length > 1, { what: "the close", everyMs: 2 });
+  expect(heard).toEqual(["last", 1012]);
+});
+
+test.each([
+  ["this end closed, and the client never answers", ({ ws }: Ends) => ws.close(1012, "x")],
+  ["the client closed, and leaves its socket open", ({ client }: Ends) => client.write(closing(1000))],
+])("%s: the socket is cut after five seconds", async (_name, act) => {
+  vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout"] });
+  const ends = await open();
+  act(ends);
+  const { ws, heard, socket } = ends;
+  // No timer runs here: turns are counted.
+  for (let turn = 0; ws.isOpen && turn < 100_000; turn++)
+    await new Promise((resolve) => setImmediate(resolve));
+  expect(ws.isOpen).toBe(false);
+  await vi.advanceTimersByTimeAsync(4_999);
+  expect([socket.destroyed, heard]).toEqual([false, []]);
+  await vi.advanceTimersByTimeAsync(1);
+  expect(socket.destroyed).toBe(true);
+});
+
+test("a frame that is wrong closes with its code, and ends the socket; frames after it say nothing", async () => {
+  const { client, got, heard } = await open();
+  client.write(Buffer.concat([Buffer.from([0x81, 2, 97, 98]), maskedFrame(1, Buffer.from("late"), true)]));
+  await once(client, "end");
+  client.end();
+  await waitFor(() => heard.length > 1, { what: "the close", everyMs: 2 });
+  expect([got(), heard]).toEqual(["880203ea", ["Invalid WebSocket frame: MASK must be set", 1006]]);
+});
+
+test("a socket that ends, or is reset, without a close is heard as 1006", async () => {
+  const ended = await open();
+  ended.client.end();
+  await waitFor(() => ended.heard.length > 0, { what: "the end", everyMs: 2 });
+  const reset = await open();
+  reset.client.resetAndDestroy();
+  await waitFor(() => reset.heard.length > 0, { what: "the reset", everyMs: 2 });
+  const cut = await open();
+  cut.ws.terminate();
+  await waitFor(() => cut.heard.length > 0, { what: "the cut", everyMs: 2 });
+  expect([ended.heard, reset.heard, cut.heard]).toEqual([[1006], [1006], [1006]]);
+});
+
+test("what came behind the handshake is read first", async () => {
+  const { client, heard } = await open(maskedFrame(1, Buffer.from("head"), true));
+  client.write(maskedFrame(1, Buffer.from("next"), true));
+  await waitFor(() => heard.length > 1, { what: "both", everyMs: 2 });
+  expect(heard).toEqual(["head", "next"]);
+  client.destroy();
+});
+
+test("a ping is answered with its bytes; a client that pings and does not read is cut", async () => {
+  const { client, got, heard, socket } = await open();
+  client.write(maskedFrame(9, Buffer.from("hi"), true));
+  await waitFor(() => got() !== "", { what: "the pong", everyMs: 2 });
+  expect([got(), heard]).toEqual(["8a026869", ["control"]]);
+  // The kernel takes nothing more.
+  socket.write = (() => false) as typeof socket.write;
+  client.write(Buffer.concat(Array.from({ length: 1_000 }, () => maskedFrame(9, Buffer.alloc(0), true))));
+  await waitFor(() => heard.length === 1_001, { what: "the pings", everyMs: 2 });
+  expect(socket.destroyed).toBe(false);
+  client.write(maskedFrame(9, Buffer.alloc(0), true));
+  await waitFor(() => socket.destroyed, { what: "the cut", everyMs: 2 });
 });

@@ -12,7 +12,7 @@ import {
   type ServerFrame,
 } from "@petrel/shared/protocol/frames/server-frames";
 import type { TopicGrant } from "@petrel/shared/protocol/topics/topic-grants";
-import type { WebSocket } from "ws";
+import type { ConnectionWebSocket } from "./connection-web-socket.js";
 import { encodeTextFrame } from "./encode-text-frame.js";
 import type { KnownRecalls } from "./known-recalls.js";
 import type { TopicSubscription } from "./subscription.js";
@@ -48,10 +48,7 @@ export interface KeptChanges {
   readonly byTopic: Map<string, boolean>;
 }
 
-/**
- * A ping without data, RFC 6455 section 5.5.2. A constant, because `ws` would build it each time, and write it in two
- * pieces.
- */
+/** A ping without data, RFC 6455 section 5.5.2. */
 const PING_FRAME = Buffer.from([0x89, 0x00]);
 
 export class Connection {
@@ -130,11 +127,11 @@ export class Connection {
   /** Changes of its user's kept topics that arrive while it registers. */
   keptChanges: KeptChanges | undefined;
 
-  readonly #ws: WebSocket;
+  readonly #ws: ConnectionWebSocket;
   readonly #socket: Socket;
   #unsent: Buffer[] = [];
 
-  constructor(identity: ConnectionIdentity, ws: WebSocket, socket: Socket, nowMs: number) {
+  constructor(identity: ConnectionIdentity, ws: ConnectionWebSocket, socket: Socket, nowMs: number) {
     this.id = identity.id;
     this.userId = identity.userId;
     this.keys = identity.keys;
@@ -147,7 +144,7 @@ export class Connection {
   }
 
   get isOpen(): boolean {
-    return this.phase !== "closing" && this.#ws.readyState === this.#ws.OPEN;
+    return this.phase !== "closing" && this.#ws.isOpen;
   }
 
   /** Bytes that the socket has not accepted yet; callers bound it before they queue more. */

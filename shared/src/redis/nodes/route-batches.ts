@@ -5,12 +5,14 @@
 import { groupBy } from "../../kernel/group-by.js";
 import { inSlices } from "../../kernel/in-slices.js";
 import { type Clock, systemClock } from "../../kernel/clock.js";
+import { RandomText } from "../../kernel/random-text.js";
 import type { PartitionKeys } from "../keys.js";
 import type { ScriptRunner } from "../scripts/script-runner.js";
 import {
   connectRoutes,
   MAX_ROUTES_PER_CALL,
   removeRoutes,
+  SEED_BYTES,
   type ConnectResult,
   type RouteLimits,
   type RouteToConnect,
@@ -50,6 +52,7 @@ const FULL = 2 * MAX_ROUTES_PER_CALL;
 export class RouteBatches {
   readonly #options: RouteBatchesOptions;
   readonly #clock: Clock;
+  readonly #seeds = new RandomText(SEED_BYTES);
   #coming: Coming[] = [];
   #leaving: Leaving[] = [];
   #sentAtMs = Number.NEGATIVE_INFINITY;
@@ -118,7 +121,9 @@ export class RouteBatches {
     await Promise.all(
       scripts.together(() => [
         ...inCalls(leaving, (keys, routes) => removeRoutes(scripts, keys, routes)),
-        ...inCalls(coming, (keys, routes) => connectRoutes(scripts, keys, node, routes, limits)),
+        ...inCalls(coming, (keys, routes) =>
+          connectRoutes(scripts, keys, node, routes, limits, this.#seeds.next()),
+        ),
       ]),
     );
   }

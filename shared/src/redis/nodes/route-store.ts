@@ -89,6 +89,8 @@ export type ConnectResult =
 
 /** The most connections per call, new or gone. */
 export const MAX_ROUTES_PER_CALL = 50;
+/** Of an epoch. */
+export const SEED_BYTES = 6;
 const CONNECT_WINDOW_MS = 60_000;
 const CONNECT_SUB_WINDOW_MS = subWindowMs(CONNECT_WINDOW_MS);
 
@@ -122,6 +124,7 @@ export async function connectRoute(
 
 /**
  * Registers connections of one node, at most MAX_ROUTES_PER_CALL.
+ * @param seed SEED_BYTES random bytes, as base64url
  * @returns for each, in order, its result, or Redis's error about its user's keys
  */
 export async function connectRoutes(
@@ -130,6 +133,7 @@ export async function connectRoutes(
   node: string,
   routes: readonly Omit<RouteToConnect, "node">[],
   limits: RouteLimits,
+  seed = randomBytes(SEED_BYTES).toString("base64url"),
 ): Promise<(ConnectResult | Error)[]> {
   const names: string[] = [keys.due, keys.generation];
   const values: (string | number)[] = [
@@ -138,7 +142,7 @@ export async function connectRoutes(
     limits.maxConnectionsPerUser,
     limits.whenFull,
     limits.sessionPolicy ?? "multi",
-    randomBytes(6).toString("base64url"),
+    seed,
     USER_KEEP_MS,
     keys.channel,
     limits.ackTimeoutMs,
