@@ -20,6 +20,7 @@ import { readmeBlocks } from "../support/readme-blocks.js";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
 const run = promisify(execFile);
+const MAIN = "deploy/local/dist/main.js";
 
 interface DevFile {
   readonly auth: string;
@@ -41,9 +42,9 @@ let portBase: number;
 const devFile = (): string => join(directory, "dev.json");
 const readDevFile = (): DevFile => JSON.parse(readFileSync(devFile(), "utf8")) as DevFile;
 
-async function startLocalRun(): Promise<void> {
+async function startLocalRun(script: string): Promise<void> {
   output = "";
-  local = spawn(process.execPath, [serviceFile("deploy/local/dist/main.js")], {
+  local = spawn(process.execPath, [script], {
     cwd: root,
     env: { ...process.env, PETREL_DATA_DIR: directory, PETREL_PORT_BASE: String(portBase) },
     stdio: ["ignore", "pipe", "pipe"],
@@ -72,7 +73,7 @@ function adapted(block: string): string {
 beforeAll(async () => {
   directory = await mkdtemp(join(tmpdir(), "petrel-local-"));
   portBase = await freePortRange(40);
-  await startLocalRun();
+  await startLocalRun(serviceFile(MAIN));
 });
 afterAll(async () => {
   if (local.exitCode === null) await stopLocalRun();
@@ -209,7 +210,8 @@ test("a stop leaves nothing behind, and the next start has the data and keys of 
   expect(existsSync(devFile())).toBe(false);
   for (const pid of pids) expect(() => process.kill(pid, 0)).toThrow("ESRCH");
 
-  await startLocalRun();
+  // What `npm start` runs: each service from the files that were built.
+  await startLocalRun(MAIN);
   expect(readDevFile()).toEqual(before);
   expect(await (await post()).json()).toEqual({ id, duplicate: true });
 });

@@ -1,6 +1,6 @@
 // vitest.config -> here -> start-cluster: what was built of each service in one file, for the clusters of `npm test`.
 // Guarantees: the code is what `tsc -b` made; only how it is loaded differs: a start reads one file instead of six hundred,
-// in half the time. What tests packages and images runs what was built itself.
+// in half the time. What tests packages, images and an `npm start` runs what was built itself.
 import { mkdir, mkdtemp, realpath, rm, symlink } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
@@ -21,6 +21,7 @@ const bundled = [
   ...kinds.flatMap((kind) => [`services/${kind}/dist/config.js`, `services/${kind}/dist/start-${kind}.js`]),
   "shared/dist/testing/cluster/host-services.js",
   "services/console/dist/main.js",
+  "bench/dist/limiter-process.js",
   ...simulators.map((name) => `deploy/local/dist/${name}/main.js`),
   LOCAL_RUN,
 ];

@@ -2,11 +2,12 @@
 // Guarantees: together they never exceed the limit in any window, by Redis' own clock; nor stay far below it.
 import { spawn, type ChildProcess } from "node:child_process";
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { serviceFile } from "@petrel/shared/testing/cluster/service-files";
 import { startRedis, type TestRedis } from "@petrel/shared/testing/redis/start-redis";
 import { waitFor } from "@petrel/shared/testing/wait-for";
 import { sized } from "../../support/sizes.js";
 
-const PROCESSES = sized(50, 8);
+const PROCESSES = sized(50, 6);
 const LIMIT = 400;
 const WINDOW_MS = 2_000;
 const FOR_MS = 7_000;
@@ -34,7 +35,7 @@ interface Started {
 async function startProcess(): Promise<Started> {
   const child = spawn(
     process.execPath,
-    ["bench/dist/limiter-process.js", redis.url, LIMIT, WINDOW_MS, FOR_MS, ...PREPAID].map(String),
+    [serviceFile("bench/dist/limiter-process.js"), redis.url, LIMIT, WINDOW_MS, FOR_MS, ...PREPAID].map(String),
     { stdio: ["pipe", "pipe", "inherit"] },
   );
   children.push(child);
