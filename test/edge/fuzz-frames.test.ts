@@ -13,7 +13,7 @@ import { CLOSE, TEXT } from "../support/frames/raw-frames.js";
 import { sized } from "../support/sizes.js";
 import { wrongFrames, type Outcome } from "../support/frames/wrong-frames.js";
 
-const RANDOM_CONNECTIONS = sized(1_000, 100);
+const RANDOM_CONNECTIONS = sized(1_000, 60);
 const FRAMES_EACH = 12;
 
 let cluster: TestCluster;

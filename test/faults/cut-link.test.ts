@@ -11,7 +11,7 @@ import { startRecordedCluster, type RecordedCluster } from "../../bench/src/chao
 import { sized } from "../support/sizes.js";
 
 const USERS = sized(300, 40);
-const MESSAGES_PER_SECOND = sized(500, 40);
+const MESSAGES_PER_SECOND = sized(500, 25);
 const SILENT_MS = 10_000;
 const BEFORE_AND_AFTER_MS = 2_000;
 

@@ -10,7 +10,7 @@ import { connectClient } from "@petrel/shared/testing/peers/ws-client";
 import { sized } from "../support/sizes.js";
 
 const USERS = 100;
-const MESSAGES = sized(5_000, 1_500);
+const MESSAGES = sized(5_000, 900);
 const LEASE_MS = 1_500;
 
 let cluster: TestCluster;

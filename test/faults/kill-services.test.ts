@@ -11,7 +11,7 @@ import { startRecordedCluster, type RecordedCluster } from "../../bench/src/chao
 import { sized } from "../support/sizes.js";
 
 const USERS = sized(300, 30);
-const MESSAGES_PER_SECOND = sized(500, 40);
+const MESSAGES_PER_SECOND = sized(500, 25);
 const DURATION_MS = sized(60_000, 12_000);
 const KILL_EVERY_MS = 2_000;
 const VICTIMS = ["push-node-1", "push-node-2", "dispatch-1", "dispatch-2", "collect-1", "collect-2"];

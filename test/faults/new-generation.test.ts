@@ -17,7 +17,7 @@ import {
 import { untilReady } from "../support/redis-load.js";
 import { sized } from "../support/sizes.js";
 
-const USERS = sized(400, 80);
+const USERS = sized(400, 40);
 /**
  * So few that the last ones come long after the grace period, and after the time that follows a change of generation.
  */

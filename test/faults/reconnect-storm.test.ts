@@ -9,9 +9,9 @@ import { WebSocket } from "ws";
 import { InOrderRecorder } from "../support/in-order-recorder.js";
 import { sized } from "../support/sizes.js";
 
-const CROWD = sized(1_000, 300);
+const CROWD = sized(1_000, 160);
 const STAYING = 20;
-const PER_SECOND = sized(100, 60);
+const PER_SECOND = sized(100, 40);
 /** Those of 50 ms. */
 const BURST = PER_SECOND / 20;
 const EVERY_MS = 20;

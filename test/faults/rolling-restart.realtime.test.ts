@@ -11,7 +11,7 @@ import { WebSocket } from "ws";
 import { InOrderRecorder } from "../support/in-order-recorder.js";
 import { sized } from "../support/sizes.js";
 
-const CLIENTS = sized(2_000, 200);
+const CLIENTS = sized(2_000, 120);
 const WINDOW_MS = sized(20_000, 3_000);
 const BATCH = 100;
 /** Between two batches: 500 and 250 messages a second. */

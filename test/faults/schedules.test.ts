@@ -13,7 +13,7 @@ import { waitFor } from "@petrel/shared/testing/wait-for";
 import { afterEach, expect, test } from "vitest";
 import { sized } from "../support/sizes.js";
 
-const MESSAGES = sized(10_000, 1_000);
+const MESSAGES = sized(10_000, 600);
 const USERS = 50;
 const PARTITIONS = 4;
 const HOUR_MS = 3_600_000;

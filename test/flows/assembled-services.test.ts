@@ -4,7 +4,7 @@
 // cleanly.
 import { execFile, execFileSync, spawn, spawnSync, type ChildProcess } from "node:child_process";
 import { existsSync, readdirSync, readFileSync, realpathSync } from "node:fs";
-import { mkdtemp, rm } from "node:fs/promises";
+import { mkdtemp } from "node:fs/promises";
 import { connect } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -55,7 +55,8 @@ beforeAll(async () => {
     }),
   );
 });
-afterAll(() => rm(directory, { recursive: true, force: true }));
+// Thirty thousand files: the command takes a fifth of the time.
+afterAll(() => promisify(execFile)("rm", ["-rf", directory]));
 
 describe("what is assembled", () => {
   const { packages: locked } = JSON.parse(read("package-lock.json")) as {

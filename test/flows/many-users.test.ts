@@ -7,7 +7,7 @@ import { connectClient, type WsClient } from "@petrel/shared/testing/peers/ws-cl
 import { sized } from "../support/sizes.js";
 
 const USERS = sized(500, 100);
-const MESSAGES = sized(10_000, 1_000);
+const MESSAGES = sized(10_000, 600);
 const BATCH = 100;
 
 let cluster: TestCluster;

@@ -7,9 +7,9 @@ import { connectClient, type WsClient } from "@petrel/shared/testing/peers/ws-cl
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { sized } from "../support/sizes.js";
 
-const DUE = sized(10_000, 1_000);
+const DUE = sized(10_000, 500);
 const DUE_USERS = sized(200, 50);
-const LIVE_A_SECOND = sized(500, 100);
+const LIVE_A_SECOND = sized(500, 60);
 const LIVE_USERS = 20;
 const BASELINE_MS = 2_000;
 /** Far enough ahead for all of them to be stored before. */

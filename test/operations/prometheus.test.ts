@@ -104,7 +104,7 @@ beforeAll(async () => {
       VAPID_SUBJECT: "mailto:ops@shop.example",
       WEB_PUSH_HOSTS: new URL(pushService.url).origin,
       WEBHOOK_ALLOW_PRIVATE: "true",
-      ...(archive === undefined ? {} : { MESSAGE_ARCHIVE_URL: archive.url() }),
+      ...(archive === undefined ? {} : { MESSAGE_ARCHIVE_URL: archive.url(), ARCHIVE_TIMEOUT_MS: "30000" }),
     },
     environmentOf: (name) => ({ METRICS_PORT: String(metricsPorts.get(name)) }),
   });

@@ -5,7 +5,7 @@ import { expect, test } from "vitest";
 import { apnsTable, runApns } from "../../bench/src/apns/apns-run.js";
 import { sized } from "../support/sizes.js";
 
-const PUSHES = sized(20_000, 2_000);
+const PUSHES = sized(20_000, 1_200);
 
 test(`${PUSHES} pushes, with faults in their middle`, async () => {
   const petrel = await runApns({

@@ -199,7 +199,7 @@ test("410 after the registration: gone, audited, counted; before it: kept", asyn
 });
 
 test("thousands of 410 in one burst are cleaned up within seconds, and those between them are rung", async () => {
-  const count = sized(5_000, 200);
+  const count = sized(5_000, 100);
   const answer = { status: 410, reason: "Unregistered", timestamp: Date.now() + 600_000 };
   await simulator.setBehaviour({ answer });
   const gone = Array.from({ length: count }, (_, i) => `left${i}`);

@@ -10,10 +10,11 @@ import { startRedisCluster, type TestRedisCluster } from "@petrel/shared/testing
 import type { TestRedis } from "@petrel/shared/testing/redis/start-redis";
 import { connectClient, type WsClient } from "@petrel/shared/testing/peers/ws-client";
 import { waitFor } from "@petrel/shared/testing/wait-for";
+import { sized } from "../../support/sizes.js";
 
 const PARTITIONS = 8;
 const USERS = 12;
-const ROUNDS = 10;
+const ROUNDS = sized(10, 4);
 
 let redis: TestRedisCluster;
 let cluster: TestCluster;

@@ -8,7 +8,7 @@ import { connectClient, openClient, type WsClient } from "@petrel/shared/testing
 import { waitFor } from "@petrel/shared/testing/wait-for";
 import { sized } from "../../support/sizes.js";
 
-const CROWD = sized(10_000, 600);
+const CROWD = sized(10_000, 300);
 /** Connections of one user. */
 const PER_USER = 100;
 const KEPT = 40;

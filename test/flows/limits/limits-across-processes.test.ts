@@ -35,7 +35,9 @@ interface Started {
 async function startProcess(): Promise<Started> {
   const child = spawn(
     process.execPath,
-    [serviceFile("bench/dist/limiter-process.js"), redis.url, LIMIT, WINDOW_MS, FOR_MS, ...PREPAID].map(String),
+    [serviceFile("bench/dist/limiter-process.js"), redis.url, LIMIT, WINDOW_MS, FOR_MS, ...PREPAID].map(
+      String,
+    ),
     { stdio: ["pipe", "pipe", "inherit"] },
   );
   children.push(child);
