@@ -15,6 +15,9 @@ export interface ShiftedClock {
   readonly step: (ms: number) => Promise<void>;
 }
 
+/** Names the file with the shift, for the library: a server's process that has it has such a clock. */
+export const SHIFTED_CLOCK_FILE = "SHIFTED_CLOCK_FILE";
+
 /** Beside this file's source, from where it is built too. */
 const SOURCE = fileURLToPath(new URL("../../../src/testing/faults/shifted-clock.c", import.meta.url));
 const COMPILE_DEADLINE_MS = 30_000;
@@ -39,7 +42,7 @@ export async function openShiftedClock(
   await writeFile(shiftFile, Buffer.alloc(8));
   let shiftMs = 0;
   return {
-    environment: { LD_PRELOAD: join(directory, "shifted-clock.so"), SHIFTED_CLOCK_FILE: shiftFile },
+    environment: { LD_PRELOAD: join(directory, "shifted-clock.so"), [SHIFTED_CLOCK_FILE]: shiftFile },
     shiftMs: () => shiftMs,
     step: async (ms) => {
       shiftMs += ms;

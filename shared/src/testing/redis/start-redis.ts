@@ -8,6 +8,7 @@ import { join } from "node:path";
 import { dieWithParentPrefix } from "../../embedded-redis/die-with-parent.js";
 import type { RedisBinary } from "../../embedded-redis/inspect-server.js";
 import { startRedisServer, type RedisServer } from "../../embedded-redis/start-redis-server.js";
+import { SHIFTED_CLOCK_FILE } from "../faults/shifted-clock.js";
 import { findTestServer } from "./find-test-server.js";
 import { freePort } from "../free-port.js";
 
@@ -36,6 +37,13 @@ export interface TestRedis extends RedisServer {
 }
 
 const attempts = 3;
+
+/** This one sleeps until a time of the wall clock: of one that was set back it wakes at once, again and again. */
+const threadsThatWouldSpin = ["--jemalloc-bg-thread", "no"];
+
+function hasShiftedClock({ environment = {} }: StartRedisOptions): boolean {
+  return environment[SHIFTED_CLOCK_FILE] !== undefined;
+}
 
 /** What a start looks for, once a process: each look runs a command. */
 class Found {
@@ -77,7 +85,11 @@ export async function startRedis(options: StartRedisOptions = {}): Promise<TestR
         directory,
         environment: { ...process.env, ...options.environment },
         appendOnly: options.appendOnly ?? false,
-        extraArgs: ["--enable-debug-command", "local", ...(options.extraArgs ?? [])],
+        extraArgs: [
+          ...["--enable-debug-command", "local"],
+          ...(hasShiftedClock(options) ? threadsThatWouldSpin : []),
+          ...(options.extraArgs ?? []),
+        ],
         ...(options.password === undefined ? {} : { password: options.password }),
         ...(options.configFile === undefined ? {} : { configFile: options.configFile }),
       });
