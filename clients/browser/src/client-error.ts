@@ -19,15 +19,18 @@ export const clientErrorCodes = {
   listenerFailed: "PETREL_CLIENT_LISTENER_FAILED",
   /** `savePosition` failed or took too long. The position in memory is still right. */
   savePositionFailed: "PETREL_CLIENT_SAVE_POSITION_FAILED",
-  /** Messages of a topic were missed and can't be had any more, and there is no `onLost`. */
+  /** Messages of a topic were missed and are gone, and there is no `onLost`. */
   topicLost: "PETREL_CLIENT_TOPIC_LOST",
-  /** A topic's `getState` failed, took too long, or gave a position that its history does not reach; it is asked again. */
+  /**
+   * A topic's `getState` failed, took too long, or returned a position that its history does not reach; it is called
+   * again.
+   */
   stateFailed: "PETREL_CLIENT_STATE_FAILED",
-  /** No answer to a `publish` in time; whether it was published is not known. */
+  /** No answer to a `publish` in time; whether it was published is unknown. */
   publishTimeout: "PETREL_CLIENT_PUBLISH_TIMEOUT",
   /** An option, a saved position or an event name is wrong. The client works without it. */
   badOption: "PETREL_CLIENT_BAD_OPTION",
-  /** `enableWebPush` or `disableWebPush` failed: the browser cannot, the user does not want, or auth refused. */
+  /** `enableWebPush` or `disableWebPush` failed: the browser cannot, the user does not want it, or auth refused. */
   webPushFailed: "PETREL_CLIENT_WEB_PUSH_FAILED",
   /** The application closed the client, or the server did with a code that means stop. */
   closed: "PETREL_CLIENT_CLOSED",
@@ -55,9 +58,9 @@ export interface PetrelClientErrorOptions {
   readonly cause?: unknown;
   /** For `handlerFailed` and `handlerSlow`: the message being handled. */
   readonly messageId?: string | undefined;
-  /** The topic that it is about. */
+  /** The topic that it concerns. */
   readonly topic?: string | undefined;
-  /** Of a `publish`: with the same one it can be repeated safely. */
+  /** For a `publish`: repeating it with the same key is safe. */
   readonly idempotencyKey?: string | undefined;
 }
 
@@ -79,7 +82,10 @@ export class PetrelClientError extends Error {
   }
 }
 
-/** Thrown by `getToken` or `getTicket` it stops the client, which would ask for ever. Any error with `stop: true` does. */
+/**
+ * Thrown by `getToken` or `getTicket`, it stops the client, which would otherwise keep asking. Any error with `stop:
+ * true` does the same.
+ */
 export class SignedOutError extends Error {
   override readonly name = "SignedOutError";
   readonly stop = true;

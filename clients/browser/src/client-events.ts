@@ -40,19 +40,19 @@ export interface ClientEvents<Data = unknown> {
   /** Listeners may be async: the next message and the ack wait for them. */
   message: PetrelMessage<Data>;
   /**
-   * A message was cancelled after it had been sent: take it back where it was shown. Fired once for each, also for one
-   * that the application did not get: it still waited for its turn, or went to an earlier page of the user.
+   * A message was cancelled after it had been sent: remove it from where it was shown. Fired once for each, even for
+   * one that the application did not get, because it was still queued or went to an earlier page of the user.
    */
   recalled: RecalledMessage;
   /**
-   * Of a topic without a handle: one that the server keeps for the user, or the broadcast (`$all`). Its listeners may be
+   * For topics without a handle: those that the server keeps for the user, and the broadcast (`$all`). Listeners may be
    * async: the next message of the topic waits for them.
    */
   topic: TopicMessage<Data>;
   /** Fired at every welcome, including one on a socket the client moved to. */
   welcome: WelcomeFrame;
   state: ClientState;
-  /** The same with what led to it. */
+  /** The same, with what led to it. */
   statechange: StateChange;
   online: WelcomeFrame;
   /** The connection is gone. The client keeps trying. */

@@ -25,18 +25,17 @@ import type { Position } from "./delivery/user-sequence.js";
 import type { TopicPosition } from "./frames.js";
 
 /**
- * `handled`: the client acknowledges a message when its handlers have finished ·
- * `visible`: when they have finished *and* the page is visible, or the application says `message.seen()`. A page in the
- * background keeps no phone silent ·
- * `manual`: the application acknowledges, with `client.ack(message)` ·
- * `auto`: the server counts a sent message as acknowledged (`?ack=auto`). One sent into a dead socket is lost.
+ * `handled`: the client acknowledges a message when its handlers have finished · `visible`: when they have finished
+ * *and* the page is visible, or the application calls `message.seen()`, so that a page in the background silences no
+ * phone · `manual`: the application acknowledges, with `client.ack(message)` · `auto`: the server counts a sent message
+ * as acknowledged (`?ack=auto`); one sent into a dead socket is lost.
  */
 export type AckMode = "handled" | "visible" | "manual" | "auto";
 
 export interface PetrelClientOptions {
   /**
-   * One or more push nodes, as `wss://host/v1/connect`; `https:` is taken for `wss:`, and what is relative is beside the
-   * page. After a failure the client tries the next one.
+   * One or more push nodes, as `wss://host/v1/connect`; `https:` counts as `wss:`, and a relative URL is relative to
+   * the page. After a failure the client tries the next one.
    */
   readonly url: string | readonly string[];
   /**
@@ -49,7 +48,7 @@ export interface PetrelClientOptions {
    * only to renew an open connection whose token is about to expire. Without `getToken` it moves to a new connection.
    */
   readonly getTicket?: GetTicket | undefined;
-  /** Default: the global `WebSocket`, when it connects. In Node before 22, pass the default export of `ws`. */
+  /** Default: the global `WebSocket`, at the time of connecting. In Node before 22, pass the default export of `ws`. */
   readonly WebSocket?: SocketConstructor | undefined;
   /** How the token travels. `subprotocol` (default): in the handshake. `first-frame`: after it, hidden from proxies. */
   readonly credentials?: "subprotocol" | "first-frame" | undefined;
@@ -64,11 +63,11 @@ export interface PetrelClientOptions {
   readonly savePosition?: SavePosition | undefined;
   /** In milliseconds. Timings you leave out keep their defaults. */
   readonly timing?: { readonly [Name in keyof ClientTiming]?: ClientTiming[Name] | undefined } | undefined;
-  /** What the client does, on the console or to a function: no tokens, no data. */
+  /** Logs what the client does, to the console or to a function: no tokens, no data. */
   readonly debug?: boolean | Debug | undefined;
   /**
-   * One connection for all tabs of this browser that have the same user, rights and options; one of them holds it. Where the
-   * browser cannot, or the token is none that can be read and there is no `key`, a tab has a connection of its own.
+   * One connection for all tabs of this browser with the same user, rights and options; one of them holds it. If the
+   * browser cannot, or the token is unreadable and there is no `key`, a tab has a connection of its own.
    */
   readonly shared?: boolean | SharedOptions | undefined;
   /** Default: the global object, if it fires these events. */
@@ -76,9 +75,11 @@ export interface PetrelClientOptions {
 }
 
 export interface SharedOptions {
-  /** Who is signed in, where the token does not say: tabs with the same key share. Needed with `getTicket`. */
+  /** Identifies the user, if the token does not: tabs with the same key share. Required with `getTicket`. */
   readonly key?: string | undefined;
-  /** `any` (default): acknowledged when one tab has · `all`: when all have that listen for messages. */
+  /**
+   * `any` (default): acknowledged when one tab has acknowledged · `all`: when all tabs that listen for messages have.
+   */
   readonly ack?: SharedAck | undefined;
   /** Default: the browser's locks, channels and page. */
   readonly environment?: ShareEnvironment | undefined;
@@ -88,7 +89,7 @@ export interface ResolvedOptions {
   readonly urls: readonly string[];
   readonly getToken: GetToken | undefined;
   readonly getTicket: GetTicket | undefined;
-  /** Undefined where there is none: on a server that renders a page. */
+  /** Undefined if there is none: on a server that renders a page. */
   readonly WebSocket: SocketConstructor | undefined;
   readonly credentials: "subprotocol" | "first-frame";
   readonly ack: AckMode;
@@ -97,7 +98,7 @@ export interface ResolvedOptions {
   readonly timing: ClientTiming;
   readonly debug: Debug | undefined;
   readonly networkEvents: NetworkEvents | undefined;
-  /** Undefined where a tab is to have a connection of its own. */
+  /** Undefined if the tab must have a connection of its own. */
   readonly shared: ResolvedShare | undefined;
 }
 
@@ -123,8 +124,8 @@ const optionNames: Readonly<Record<keyof PetrelClientOptions, true>> = {
 };
 
 /**
- * @param complain told of a wrong option that the client can work without
- * @throws TypeError that names a missing or wrong option that the client cannot work without
+ * @param complain called for a wrong option that the client can work without
+ * @throws TypeError naming a missing or wrong option that the client cannot work without
  */
 export function resolveOptions(options: PetrelClientOptions, complain: Complain): ResolvedOptions {
   // JavaScript callers can leave it out.
@@ -179,7 +180,7 @@ function readShared(given: unknown, complain: Complain): ResolvedShare | undefin
   return undefined;
 }
 
-/** @throws TypeError where no connection can ever be made: on a server that renders a page, for instance */
+/** @throws TypeError if no connection can ever be made, such as on a server that renders a page */
 export function checkConnectable({ WebSocket, urls }: ResolvedOptions): void {
   if ((WebSocket ?? globalWebSocket()) === undefined) {
     throw new TypeError("WebSocket: there is no global one here; pass the default export of the package ws");
@@ -197,7 +198,7 @@ function globalNetworkEvents(): NetworkEvents | undefined {
   return isNetworkEvents(globalThis) ? globalThis : undefined;
 }
 
-/** Where a client was, in all that its connection brings unasked. */
+/** The client's positions in everything that its connection sends unasked. */
 export interface Positions {
   readonly user: Position | undefined;
   readonly broadcast: TopicPosition | undefined;

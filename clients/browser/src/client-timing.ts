@@ -16,7 +16,7 @@ export interface ClientTiming {
   readonly tokenTimeoutMs: number;
   /** After a quiet time, messages handled within this time share one ack. */
   readonly ackDelayMs: number;
-  /** The next acks leave this much after one another, or sooner where the server asks for that. */
+  /** Minimum time between later acks; shorter if the server asks for that. */
   readonly ackGatherMs: number;
   /** After the network is back: how long an open socket has to prove that it still works. */
   readonly probeMs: number;

@@ -27,7 +27,7 @@ export interface KeeperEvents extends Pick<ConnectionOptions, "onFrame" | "onBad
   readonly onWelcome: (connection: Connection, welcome: WelcomeFrame, moved: boolean) => void;
   readonly onOffline: (event: OfflineEvent) => void;
   readonly onError: (error: PetrelClientError) => void;
-  /** The page is left or hidden, or the network goes: whatever must reach the server has to go now. */
+  /** The page is left or hidden, or the network goes down: whatever must reach the server has to be sent now. */
   readonly onLeaving: () => void;
   /** The page may be visible again. */
   readonly onSeen: () => void;
@@ -55,11 +55,11 @@ export class ConnectionKeeper {
   /** Preparing an attempt: waiting for its credential. */
   #preparing = false;
   #timer: ReturnType<typeof setTimeout> | undefined;
-  /** Whether the wait may be cut short: it is the client's own, and not the server's way to spread a crowd. */
+  /** Whether the wait may be cut short: it is the client's own, not the server's to spread a crowd. */
   #mayHurry = false;
   /** The page is in the back/forward cache. */
   #isShelved = false;
-  /** An attempt was made beside the open connection. If that is replaced, this client may have done it itself. */
+  /** An attempt was made beside the open connection. If that is replaced, this client may have replaced it itself. */
   #triedBeside = false;
   #urlIndex = 0;
   /** How the last connection, or attempt at one, ended. */
@@ -125,7 +125,7 @@ export class ConnectionKeeper {
     };
   }
 
-  /** Ends everything under way. @returns closes the connection that was open, with this code */
+  /** Ends everything in progress. @returns a function that closes the previously open connection, with this code */
   #letGo(code: number, reason: string): () => Promise<void> {
     const { closeGraceMs } = this.#options.timing;
     const [active, attempt] = [this.#active, this.#attempt];
@@ -154,7 +154,7 @@ export class ConnectionKeeper {
     this.#schedule(this.#retry.moveDelayMs(afterMs), { mayHurry: false });
   }
 
-  /** Another tab holds the connection now: nothing is wrong, and nothing to wait for. */
+  /** Another tab holds the connection now: no error, and no reason to wait. */
   #moveAmongTabs(): void {
     if (this.#preparing || this.#attempt !== undefined) return;
     clearTimeout(this.#timer);
@@ -227,7 +227,7 @@ export class ConnectionKeeper {
     });
   }
 
-  /** @param shared a place on the connection of all tabs */
+  /** @param shared stands for the connection shared by all tabs */
   #connect(credential: Credential, shared: SocketConstructor | undefined): Connection {
     const { urls, credentials, ack, timing } = this.#options;
     const WebSocket = shared ?? this.#options.WebSocket ?? globalWebSocket();
@@ -338,7 +338,7 @@ export class ConnectionKeeper {
     this.#schedule(0, { mayHurry: true });
   }
 
-  /** Somebody looks at the page, so what it shows must be current. */
+  /** Somebody is looking at the page, so what it shows must be current. */
   #pageSeen(): void {
     this.#events.onSeen();
     this.#active?.probe(this.#options.timing.probeMs);
@@ -351,7 +351,7 @@ export class ConnectionKeeper {
     const reason = "the page is in the back/forward cache";
     this.#isShelved = true;
     void this.#letGo(CLIENT_LEAVES_SOCKET, reason)();
-    // A page that holds a lock, or an open channel, is not kept.
+    // The browser does not cache a page that holds a lock or an open channel.
     this.#share.release();
     const run = this.#run;
     this.#lastEnd = { code: CLIENT_LEAVES_SOCKET, reason };

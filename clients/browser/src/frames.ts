@@ -9,12 +9,12 @@ export interface WelcomeFrame {
   readonly epoch: string;
   /** The newest number assigned. */
   readonly seq: number;
-  /** The replay starts after this seq. */
+  /** Exclusive: the replay starts after this seq. */
   readonly after: number;
   /** The epoch is the requested one, and nothing after `since` was trimmed. */
   readonly resumed: boolean;
   readonly pingSeconds: number;
-  /** How long an ack may wait for others; 0 where the server does not say. */
+  /** How long an ack may wait for others; 0 if the server does not say. */
   readonly ackWithinMs: number;
   readonly features: readonly string[];
 }
@@ -28,27 +28,27 @@ export interface MessageFrame {
   readonly data: unknown;
 }
 
-/** A message that was sent before, here or on an earlier connection, and was cancelled since. */
+/** A message was cancelled after it was sent, here or on an earlier connection. */
 export interface RecalledFrame {
   readonly type: "recalled";
   readonly seq: number;
   readonly id: string;
 }
 
-/** In a topic: everything up to and including `offset` was received. Offsets go on rising when the epoch changes. */
+/** In a topic: everything up to and including `offset` was received. Offsets keep rising when the epoch changes. */
 export interface TopicPosition {
   readonly epoch: string;
   readonly offset: number;
 }
 
-/** A message of a topic: its epoch is that of the newest `subscribed`. */
+/** A message of a topic; its epoch is that of the newest `subscribed`. */
 export interface TopicMessageFrame {
   readonly type: "topic_message";
   readonly topic: string;
   readonly id: string;
   readonly offset: number;
   readonly at: string;
-  /** The user whose client published it; absent for a business system's. */
+  /** The user whose client published it; absent for a business system's message. */
   readonly from?: string;
   readonly data: unknown;
 }
@@ -59,16 +59,16 @@ export interface SubscribedFrame {
   readonly epoch: string;
   /** The newest offset. */
   readonly offset: number;
-  /** The smallest offset that is kept; `offset + 1` where none is. */
+  /** The smallest offset that is still available; `offset + 1` if there is none. */
   readonly oldest: number;
-  /** A position was given, and all that follows it comes. */
+  /** A position was given, and everything after it follows. */
   readonly recovered: boolean;
 }
 
 export interface UnsubscribedFrame {
   readonly type: "unsubscribed";
   readonly topic: string;
-  /** `forbidden`, `removed`; absent where the client asked. */
+  /** `forbidden`, `removed`; absent if the client asked for it. */
   readonly reason?: string;
 }
 
@@ -94,7 +94,7 @@ export interface ReconnectFrame {
   readonly type: "reconnect";
   readonly afterMs: number;
   readonly reason: string;
-  /** Said by a tab, not by the server. */
+  /** Sent by a tab, not by the server. */
   readonly local: boolean;
 }
 
@@ -108,7 +108,7 @@ export interface ErrorFrame {
   readonly code: string;
   readonly message: string;
   readonly action: string;
-  /** What it is about: a topic, a publish. */
+  /** What it concerns: a topic, a publication. */
   readonly ref?: string;
   /** The kind of the client's frame that it answers; without it, a close follows. */
   readonly on?: string;
@@ -134,7 +134,7 @@ export type ServerFrame =
   | ErrorFrame
   | OtherFrame;
 
-/** What is said of one topic in a `subscribe`; a position is both or neither of its fields. */
+/** The entry for one topic in a `subscribe`; a position needs both of its fields. */
 export interface SubscribeEntry {
   readonly topic: string;
   readonly epoch?: string;
@@ -183,7 +183,7 @@ export function parseServerFrame(data: unknown): ServerFrame {
         features: Array.isArray(frame["features"]) ? frame["features"].map(text) : [],
       };
     case "message":
-      // A topic's message has an offset and no seq.
+      // A topic message has an offset and no seq.
       if (frame["topic"] !== undefined) {
         return {
           type: "topic_message",

@@ -13,7 +13,7 @@ interface Told<Events extends object> {
 
 export class TypedEvents<Events extends object> {
   readonly #listeners = new Map<keyof Events, Listener<never>[]>();
-  /** Of each addition: by which function it can be removed. */
+  /** For each addition: the function by which it can be removed. */
   readonly #names = new WeakMap<Listener<never>, unknown>();
   readonly #reportFailure: (error: unknown, event: keyof Events) => void;
   readonly #untold: Told<Events>[] = [];
@@ -44,7 +44,7 @@ export class TypedEvents<Events extends object> {
     };
   }
 
-  /** Removes the newest addition of this function. Does nothing where there is none. */
+  /** Removes the newest addition of this function. Does nothing if there is none. */
   off(event: keyof Events, name: unknown): void {
     const all = this.#of(event);
     const newest = all.findLastIndex((added) => this.#names.get(added) === name);

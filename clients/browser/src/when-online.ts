@@ -4,7 +4,7 @@ import { clientErrorCodes, PetrelClientError } from "./client-error.js";
 import type { ClosedEvent, OfflineEvent } from "./client-events.js";
 import type { WelcomeFrame } from "./frames.js";
 
-/** What is listened to. */
+/** The events that are listened to. */
 export interface OnlineEvents {
   on(event: "online", listener: (welcome: WelcomeFrame) => unknown): () => void;
   on(event: "closed", listener: (event: ClosedEvent) => unknown): () => void;

@@ -5,15 +5,15 @@ import { setTimeout as sleep } from "node:timers/promises";
 export interface WaitForOptions {
   /** What is waited for, completing "waited … ms for …". */
   readonly what: string;
-  /** Generous by default: only a failure waits for it. */
+  /** Generous on purpose: only a failing test waits this long. */
   readonly deadlineMs?: number;
-  /** By default more often at first: most waits are short, and a check may be a request to a service. */
+  /** More often at first by default: most waits are short, and a check may be a request to a service. */
   readonly everyMs?: number;
 }
 
 const FIRST_EVERY_MS = 20;
 const LATER_EVERY_MS = 80;
-/** Nobody waits for longer than so much of what it took anyway. */
+/** The longest pause, as a fraction of the time waited so far. */
 const SHARE = 0.1;
 
 /**

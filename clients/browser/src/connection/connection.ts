@@ -25,7 +25,7 @@ export interface ConnectionOptions {
   readonly WebSocket: SocketConstructor;
   /** With its query. */
   readonly url: string;
-  /** What that query has of the broadcast. */
+  /** The broadcast's position in that query. */
   readonly broadcast: TopicPosition | undefined;
   readonly protocols: string[];
   /** Sent as soon as the socket is open, if the credential is not part of the handshake. */
@@ -45,9 +45,9 @@ export class Connection {
   /** The highest number this socket has carried. Acknowledging a higher one is a protocol error. */
   highestSeq = 0;
   lastAckedSeq = 0;
-  /** How long an ack may wait for company here. */
+  /** How long an ack may linger here for others to join it. */
   ackWithinMs = 0;
-  /** Where the broadcast was asked to resume. */
+  /** The position from which the broadcast was requested. */
   readonly broadcast: TopicPosition | undefined;
 
   readonly #options: ConnectionOptions;

@@ -1,6 +1,6 @@
 // Gets access tokens from the application's callback, and keeps the newest one.
-// Guarantees: a token is used until it is refused or replaced, so a crowd of reconnects asks for none; not
-// beyond `close()`. A late answer replaces neither the answer to a later call nor a refusal.
+// Guarantees: a token is used until it is refused or replaced, so a crowd of reconnects asks for none; but never after
+// `close()`. A late answer replaces neither the answer to a later call nor a refusal.
 import { askApplication, type AskForCredential, type TokenReason } from "./ask-application.js";
 
 export type { TokenReason };
@@ -33,7 +33,7 @@ export class TokenSource {
     this.#answered = this.#asked;
   }
 
-  /** The client was closed: whoever starts it again may be somebody else. */
+  /** The client was closed: whoever starts it again may be a different user. */
   forget(): void {
     if (this.#token !== undefined) this.#reason = "connect";
     this.#token = undefined;
@@ -41,7 +41,7 @@ export class TokenSource {
   }
 
   /**
-   * @returns the answer, or a newer one that came meanwhile
+   * @returns the answer, or a newer one that arrived meanwhile
    * @throws PetrelClientError `tokenFailed`
    */
   async fetch(reason: TokenReason): Promise<string> {

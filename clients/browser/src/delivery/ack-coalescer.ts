@@ -1,6 +1,6 @@
 // message-delivery -> here: turns many handled messages into few `ack` frames.
-// Guarantees: after a quiet time an ack leaves within `delayMs`; the next ones wait for company, at most `lingerMs` after
-// the one before. Nothing waits while timers are throttled, or once `flushNow` is called.
+// Guarantees: after a quiet time an ack leaves within `delayMs`; later ones linger, at most until `lingerMs` after the
+// one before. Nothing lingers while timers are throttled, or once `flushNow` is called.
 
 export interface AckCoalescerOptions {
   readonly delayMs: number;
@@ -8,7 +8,7 @@ export interface AckCoalescerOptions {
   readonly lingerMs: () => number;
   /** Called `delayMs` after a message was handled, and before each `send`. */
   readonly settle: () => void;
-  /** Sends what is due now. @returns whether there was something */
+  /** Sends what is due now. @returns whether there was anything to send */
   readonly send: () => boolean;
   /** Whether timers may fire late. In a hidden page, browsers may run them once a minute. */
   readonly timersThrottled: () => boolean;

@@ -1,7 +1,8 @@
-// message-delivery -> here -> the application: a message, with what the application may say about it.
-// Guarantees: only the contract's fields are its own: it compares, spreads and serialises like a plain object.
+// message-delivery -> here -> the application: a message, with what the application may call on it.
+// Guarantees: only the contract's fields are its own properties, so it compares, spreads and serialises like a plain
+// object.
 
-/** What the application gets. */
+/** A message as the application gets it. */
 export interface PetrelMessage<Data = unknown> {
   /** All copies of a message share it. */
   readonly id: string;
@@ -13,7 +14,7 @@ export interface PetrelMessage<Data = unknown> {
   readonly at: string;
   readonly data: Data;
   /**
-   * A person has seen it, whatever the page's visibility says: acknowledges it and all before it.
+   * A person has seen it, even if the page is not visible: acknowledges it and all before it.
    * @returns false if it belongs to a past epoch
    */
   seen(): boolean;

@@ -1,14 +1,14 @@
-// client, topics -> here -> the application's handlers: runs them, and tells of those that fail or do not finish.
-// Guarantees: never rejects; a handler that fails is told of once and counts as done; a slow one is told of once, and is
-// waited for.
+// client, topics -> here -> the application's handlers: runs them, and reports those that fail or do not finish.
+// Guarantees: never rejects. A failing handler is reported once and counts as done. A slow one is reported once, and
+// awaited.
 import { clientErrorCodes, describeFailure, PetrelClientError } from "../client-error.js";
 
-/** What is being handled, for messages to people. */
+/** The message being handled, in words for people. */
 export interface Handled {
   /** Such as "message 5". */
   readonly what: string;
   readonly messageId?: string | undefined;
-  /** What has to wait. */
+  /** What has to wait for it. */
   readonly meanwhile: string;
 }
 

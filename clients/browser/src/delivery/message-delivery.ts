@@ -1,6 +1,7 @@
 // Takes a message frame to the application's handlers, and then acknowledges it.
 // Guarantees: each message reaches the application once and in order. Its ack leaves after its handlers have finished,
-// and only over a socket that has carried it; with `visible`, not before the page can be seen. A message that was taken back before its turn is not handed over.
+// and only over a socket that has carried it; with `visible`, not before the page can be seen. A message that is
+// recalled before its turn is not handed over.
 import { AckCoalescer, pageIsHidden } from "./ack-coalescer.js";
 import type { AckMode } from "../client-options.js";
 import type { Connection } from "../connection/connection.js";
@@ -18,7 +19,7 @@ export interface RecalledMessage {
   readonly epoch: string;
 }
 
-/** A server tells a connection of the newest few; more than that come only one by one. */
+/** A server tells a connection about the newest few; more can only arrive one by one. */
 const REMEMBERED_RECALLS = 1_000;
 
 export interface MessageDeliveryOptions {
@@ -39,7 +40,7 @@ export class MessageDelivery {
   readonly #sequence: UserSequence;
   readonly #pump: MessagePump<Pumped & Dropped>;
   readonly #acks: AckCoalescer;
-  /** Ids of messages that were taken back. */
+  /** Ids of recalled messages. */
   readonly #recalled = new DeliveredIds(REMEMBERED_RECALLS);
   readonly #unseen = new UnseenMessages(pageIsHidden);
   #stopped = false;
@@ -105,8 +106,8 @@ export class MessageDelivery {
   }
 
   /**
-   * A message was taken back: it is not handed over if it still waits.
-   * @returns undefined where this was known
+   * A message was recalled: if it is still waiting, it is not handed over.
+   * @returns undefined if this was known
    */
   recall({ epoch }: Pick<Connection, "epoch">, { id, seq }: RecalledFrame): RecalledMessage | undefined {
     if (this.#recalled.has(id)) return undefined;
@@ -125,7 +126,7 @@ export class MessageDelivery {
   }
 
   /**
-   * For `manual`, and for what was seen: acknowledges up to and including this message.
+   * For `manual`, and for messages that were seen: acknowledges up to and including this message.
    * @returns false if the message belongs to a past epoch: it will be delivered again
    */
   acknowledge({ epoch, seq }: Pick<PetrelMessage, "epoch" | "seq">): boolean {

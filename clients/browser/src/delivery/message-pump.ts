@@ -33,7 +33,7 @@ export class MessagePump<Item extends Pumped> {
     if (place !== -1) this.#waiting.splice(place, 1);
   }
 
-  /** Has something else done in the turn of the message with this id, unless it has started. */
+  /** Replaces what is done in the turn of the message with this id, unless it has started. */
   replace(id: string, handleOf: (item: Item) => Pumped["handle"]): void {
     const place = this.#waiting.findIndex((item) => item.id === id);
     const item = this.#waiting[place];

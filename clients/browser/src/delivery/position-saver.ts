@@ -40,7 +40,7 @@ export class PositionSaver {
     for (let next = this.#take(); next !== undefined; next = this.#take()) {
       try {
         const result = save(next);
-        // A synchronous one is done here: the page may be about to close.
+        // A synchronous one is done at this point: the page may be about to close.
         if (result !== undefined) await within(Promise.resolve(result), timeoutMs);
       } catch (cause) {
         onFailure(cause);

@@ -1,5 +1,5 @@
-// message-delivery -> here: what was handled while nobody could see it.
-// Guarantees: it comes out once the page is visible, and covers everything before it.
+// message-delivery -> here: remembers what was handled while nobody could see it.
+// Guarantees: released once the page is visible, together with everything before it.
 import type { Position } from "./user-sequence.js";
 
 export class UnseenMessages {
@@ -11,7 +11,7 @@ export class UnseenMessages {
     this.#isHidden = isHidden;
   }
 
-  /** @returns whether it has to wait until the page is seen */
+  /** @returns whether it has to wait until the page is visible */
   hold(epoch: string, seq: number): boolean {
     if (!this.#isHidden()) return false;
     const before = this.#newest?.epoch === epoch ? this.#newest.since : 0;
@@ -19,7 +19,7 @@ export class UnseenMessages {
     return true;
   }
 
-  /** @returns everything up to here is seen now; undefined where nothing waited, or still does */
+  /** @returns up to where everything has been seen now; undefined if nothing was waiting, or still is */
   release(): Position | undefined {
     if (this.#isHidden()) return undefined;
     const newest = this.#newest;

@@ -1,6 +1,6 @@
-// petrel-react -> here -> client: a client that lives as long as its provider is on the page.
-// Guarantees: making one has no effect, on a server neither; it connects when the provider is mounted and closes after
-// it has left. Mounted again in the same turn, as in StrictMode, it stays connected: one socket.
+// petrel-react -> here -> client: a client that lives as long as its provider is mounted.
+// Guarantees: creating one has no effect, so it is safe on a server. It connects when the provider mounts and closes
+// after it has unmounted. If it mounts again in the same turn, as in StrictMode, it stays connected: one socket.
 import { PetrelClient, type PetrelClientOptions } from "../client.js";
 import { LiveStores } from "./live-stores.js";
 import { afterThisTurn } from "./live-store.js";
@@ -19,7 +19,7 @@ export class ClientHolder {
     this.stores = new LiveStores(this.client, keep);
   }
 
-  /** @returns for when the provider leaves */
+  /** @returns a function to call when the provider unmounts */
   mount(): () => void {
     if (!this.#isOwn) return () => undefined;
     this.#mounts++;

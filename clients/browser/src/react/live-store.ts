@@ -1,8 +1,8 @@
 // message-store, topic-store -> here: a value that components share, for `useSyncExternalStore`.
-// Guarantees: it starts with the first who looks and stops after the last; who leaves and comes back in the same turn,
-// as StrictMode makes everybody do, stops nothing. The value is the same object until it changes.
+// Guarantees: starts with the first subscriber and stops after the last. A subscriber that leaves and returns in the
+// same turn, as StrictMode makes all of them do, stops nothing. The value is the same object until it changes.
 
-/** After the turn: what React unmounts and mounts again is back by then. */
+/** After the turn, because React remounts within it. */
 export function afterThisTurn(run: () => void): () => void {
   const timer = setTimeout(run, 0);
   return () => clearTimeout(timer);
@@ -17,8 +17,8 @@ export class LiveStore<Value> {
   #cancelStop: (() => void) | undefined;
 
   /**
-   * @param start begins to change the value; returns what ends that
-   * @param onIdle after the end
+   * @param start begins to change the value; returns a function that ends that
+   * @param onIdle called after the end
    */
   constructor(
     initial: Value,
@@ -33,7 +33,7 @@ export class LiveStore<Value> {
   readonly get = (): Value => this.#value;
 
   readonly subscribe = (listener: () => void): (() => void) => {
-    // A wrapper for each: one function may look twice.
+    // A wrapper for each, because one function may subscribe twice.
     const added = (): void => listener();
     this.#listeners.add(added);
     this.#cancelStop?.();

@@ -1,5 +1,5 @@
-// petrel-react -> here: what the components of one provider show, each thing once.
-// Guarantees: the same store for everybody who asks while somebody looks; afterwards it is forgotten.
+// petrel-react -> here: the stores of one provider's components, one for each thing shown.
+// Guarantees: everybody gets the same store while somebody is subscribed; afterwards it is dropped.
 import type { ClientState, PetrelClient } from "../client.js";
 import { LiveStore } from "./live-store.js";
 import { createMessageStore, type MessageStore } from "./message-store.js";
@@ -19,13 +19,13 @@ export class LiveStores {
     this.#keep = keep;
     this.messages = createMessageStore(client, keep);
     this.state = new LiveStore<ClientState>(client.state, (set) => {
-      // It may have moved since it was last looked at.
+      // It may have changed since it was last read.
       set(() => client.state);
       return client.on("state", (state) => set(() => state));
     });
   }
 
-  /** @param from of those who join first */
+  /** @param from taken from whoever joins first */
   topic(topic: string, from: "oldest" | undefined): TopicStore {
     const key = `${topic} ${from ?? ""}`;
     return getOrMake(this.#topics, key, () =>

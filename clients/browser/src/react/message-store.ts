@@ -1,6 +1,6 @@
-// petrel-react -> here -> live-store: the newest messages to the user, as components show them.
-// Guarantees: a message that was taken back leaves the list; without anybody who looks, none is taken from the client,
-// so none is acknowledged unseen.
+// petrel-react -> here -> live-store: the newest messages to the user, for components to show.
+// Guarantees: a recalled message leaves the list. Without subscribers, none is taken from the client, so none is
+// acknowledged unseen.
 import type { PetrelClient, PetrelMessage } from "../client.js";
 import { LiveStore, withNewest } from "./live-store.js";
 

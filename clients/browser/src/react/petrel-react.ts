@@ -1,6 +1,6 @@
 // An application in React -> here -> client: the provider and the hooks, the entry of `@petrel/client/react`.
-// Guarantees: one client a provider, one handle a topic; no component sees another state than its neighbour in one
-// render; on a server everything renders as it is before the first connection.
+// Guarantees: one client per provider, one handle per topic. All components see the same state in one render. On a
+// server everything renders as before the first connection.
 import {
   createContext,
   createElement,
@@ -29,9 +29,12 @@ import { NO_TOPIC, type TopicView } from "./topic-store.js";
 export type { TopicView } from "./topic-store.js";
 
 export interface PetrelProviderProps {
-  /** For a client that lives with the provider. Read once, but for `getToken` and `getTicket`; a new `key` starts anew. */
+  /**
+   * For a client that lives with the provider. Read only once, except for `getToken` and `getTicket`; a new `key`
+   * starts over.
+   */
   readonly options?: PetrelClientOptions | undefined;
-  /** Or one of your own, which you start and close. */
+  /** Your own client instead, which you start and close. */
   readonly client?: PetrelClient | undefined;
   /** How many messages each list holds (100). */
   readonly keep?: number | undefined;
@@ -41,7 +44,7 @@ export interface PetrelProviderProps {
 const HolderContext = createContext<ClientHolder | undefined>(undefined);
 const NO_MESSAGES: readonly PetrelMessage[] = Object.freeze([]);
 
-/** Makes a client, or takes one, for the hooks below it. */
+/** Creates a client, or takes yours, for the hooks below it. */
 export function PetrelProvider({ options, client, keep = 100, children }: PetrelProviderProps): ReactNode {
   const newest = useNewest(options);
   const [holder] = useState(() => new ClientHolder(client ?? ownOptions(options, newest), keep));
@@ -54,14 +57,15 @@ export function usePetrel<Data = unknown>(): PetrelClient<Data> {
   return useHolder().client as PetrelClient<Data>;
 }
 
-/** `closed` on a server, and before the provider is on the page. */
+/** `closed` on a server, and before the provider is mounted. */
 export function useConnectionState(): ClientState {
   return useLive(useHolder().stores.state, "closed");
 }
 
 /**
- * The newest messages to the user, oldest first, since somebody first asked. They are acknowledged as they come.
- * @param onMessage for each one that comes while this component is there; may be async: its ack waits
+ * The newest messages to the user, oldest first, from the time somebody first asked. They are acknowledged as they
+ * arrive.
+ * @param onMessage called for each one that arrives while this component is mounted; may be async: its ack waits
  */
 export function useMessages<Data = unknown>(
   onMessage?: (message: PetrelMessage<Data>) => unknown,
@@ -80,9 +84,9 @@ export function useMessages<Data = unknown>(
 }
 
 export interface UseTopicOptions<Data = unknown> {
-  /** For each one that comes while this component is there; may be async: the next one waits. */
+  /** Called for each one that arrives while this component is mounted; may be async: the next one waits. */
   readonly onMessage?: ((message: TopicMessage<Data>) => unknown) | undefined;
-  /** `oldest`: what is kept, too. */
+  /** `oldest`: also what the topic keeps. */
   readonly from?: "oldest" | undefined;
 }
 
@@ -91,7 +95,7 @@ export interface UsedTopic<Data = unknown> extends TopicView {
   readonly publish: (data: unknown, options?: PublishOptions) => Promise<PublishedMessage>;
 }
 
-/** Takes part in a topic as long as the component is there. */
+/** Subscribes to a topic as long as the component is mounted. */
 export function useTopic<Data = unknown>(
   topic: string,
   options: UseTopicOptions<Data> = {},
@@ -105,7 +109,7 @@ export function useTopic<Data = unknown>(
       listens
         ? client.subscribe<Data>(topic, {
             onMessage: (message) => newest.current?.(message),
-            // Told to those who look at the view.
+            // Reported to the view's subscribers.
             onLost: () => undefined,
             onError: () => undefined,
           }).unsubscribe
@@ -119,7 +123,7 @@ export function useTopic<Data = unknown>(
   };
 }
 
-/** Who is in a topic; undefined where that is not known, or not told. Needs the right `presence`. */
+/** Who is in a topic; undefined if unknown, or not disclosed. Needs the right `presence`. */
 export function usePresence(topic: string): TopicPresence | undefined {
   return useLive(useHolder().stores.presence(topic), undefined);
 }
@@ -130,12 +134,12 @@ function useHolder(): ClientHolder {
   return holder;
 }
 
-/** @param onServer what it is before the first connection */
+/** @param onServer the value before the first connection */
 function useLive<Value>(store: LiveStore<Value>, onServer: Value): Value {
   return useSyncExternalStore(store.subscribe, store.get, () => onServer);
 }
 
-/** A callback may be another one at each render: the newest is called, and nothing is subscribed anew. */
+/** A callback may change at each render: the newest is called, without subscribing again. */
 function useNewest<Value>(value: Value): RefObject<Value> {
   const newest = useRef(value);
   useEffect(() => {

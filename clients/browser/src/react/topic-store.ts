@@ -1,15 +1,15 @@
-// petrel-react -> here -> live-store: a topic as components show it.
-// Guarantees: all components of one topic share one handle and see the same; presence is asked for apart, since it takes
-// a right of its own.
+// petrel-react -> here -> live-store: a topic, for components to show.
+// Guarantees: all components of one topic share one handle and see the same. Presence is requested separately, because
+// it takes a right of its own.
 import type { PetrelClient, PetrelClientError, TopicMessage, TopicPresence } from "../client.js";
 import { LiveStore, withNewest } from "./live-store.js";
 
 export interface TopicView {
   /** `joining`: no answer yet, or no connection · `refused`: see `error` */
   readonly status: "joining" | "joined" | "refused";
-  /** The newest, oldest first. */
+  /** The newest messages, oldest first. */
   readonly messages: readonly TopicMessage[];
-  /** Messages were missed and can't be had any more: the list begins anew behind the hole. */
+  /** Messages were missed and are gone: the list starts over after the gap. */
   readonly hasGap: boolean;
   readonly error: PetrelClientError | undefined;
 }

@@ -1,5 +1,5 @@
-// topic-subscriptions, topic-publisher -> here: what topics need of the open connection.
+// topic-subscriptions, topic-publisher -> here: the parts of the open connection that topics need.
 import type { Connection } from "../connection/connection.js";
 
-/** A socket, or what several tabs share. */
+/** A socket, or the connection that several tabs share. */
 export type TopicConnection = Pick<Connection, "send" | "broadcast">;

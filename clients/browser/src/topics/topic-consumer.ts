@@ -1,6 +1,6 @@
-// topic-stream -> here -> the application: one handle's place in a topic, and its callbacks.
-// Guarantees: each message once and in order; a hole is told in its place; what is not handed over when the client closes
-// is asked for again when it connects.
+// topic-stream -> here -> the application: one handle's position in a topic, and its callbacks.
+// Guarantees: each message once and in order. A gap is reported in its place. What is not handed over when the client
+// closes is requested again when it connects.
 import { longJitterMs } from "../connection/backoff.js";
 import { clientErrorCodes, describeFailure, PetrelClientError } from "../client-error.js";
 import type { ClientTiming } from "../client-timing.js";
@@ -25,23 +25,23 @@ export interface ConsumerOptions {
   readonly start: StartPosition | "oldest" | undefined;
   /** Runs the handlers of a message. @returns the errors of those that failed */
   readonly deliver: (message: TopicMessage) => Promise<readonly unknown[]>;
-  /** Whether messages pass it by at the moment. */
+  /** Whether messages skip it at the moment. */
   readonly isMuted?: () => boolean;
   readonly watch: HandlerWatch;
   readonly timing: ClientTiming;
   readonly report: (error: PetrelClientError) => void;
-  /** Something has to be said to the server, perhaps. */
+  /** There may be something to send to the server. */
   readonly changed: () => void;
 }
 
 interface Item extends Pumped {
-  /** Where it was before: undefined at the start. */
+  /** The position before: undefined at the start. */
   readonly before: TopicPosition | undefined;
 }
 
-/** So many messages wait for slow handlers; those behind them stay with the server until there is room. */
+/** How many messages wait for slow handlers; further ones stay with the server until there is room. */
 const MAX_WAITING = 10_000;
-/** A history that is trimmed while it is asked for is asked for again, so many times. */
+/** How often a history that is trimmed during the request is requested again. */
 const MAX_OLDEST_TRIES = 3;
 const STATE_BACKOFF = { baseMs: 500, capMs: 30_000 };
 
@@ -57,7 +57,7 @@ export class TopicConsumer {
   #isClosed = false;
   #isBehind = false;
   #isStopped = false;
-  /** Nothing was published before it: the first message is what it waits for. */
+  /** Nothing was published before it, so it waits for the first message. */
   #startsAtFirst = false;
   #startsAtOldest = false;
   #oldestTries = 0;
@@ -105,7 +105,7 @@ export class TopicConsumer {
     return !this.#isBehind && this.#error === undefined && (knowsState || this.#position !== undefined);
   }
 
-  /** Whether what is published now will come to it, or never can. */
+  /** Whether messages published now will reach it, or never can. */
   get hasPlace(): boolean {
     return this.#position !== undefined || this.state !== "subscribing";
   }
@@ -115,7 +115,7 @@ export class TopicConsumer {
     return this.#error === undefined && (presence ?? onPresence !== undefined);
   }
 
-  /** There is a connection: what it needs before it can be subscribed is asked for. */
+  /** There is a connection: requests what it needs before it can be subscribed. */
   prepare(): void {
     const { getState } = this.#given.options;
     if (getState === undefined || this.isReady || this.#isAsking) return;
@@ -159,17 +159,17 @@ export class TopicConsumer {
     }
   }
 
-  /** As `place`, on a topic that is subscribed already: it starts with what comes next. */
+  /** Like `place`, on a topic that is already subscribed: it starts with the next message. */
   joinAt(position: TopicPosition, frame: SubscribedFrame): void {
     this.#join({ ...frame, epoch: position.epoch, offset: position.offset }, position, false);
   }
 
-  /** What it missed will not come: it goes on with what does. */
+  /** What it missed will not come: it continues with what does. */
   goOn(frame: SubscribedFrame, { epoch, offset }: TopicPosition): void {
     if (!this.#isLive) this.#lose({ ...frame, epoch, offset }, this.#position ?? { epoch, offset });
   }
 
-  /** Whether it starts with what is new, and asks for nothing that was before. */
+  /** Whether it starts with new messages, and needs nothing earlier. */
   get startsAnywhere(): boolean {
     return this.isReady && this.#position === undefined && !this.#startsAtFirst && !this.#startsAtOldest;
   }
@@ -196,14 +196,14 @@ export class TopicConsumer {
       this.#callNow("onPresence", () => onPresence(presence));
   }
 
-  /** The server does not let it subscribe, on this connection. */
+  /** The server does not let it subscribe on this connection. */
   refuse(error: PetrelClientError): void {
     this.#isLive = false;
     this.#error = error;
     this.tell(error);
   }
 
-  /** The same is told once, until it was subscribed meanwhile. */
+  /** Reported only once, unless it was subscribed in between. */
   tell(error: PetrelClientError): void {
     if (this.#reported === error.code) return;
     this.#reported = error.code;
@@ -220,12 +220,12 @@ export class TopicConsumer {
     this.#presence = undefined;
   }
 
-  /** The token is another one: what was refused may be allowed. */
+  /** The token has changed: what was refused may be allowed now. */
   forgive(): void {
     this.#error = undefined;
   }
 
-  /** The client closes: what was not handed over is forgotten, and asked for again after a start. */
+  /** The client closes: what was not handed over is dropped, and requested again after a start. */
   stop(): void {
     this.leave();
     this.#isStopped = true;
@@ -295,7 +295,7 @@ export class TopicConsumer {
       this.#join(frame, position, false);
       return;
     }
-    // Its state came with a position that is too old already.
+    // Its state came with a position that is too old.
     if (this.#state !== undefined)
       this.#stateFailed(new Error("the topic's history does not reach its position"));
     this.#isLive = false;
@@ -330,7 +330,7 @@ export class TopicConsumer {
     report(new PetrelClientError(clientErrorCodes.stateFailed, text, { retryable: true, cause, topic }));
   }
 
-  /** @param position handled with it */
+  /** @param position the position that is handled with it */
   #push(
     before: TopicPosition | undefined,
     position: TopicPosition | undefined,

@@ -1,5 +1,5 @@
-// The application -> here -> topic-subscriptions: what it says of a topic, and what it gets.
-// Guarantees: a name that no topic can have, and a handler that is none, are refused where they are passed.
+// The application -> here -> topic-subscriptions: an application's options for a topic, and what it gets.
+// Guarantees: an impossible name, and a handler that is not a function, are refused where they are passed.
 import { shown, type Complain } from "../check-options.js";
 import type { PetrelClientError } from "../client-error.js";
 import type { TopicPosition } from "../frames.js";
@@ -7,18 +7,18 @@ import type { TopicPosition } from "../frames.js";
 /** The broadcast's topic: every connection has it. */
 export const BROADCAST_TOPIC = "$all";
 
-/** What an application gets of a topic. */
+/** A topic message as the application gets it. */
 export interface TopicMessage<Data = unknown> {
   readonly topic: string;
   /** The same for all copies of a message. */
   readonly id: string;
-  /** Numbers compare within one epoch. */
+  /** Numbers are comparable within one epoch only. */
   readonly epoch: string;
-  /** Strictly rising; a number that is missing belongs to a message that has expired. */
+  /** Strictly rising; a missing number belongs to a message that has expired. */
   readonly offset: number;
   /** When it was published, RFC 3339 in UTC. */
   readonly at: string;
-  /** The user whose client published it; absent where a business system did. */
+  /** The user whose client published it; absent if a business system did. */
   readonly from?: string;
   readonly data: Data;
 }
@@ -27,7 +27,7 @@ export interface TopicPresence {
   readonly topic: string;
   readonly users: number;
   readonly connections: number;
-  /** All of them, where the topic's rule says so and at most 200 are there. */
+  /** All of them, if the topic's rule allows it and at most 200 are there. */
   readonly here?: readonly string[];
 }
 
@@ -36,23 +36,23 @@ export interface TopicSubscribed {
   readonly epoch: string;
   /** The newest message of the topic. */
   readonly offset: number;
-  /** The oldest that is kept; `offset + 1` where none is. */
+  /** The oldest one that is kept; `offset + 1` if there is none. */
   readonly oldest: number;
-  /** Whether this goes on without a hole from an earlier position. */
+  /** Whether this continues without a gap from an earlier position. */
   readonly recovered: boolean;
 }
 
 export interface TopicLost {
   readonly topic: string;
-  /** The last one that was received before the hole. */
+  /** The last one that was received before the gap. */
   readonly after: TopicPosition;
-  /** Where it goes on: the next message has a greater offset. */
+  /** Where it continues: the next message has a greater offset. */
   readonly position: TopicPosition;
   /** The oldest message that is kept. */
   readonly oldest: number;
 }
 
-/** `epoch: null` is that of a topic that nothing was published to. */
+/** `epoch: null` belongs to a topic that nothing was published to. */
 export interface StartPosition {
   readonly epoch: string | null;
   readonly offset: number;
@@ -62,31 +62,31 @@ export interface StartPosition {
 export type TopicState = "subscribing" | "subscribed" | "refused" | "closed";
 
 /**
- * All of a topic's callbacks but `onPresence` and `onError` are called one after the other, in the order in which things
- * happened; the next waits for the promise of the one before.
+ * All of a topic's callbacks except `onPresence` and `onError` are called one after the other, in the order of events;
+ * each waits for the promise of the previous one.
  */
 export interface TopicOptions<Data = unknown, State = unknown> {
   readonly onMessage?: ((message: TopicMessage<Data>) => unknown) | undefined;
-  /** Who is there, at most once a second when it has changed. Needs the right `presence`. */
+  /** Who is there; called when that has changed, at most once a second. Needs the right `presence`. */
   readonly onPresence?: ((presence: TopicPresence) => unknown) | undefined;
-  /** After the first `subscribe` and after every further one. */
+  /** Called after the first `subscribe` and after each further one. */
   readonly onSubscribed?: ((subscribed: TopicSubscribed) => unknown) | undefined;
-  /** Messages were missed and can't be had any more. Without it, this is an `error` of the client. */
+  /** Messages were missed and are gone. Without it, this is an `error` of the client. */
   readonly onLost?: ((lost: TopicLost) => unknown) | undefined;
   /** The server refuses the subscription. Without it, this is an `error` of the client. */
   readonly onError?: ((error: PetrelClientError) => unknown) | undefined;
-  /** Default true: after a reconnect it goes on where it was. With false it goes on with what is new. */
+  /** Default true: after a reconnect it continues where it was. With false it continues with new messages. */
   readonly recover?: boolean | undefined;
-  /** Default: where there is `onPresence`. */
+  /** Default: true if there is an `onPresence`. */
   readonly presence?: boolean | undefined;
-  /** Default: what is new. `oldest`: all that is kept, too. */
+  /** Default: new messages only. `oldest`: also everything that is kept. */
   readonly from?: StartPosition | "oldest" | null | undefined;
   /**
-   * Gives the application's state, and the position up to which it holds the topic's messages. It is asked at the start and
-   * again after a loss; the messages that follow are those after that position.
+   * Returns the application's state, and the position up to which it includes the topic's messages. Called at the start
+   * and again after a loss; the messages after that position follow.
    */
   readonly getState?: (() => GivenState<State> | PromiseLike<GivenState<State>>) | undefined;
-  /** Takes what `getState` gave, once it is known that the messages after it will come. */
+  /** Gets the result of `getState`, once it is certain that the messages after it will come. */
   readonly onState?: ((state: State, position: StartPosition) => unknown) | undefined;
 }
 
@@ -96,7 +96,7 @@ export interface GivenState<State> {
 }
 
 export interface PublishOptions {
-  /** What makes a repetition safe, for 24 h; by default one that is made for this call. */
+  /** Makes a repetition safe, for 24 h; by default one is generated for this call. */
   readonly idempotencyKey?: string | undefined;
 }
 
@@ -104,7 +104,7 @@ export interface PublishedMessage {
   readonly id: string;
   readonly epoch: string;
   readonly offset: number;
-  /** Whether a message with this idempotency key had been published before: this is that one. */
+  /** Whether a message with this idempotency key had been published before: this is that message. */
   readonly duplicate: boolean;
 }
 
@@ -113,7 +113,7 @@ export interface TopicHandle {
   readonly state: TopicState;
   /** Why it is refused. */
   readonly error: PetrelClientError | undefined;
-  /** Everything up to here was handled: what to keep, and to pass as `from` later. */
+  /** Everything up to here was handled: store it, and pass it as `from` later. */
   readonly position: TopicPosition | undefined;
   /** The newest that is known. */
   readonly presence: TopicPresence | undefined;
@@ -147,7 +147,7 @@ export function checkTopic(
 }
 
 /**
- * @param complain told of a `from` that is none: it has mostly been kept by an older page
+ * @param complain called for an invalid `from`: it was probably stored by an older page
  * @returns where to start
  * @throws TypeError
  */
@@ -155,7 +155,7 @@ export function checkTopicOptions<Data, State>(
   options: TopicOptions<Data, State>,
   complain: Complain,
 ): StartPosition | "oldest" | undefined {
-  // Of JavaScript.
+  // Possible in JavaScript.
   if (typeof options !== "object" || (options as unknown) === null) {
     throw new TypeError("subscribe: options are needed");
   }
@@ -177,7 +177,7 @@ export function checkTopicOptions<Data, State>(
 
 export function isStartPosition(given: unknown): given is StartPosition {
   const { epoch, offset } = (given ?? {}) as Partial<Record<string, unknown>>;
-  // As a push node takes them.
+  // The form that a push node accepts.
   const isEpoch = epoch === null || (typeof epoch === "string" && /^[A-Za-z0-9._-]{1,64}$/.test(epoch));
   return isEpoch && typeof offset === "number" && Number.isSafeInteger(offset) && offset >= 0;
 }

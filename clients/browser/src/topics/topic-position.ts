@@ -1,16 +1,13 @@
-// topic-stream -> here: what a `subscribed` frame means for one who has received a topic up to some position.
-// Guarantees: nobody counts as joined unless all messages after their position come, or there are none.
+// topic-stream -> here: what a `subscribed` frame means for a consumer that has received a topic up to some position.
+// Guarantees: a consumer counts as joined only if all messages after its position follow, or there are none.
 import type { SubscribedFrame, TopicPosition } from "../frames.js";
 
-/**
- * `joined`: what follows the position comes · `resume`: nobody knows yet; ask for what follows it · `lost`: it can't be
- * had any more
- */
+/** `joined`: the messages after the position follow · `resume`: unknown yet; ask for them · `lost`: they are gone */
 export type Verdict = "joined" | "resume" | "lost";
 
 /**
- * @param given the position in the `subscribe` that this answers; undefined where it had none, or nobody asked
- * @param isLive whether the server has sent everything up to `position` on this connection, and goes on from there
+ * @param given the position in the `subscribe` that this answers; undefined if it had none, or nobody asked
+ * @param isLive whether the server has sent everything up to `position` on this connection, and continues from there
  */
 export function judge(
   position: TopicPosition,
@@ -19,36 +16,36 @@ export function judge(
   isLive: boolean,
 ): Verdict {
   if (recovered) {
-    // Unasked, it speaks of what the server has sent, in the epoch before.
+    // Unasked, it refers to what the server has sent, in the previous epoch.
     if (given === undefined) return isLive && position.epoch === epoch ? "joined" : "resume";
-    // In an epoch that is over, what is above the position that was given may have been lost.
+    // In a past epoch, what is above the given position may have been lost.
     if (position.epoch !== epoch) return isSame(position, given) ? "joined" : "resume";
     return position.offset >= given.offset && position.offset <= offset ? "joined" : "resume";
   }
-  // The server goes on after `offset`.
+  // The server continues after `offset`.
   if (position.epoch === epoch && position.offset === offset) return "joined";
   if (given !== undefined && isSame(position, given)) return "lost";
   return position.epoch === epoch && position.offset < oldest - 1 ? "lost" : "resume";
 }
 
 /**
- * Whether this frame can be the answer to a `subscribe` with that position. The server also says `subscribed` unasked,
+ * Whether this frame can be the answer to a `subscribe` with that position. The server also sends `subscribed` unasked,
  * at its newest offset, such as for a topic that it keeps for the user.
  */
 export function isAnswerTo(given: TopicPosition | undefined, frame: SubscribedFrame): boolean {
   if (given === undefined || frame.recovered || given.epoch !== frame.epoch) return true;
-  // A position that can be had, and was not: an answer would say `recovered`.
+  // The position was available but was not used: an answer would say `recovered`.
   return given.offset < frame.oldest - 1 || given.offset > frame.offset;
 }
 
-/** Whether a frame speaks of that position's epoch, and of no time before it. */
+/** Whether a frame belongs to that position's epoch, and to no earlier time. */
 export function isKnown(position: TopicPosition, { epoch, offset }: SubscribedFrame): boolean {
   return position.epoch === epoch && position.offset <= offset;
 }
 
 /**
- * Where to resume so that as many as possible are served: the lowest, among those that compare. Of an older epoch first:
- * what comes after such a position serves the others too.
+ * Where to resume so that as many consumers as possible are served: the lowest of the comparable positions. One of an
+ * older epoch comes first, because what follows it serves the others too.
  * @param epoch the newest that is known
  */
 export function lowestOf(

@@ -1,6 +1,6 @@
 // client, handles -> here -> the push node: messages that the application publishes to topics.
-// Guarantees: each is published once, or its promise is rejected with why; what a lost connection leaves open is sent
-// again with the same idempotency key, in the order of the calls.
+// Guarantees: each is published once, or its promise is rejected with the reason. What a lost connection leaves open is
+// sent again with the same idempotency key, in the order of the calls.
 import { shown } from "../check-options.js";
 import { clientErrorCodes, PetrelClientError } from "../client-error.js";
 import type { TopicConnection } from "./topic-connection.js";
@@ -15,10 +15,10 @@ interface Publication {
   readonly timer: ReturnType<typeof setTimeout>;
 }
 
-/** As push nodes have them: a frame that is nested deeper or much larger ends the connection, and the client with it. */
+/** The push nodes' limits: a frame that is nested deeper or much larger ends the connection, and the client with it. */
 const MAX_DATA_BYTES = 64 * 1024;
 const MAX_DATA_DEPTH = 15;
-/** A node lets all connections of a user send 200 frames a second. */
+/** A node allows all connections of a user together 200 frames a second. */
 const MAX_IN_WINDOW = 80;
 const WINDOW_MS = 1_000;
 
@@ -26,7 +26,7 @@ export class TopicPublisher {
   readonly #timeoutMs: number;
   /** By `ref`, in the order of the calls. */
   readonly #open = new Map<string, Publication>();
-  /** Of them, what was not sent on this connection yet. */
+  /** Those of them that were not sent on this connection yet. */
   readonly #unsent = new Set<string>();
   #connection: TopicConnection | undefined;
   #sentInWindow = 0;
@@ -40,7 +40,7 @@ export class TopicPublisher {
 
   /**
    * @param mayGo asked before it is sent; call `resume` when its answer turns to true
-   * @throws PetrelClientError; TypeError where the call is wrong
+   * @throws PetrelClientError; TypeError if the call is wrong
    */
   async publish(
     topic: string,
@@ -55,7 +55,7 @@ export class TopicPublisher {
     }
     const fail = (code: string, text: string, retryable: boolean): PetrelClientError =>
       new PetrelClientError(code, text, { retryable, topic, idempotencyKey });
-    // A copy: what the application changes later is not published.
+    // A copy, so that later changes by the application are not published.
     const copy = copyOf(data);
     if (new TextEncoder().encode(JSON.stringify(copy)).length > MAX_DATA_BYTES) {
       throw fail("PETREL_PAYLOAD_TOO_LARGE", `The data is larger than ${MAX_DATA_BYTES} bytes.`, false);
@@ -81,7 +81,7 @@ export class TopicPublisher {
     this.#isStopped = false;
   }
 
-  /** A connection was welcomed: what has no answer goes again. */
+  /** A connection was welcomed: resends what has no answer. */
   adopt(connection: TopicConnection, { features }: WelcomeFrame): void {
     this.#connection = features.includes("publish") ? connection : undefined;
     this.#unsent.clear();
@@ -131,7 +131,7 @@ export class TopicPublisher {
     return publication;
   }
 
-  /** Sends what may go. */
+  /** Sends everything that may be sent now. */
   resume(): void {
     const connection = this.#connection;
     if (connection === undefined) return;
@@ -152,7 +152,7 @@ export class TopicPublisher {
   }
 }
 
-/** @throws TypeError where it is no JSON */
+/** @throws TypeError if it cannot be expressed as JSON */
 function copyOf(data: unknown): unknown {
   const text = JSON.stringify(data) as string | undefined;
   if (text === undefined) throw new TypeError(`publish: ${typeof data} is no JSON`);

@@ -1,6 +1,6 @@
-// client -> here -> topic-stream: all topics of a client, and what is said of them on the open connection.
-// Guarantees: handles live as long as the application wants them, across connections; those of one topic share one
-// subscription; after a welcome all of them are asked for in as few frames as there can be.
+// client -> here -> topic-stream: all topics of a client, and their frames on the open connection.
+// Guarantees: handles live as long as the application wants them, across connections. Those of one topic share one
+// subscription. After a welcome all of them are requested in as few frames as possible.
 import { PetrelClientError } from "../client-error.js";
 import type { ClientTiming } from "../client-timing.js";
 import type { TopicConnection } from "./topic-connection.js";
@@ -22,15 +22,15 @@ export interface SubscriptionsOptions {
   readonly timing: ClientTiming;
   readonly watch: HandlerWatch;
   readonly report: (error: PetrelClientError) => void;
-  /** Of an option that is wrong and left out. */
+  /** For a wrong option that is dropped. */
   readonly complain: (problem: string) => void;
-  /** Whether anyone listens for what comes without a handle. */
+  /** Whether anyone listens for messages without a handle. */
   readonly hasListeners: () => boolean;
   /** @returns the errors of the listeners that failed */
   readonly deliver: (message: TopicMessage) => Promise<readonly unknown[]>;
 }
 
-/** In one frame. */
+/** Per frame. */
 const MAX_ENTRIES = 100;
 
 export class TopicSubscriptions {
@@ -45,14 +45,14 @@ export class TopicSubscriptions {
     this.publisher = new TopicPublisher(options.timing.publishTimeoutMs);
   }
 
-  /** Where the broadcast is to be resumed; undefined where nobody listens to it. */
+  /** Where to resume the broadcast; undefined if nobody listens to it. */
   get broadcastPosition(): TopicPosition | undefined {
     const stream = this.#streams.get(BROADCAST_TOPIC);
     if (stream === undefined || !(stream.hasHandles || this.#options.hasListeners())) return undefined;
     return stream.resumeAfter;
   }
 
-  /** @throws TypeError where an option is wrong */
+  /** @throws TypeError if an option is wrong */
   subscribe<Data, State>(topic: string, options: TopicOptions<Data, State>): TopicHandle {
     checkTopic("subscribe", topic, { broadcast: true });
     const start = checkTopicOptions(options, this.#options.complain);
@@ -60,7 +60,7 @@ export class TopicSubscriptions {
     const stream = this.#streamOf(topic);
     const consumer = new TopicConsumer({
       ...this.#consumerOptions(stream),
-      // What the application says its data is can't be checked here.
+      // The type of the data is the application's claim and cannot be checked here.
       options: options as TopicOptions,
       start,
       deliver: (message) => failuresOf(() => onMessage?.(message as TopicMessage<Data>)),
@@ -81,7 +81,7 @@ export class TopicSubscriptions {
       get presence() {
         return consumer.presence;
       },
-      // The own message is to come back to it, as to all.
+      // Its own message must come back to it, as to all others.
       publish: (data, publishOptions) =>
         this.publisher.publish(topic, data, publishOptions, () => consumer.hasPlace),
       unsubscribe: () => {
@@ -151,7 +151,7 @@ export class TopicSubscriptions {
     }
   }
 
-  /** An `error` that answers a frame. @returns whether it was about a topic */
+  /** An `error` that answers a frame. @returns whether it concerned a topic */
   refused(connection: TopicConnection, frame: ErrorFrame): boolean {
     if (frame.on === "publish") this.publisher.refused(frame);
     else if (frame.on !== "subscribe" && frame.on !== "unsubscribe") return false;
@@ -159,7 +159,7 @@ export class TopicSubscriptions {
     return true;
   }
 
-  /** During an upgrade, a node of the release before. */
+  /** During an upgrade: a node of an older release. */
   #hasNoTopics(): void {
     const text = "This push node has no topics yet.";
     const error = new PetrelClientError("PETREL_NOT_IMPLEMENTED", text, { retryable: true });
@@ -182,7 +182,7 @@ export class TopicSubscriptions {
     return stream;
   }
 
-  /** Gives what comes without a handle to the listeners for `topic`. */
+  /** Passes messages without a handle to the listeners for `topic`. */
   #listenersOf(stream: TopicStream): TopicConsumer {
     return new TopicConsumer({
       ...this.#consumerOptions(stream),
@@ -198,7 +198,7 @@ export class TopicSubscriptions {
     return { topic: stream.topic, timing, watch, report, changed: () => this.#hasChanged(stream) };
   }
 
-  /** What is asked for in one turn goes in one frame. */
+  /** Requests of one turn share one frame. */
   #hasChanged(stream: TopicStream): void {
     this.#changed.add(stream);
     if (this.#changed.size === 1) queueMicrotask(() => this.#flush());

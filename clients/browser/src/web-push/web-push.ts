@@ -1,23 +1,25 @@
-// client -> here -> auth: this browser as a device of the user, so that it shows what is sent while its page is closed.
-// Guarantees: after `enable` has resolved, auth knows the browser's present subscription; after `disable`, the browser has
-// none, whatever auth says. A subscription made for another key is replaced, since nothing would come by it.
+// client -> here -> auth: registers this browser as a device of the user, so that it shows what is sent while its page
+// is closed.
+// Guarantees: after `enable` has resolved, auth knows the browser's current subscription. After `disable` the browser
+// has none, whatever auth answers. A subscription made with another key is replaced, because nothing would arrive
+// through it.
 import { clientErrorCodes, describeFailure, PetrelClientError } from "../client-error.js";
 
 export interface WebPushOptions {
-  /** The service worker: its URL, or one that is registered already. See `@petrel/client/service-worker.js`. */
+  /** The service worker: its URL, or one that is already registered. See `@petrel/client/service-worker.js`. */
   readonly serviceWorker: string | URL | ServiceWorkerRegistration;
-  /** Where auth is, such as `https://auth.example.com`. Default: the page's own origin. */
+  /** The URL of auth, such as `https://auth.example.com`. Default: the page's own origin. */
   readonly auth?: string | undefined;
-  /** Called where a notification was clicked, in the page that the click brought to the front. */
+  /** Called when a notification was clicked, in the page that the click brought to the front. */
   readonly onClick?: ((click: NotificationClick) => void) | undefined;
 }
 
 export interface NotificationClick {
-  /** The message; absent where the notification was none of Petrel's. */
+  /** The message's id; absent if the notification was not Petrel's. */
   readonly id: string | undefined;
   readonly seq: number | undefined;
   readonly epoch: string | undefined;
-  /** Which of its buttons; "" for the notification itself. */
+  /** The id of the clicked button; "" for the notification itself. */
   readonly action: string;
   /** The message's `notification.web.data`. */
   readonly data: unknown;
@@ -39,8 +41,9 @@ export class WebPush {
   }
 
   /**
-   * Asks the user, where that was not done: call it from a click. May be called at each start of the page: it renews.
-   * @throws PetrelClientError `webPushFailed` where this browser cannot, the user does not want, or auth refuses
+   * Asks the user for permission if necessary, so call it from a click. May be called at each start of the page: it
+   * renews the registration.
+   * @throws PetrelClientError `webPushFailed` if this browser cannot, the user does not want it, or auth refuses
    */
   async enable(options: WebPushOptions): Promise<PushSubscription> {
     try {
@@ -59,7 +62,7 @@ export class WebPush {
   }
 
   /**
-   * The browser's subscription ends, and the user's device goes. Call it where the user signs out.
+   * Ends the browser's subscription and removes the user's device. Call it when the user signs out.
    * @throws PetrelClientError `webPushFailed`
    */
   async disable(options: WebPushOptions | undefined = this.#options): Promise<void> {
@@ -108,7 +111,7 @@ export class WebPush {
     throw new Error(`auth answered ${response.status} to ${method} ${path}: ${text.slice(0, 200)}`);
   }
 
-  /** What the service worker tells. */
+  /** Messages from the service worker. */
   #listen(): void {
     if (this.#listens) return;
     this.#listens = true;
@@ -123,7 +126,7 @@ export class WebPush {
         );
       }
     });
-    // What came before is delivered now.
+    // Delivers what arrived before.
     navigator.serviceWorker.startMessages();
   }
 }
@@ -159,7 +162,7 @@ async function subscribe(registration: ServiceWorkerRegistration, key: string): 
   return pushManager.subscribe({ userVisibleOnly: true, applicationServerKey: key });
 }
 
-/** base64url; "" where the browser does not say. */
+/** base64url; "" if the browser does not tell. */
 function keyOf({ options: { applicationServerKey } }: PushSubscription): string {
   if (applicationServerKey === null) return "";
   const text = btoa(String.fromCharCode(...new Uint8Array(applicationServerKey)));

@@ -1,5 +1,6 @@
 // The APNs simulator's environment.
-// Guarantees: validated and frozen; its variables have names of their own, so that a user's APNS_… for dispatch never apply to it.
+// Guarantees: validated and frozen; its variables have names of their own, so that a user's APNS_… for dispatch never
+// apply to it.
 import { commonSettings, portSetting } from "@petrel/shared/kernel/common-settings";
 import { integer, optionalText, text } from "@petrel/shared/kernel/config";
 

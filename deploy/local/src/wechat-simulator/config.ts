@@ -1,5 +1,6 @@
 // The WeChat simulator's environment.
-// Guarantees: validated and frozen; its variables have names of their own, so that a user's WECHAT_… for dispatch never apply to it.
+// Guarantees: validated and frozen; its variables have names of their own, so that a user's WECHAT_… for dispatch never
+// apply to it.
 import { commonSettings, portSetting } from "@petrel/shared/kernel/common-settings";
 import { text } from "@petrel/shared/kernel/config";
 

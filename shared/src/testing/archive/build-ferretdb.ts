@@ -1,5 +1,5 @@
 // npm run test:install-ferretdb -> here -> start-ferretdb: builds the server that tests of the archive run on.
-// Guarantees: ends with 1, and says why, where there will be none.
+// Guarantees: if it cannot, exits with 1 and says why.
 import { buildFerretDb } from "./start-ferretdb.js";
 
 const why = buildFerretDb();

@@ -1,5 +1,5 @@
-// Tests only: what every message archive owes, as one suite for all implementations.
-// Guarantees: the comments of archive/message-archive.ts, each as a test.
+// Tests only: the duties of every message archive, as one suite for all implementations.
+// Guarantees: one test for each comment of archive/message-archive.ts.
 import { randomBytes } from "node:crypto";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { MessageArchive, NewRow } from "../../archive/message-archive.js";
@@ -27,14 +27,14 @@ export function newRow(parts: Partial<NewRow> = {}): NewRow {
   };
 }
 
-/** @param open one that is empty at first, for all tests of the suite */
+/** @param open returns an archive that is empty at first, for all tests of the suite */
 export function describeArchive(name: string, open: () => Promise<MessageArchive>): void {
   describe(`${name}, as every archive`, () => {
     let archive: MessageArchive;
     let partition = 0;
     beforeAll(async () => void (archive = await open()));
     afterAll(() => archive.close());
-    /** Each test has a partition and users of its own. */
+    /** Each test has its own partition and users. */
     const fresh = (): { partition: number; recipient: string } => ({
       partition: ++partition,
       recipient: `user-${partition}`,

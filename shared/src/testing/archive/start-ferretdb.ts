@@ -1,5 +1,5 @@
 // Tests only: a server that speaks MongoDB's protocol: FerretDB on SQLite, built once from test/support/ferretdb.
-// Guarantees: own port and directory, both gone after `stop()`; the process ends with the one that started it. Where it
+// Guarantees: own port and directory, both gone after `stop()`; the process ends with the one that started it. If it
 // cannot be built there is none, and one line says why.
 import { execFileSync, spawn, spawnSync, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
@@ -23,12 +23,12 @@ import { freePort } from "../free-port.js";
 
 const source = fileURLToPath(new URL("../../../../test/support/ferretdb/", import.meta.url));
 const cache = fileURLToPath(new URL("../../../../.cache/ferretdb/", import.meta.url));
-/** Named after the version in go.mod, so that another one is built anew. */
+/** Named after the version in go.mod, so that another version is built separately. */
 const binary = join(cache, "ferretdb-1.24.2");
 const FERRETDB = "github.com/FerretDB/FerretDB";
 const BUILD_DEADLINE_MS = 10 * 60_000;
 
-/** Builds it where that was not done: with an empty module cache that takes minutes. @returns why there is none */
+/** Builds it unless that was done; with an empty module cache that takes minutes. @returns why there is none */
 export function buildFerretDb(): string | undefined {
   if (existsSync(binary)) return undefined;
   if (spawnSync("go", ["version"]).status !== 0) return "Go is not installed";
@@ -56,7 +56,7 @@ export function buildFerretDb(): string | undefined {
 
 /**
  * FerretDB 1.24 holds a connection for each update of a command until the command ends, and hangs at the hundredth: a
- * `defer` in a loop. @returns a go.mod that builds a copy without it
+ * `defer` in a loop. @returns a go.mod that builds a patched copy
  */
 function mendedModule(directory: string): string {
   const copy = join(cache, "module");
@@ -80,8 +80,8 @@ function mendedModule(directory: string): string {
 }
 
 /**
- * Whether tests of the archive can run. Where it was not built, one line says so and they are left out;
- * PETREL_REQUIRE_FERRETDB=1, which `.ci/run` sets, fails instead.
+ * Whether tests of the archive can run. If it was not built, one line says so and they are skipped; with
+ * PETREL_REQUIRE_FERRETDB=1, which `.ci/run` sets, they fail instead.
  */
 export function hasFerretDb(): boolean {
   if (existsSync(binary)) return true;
@@ -93,10 +93,10 @@ export function hasFerretDb(): boolean {
 }
 
 export interface TestFerretDb {
-  /** With the database of the name given. */
+  /** Includes the database of the given name. */
   readonly url: (database?: string) => string;
   readonly port: number;
-  /** Of the process that was started first. */
+  /** The first process's. */
   readonly pid: number;
   readonly signal: (signal: NodeJS.Signals) => void;
   /** Starts it again after it was killed, on the same port and data. */

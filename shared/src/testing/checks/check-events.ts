@@ -1,20 +1,20 @@
-// Tests only: compares the events that a reader got with what became of the messages, and with who is there.
+// Tests only: compares a reader's events with the messages' final states, and with who is present.
 // Guarantees: pure; every violation names its message or user.
 import type { EventItem } from "../../protocol/events/event-item.js";
 
-/** What a message ended as, as GET /v1/messages/:id says. */
+/** A message's final state, by GET /v1/messages/:id. */
 export interface EndedMessage {
   readonly id: string;
   readonly state: string;
 }
 
-/** Ends that nothing changes any more. */
+/** Ends that nothing can change any more. */
 const FINAL = new Set(["delivered", "expired", "cancelled"]);
 
 /**
- * Every end has exactly its event, and nothing else is told; of each user in order of numbers and versions.
+ * Checks that every end has exactly its event, with no others, and in order for each user.
  * @param events in the order in which they were read
- * @returns what is wrong; empty where nothing is
+ * @returns what is wrong; empty if nothing is
  */
 export function checkEvents(events: readonly EventItem[], messages: readonly EndedMessage[]): string[] {
   const wrong: string[] = [];

@@ -39,9 +39,9 @@ export interface HistoryCounts {
   readonly erasures: number;
   /** Messages of topics that applications got. */
   readonly topicHandled: number;
-  /** Subscriptions that went on from a position without a hole. */
+  /** Subscriptions that continued from a position without a gap. */
   readonly topicRecoveries: number;
-  /** Applications that were told of a hole in a topic. */
+  /** Applications that were told about a gap in a topic. */
   readonly topicHoles: number;
 }
 

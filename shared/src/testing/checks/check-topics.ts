@@ -1,5 +1,5 @@
 // check-history -> here: what subscribers of topics were sent, and what their applications got.
-// Guarantees: as check-history. Messages of the load do not expire, so that every number that is skipped is a hole.
+// Guarantees: as check-history. Messages of the load do not expire, so every skipped number is a gap.
 import type { PostRecord, StateRecord } from "../peers/message-recorder.js";
 import type { TopicConnection, TopicEvent, TopicHistory } from "../peers/topic-recorder.js";
 import type { Violation } from "./violation.js";
@@ -12,7 +12,7 @@ export interface TopicPosts {
   readonly erased: ReadonlySet<string>;
 }
 
-/** Where a connection's subscription stands. */
+/** The state of a connection's subscription. */
 interface Standing {
   /** The next message must be this one. */
   next: number;
@@ -34,7 +34,7 @@ export function countRecoveries(events: readonly TopicEvent[]): number {
   return events.filter((event) => event.kind === "subscribed" && event.recovered).length;
 }
 
-/** Each connection and topic by itself, frame by frame. */
+/** Each connection and topic separately, frame by frame. */
 function checkEvents({ events }: TopicHistory): Violation[] {
   const violations: Violation[] = [];
   const standings = new Map<string, Standing>();
@@ -88,7 +88,7 @@ function nextOf({ recovered, given, offset }: Subscribed): number {
   return (recovered && given !== undefined ? given.offset : offset) + 1;
 }
 
-/** Everybody sees the same message under a number of an epoch, and a message under one number. */
+/** Everybody sees the same message under a number of an epoch, and each message under one number. */
 function checkOneOrder({ events }: TopicHistory): Violation[] {
   const violations: Violation[] = [];
   const epochs = new Map<string, string>();
@@ -112,7 +112,7 @@ function checkOneOrder({ events }: TopicHistory): Violation[] {
   return violations;
 }
 
-/** A message that was sent after another one's answer stands behind it. */
+/** A message that was sent after another one's answer comes after it. */
 function checkSendingOrder(
   accepted: readonly PostRecord[],
   stateOf: ReadonlyMap<string, StateRecord>,
@@ -133,8 +133,8 @@ function checkSendingOrder(
 }
 
 /**
- * Each application gets what was published behind its first `subscribed`, once and in order; only where it was told of
- * a hole may something be missing.
+ * Each application gets what was published after its first `subscribed`, once and in order; something may be missing
+ * only if it was told about a gap.
  */
 function checkApplications(
   { events, handled, holes }: TopicHistory,

@@ -37,8 +37,8 @@ export interface StartClusterOptions {
   /** The root of the built tree to run a process from, asked at each start; this tree by default. */
   readonly releaseOf?: (name: string) => string;
   /**
-   * Which services need no process of their own, as nobody kills, pauses or measures them: they share one with those of
-   * other clusters, and start in a tenth of the time. None by default.
+   * Which services need no process of their own, because nobody kills, pauses or measures them: they share one with
+   * those of other clusters, and start in a tenth of the time. None by default.
    */
   readonly together?: boolean | ((name: string) => boolean);
 }

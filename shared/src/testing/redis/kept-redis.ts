@@ -1,6 +1,6 @@
 // open-store, start-cluster -> here -> start-redis: a Redis that the worker keeps for its next file.
-// Guarantees: whoever borrows one finds it as it has just started: no key, no script, no count, the settings of its start,
-// and a port that no former client knows. One that cannot be brought back to that is stopped.
+// Guarantees: whoever borrows one finds it like new: no key, no script, no statistics, its original settings, and a
+// port that no earlier client knows. A server that cannot be reset like this is stopped.
 import { randomUUID } from "node:crypto";
 import { join } from "node:path";
 import { isDeepStrictEqual } from "node:util";
@@ -11,7 +11,7 @@ import { startRedis, type TestRedis } from "./start-redis.js";
 /** Names the environment variable with the folder that the run removes when it ends: prepare-redis. */
 export const KEPT_DIRECTORY = "PETREL_TEST_KEPT_REDIS";
 
-/** What a borrower may have changed, and no reset brings back. */
+/** What a borrower may have changed, and no reset restores. */
 interface Settings {
   readonly config: ReadonlyMap<Reply, Reply>;
   readonly users: Reply;
@@ -51,8 +51,8 @@ class KeptServers {
 const kept = new KeptServers();
 
 /**
- * For a test that gives it no options; its `stop()` gives it back. Outside of vitest, where nobody ends what is kept, it
- * is one that `stop()` stops.
+ * For a test without options; its `stop()` returns it. Outside of vitest, where nothing ends kept servers, `stop()`
+ * stops it.
  */
 export function borrowRedis(): Promise<TestRedis> {
   return keptDirectory() === undefined ? startRedis() : kept.borrow();
@@ -67,7 +67,7 @@ async function makeNew({ server, url, atStart }: Kept): Promise<Kept | undefined
   const port = await freePort();
   const [replication, ...done] = await probeRedis(url, [
     ["INFO", "replication"],
-    // A client that was left open would come back, and finds nobody.
+    // A client that was left open would reconnect; on the new port it finds nobody.
     ["CONFIG", "SET", "port", String(port)],
     ...["normal", "pubsub"].map((type) => ["CLIENT", "KILL", "TYPE", type]),
     ["DEBUG", "SET-ACTIVE-EXPIRE", "1"],
