@@ -119,7 +119,16 @@ describe("a message with deliverAt", () => {
     const keys = collect.store.partitions[partitionOfTopic("later", collect.store.partitions.length)]!;
     expect(await collect.store.redis.exists(keys.topicLog("later"))).toBe(0);
     await passTime();
-    expect((await get(idOf(topic))).body).toMatchObject({ state: "published", topic: "later", offset: 1 });
+    const { body: published } = await get(idOf(topic));
+    expect(published).toMatchObject({ state: "published", topic: "later", offset: 1 });
+    const log = (await collect.ask("GET", "/v1/topics/later/messages")).body;
+    const { items } = log as { readonly items: readonly { readonly at: string }[] };
+    const { acceptedAt, timeline } = published as { readonly acceptedAt: string; readonly timeline: unknown };
+    expect(timeline).toEqual([
+      { at: acceptedAt, event: "accepted" },
+      { at: items[0]?.at, event: "published" },
+    ]);
+    expect(items[0]?.at).not.toBe(acceptedAt);
     expect((await get(idOf(all))).body).toMatchObject({
       state: "published",
       topic: "$all",

@@ -133,8 +133,11 @@ function describeUnnumbered(id: string, { record, state }: UnnumberedMessage): M
   };
 }
 
-function describePublished(id: string, { record, state, topic }: PublishedMessage): MessageStateAnswer {
-  const at = formatTime(record.atMs);
+function describePublished(
+  id: string,
+  { record, state, topic, publishedAtMs = record.atMs }: PublishedMessage,
+): MessageStateAnswer {
+  const acceptedAt = formatTime(record.atMs);
   return {
     id,
     to: topic === BROADCAST_TOPIC ? { all: true } : { topic },
@@ -142,11 +145,11 @@ function describePublished(id: string, { record, state, topic }: PublishedMessag
     topic,
     epoch: record.epoch,
     offset: record.seq,
-    acceptedAt: at,
+    acceptedAt,
     expiresAt: formatTime(record.expiresAtMs),
     timeline: [
-      { at, event: "accepted" },
-      { at, event: state },
+      { at: acceptedAt, event: "accepted" },
+      { at: formatTime(publishedAtMs), event: state },
     ],
   };
 }

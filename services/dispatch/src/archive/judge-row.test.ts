@@ -44,6 +44,21 @@ test("what was published stays so, whether Redis lost it or only forgot it", () 
     ).toEqual({ kind: "update", update: { id: "p0_a", lookAtMs: null, missingSinceMs: null } });
 });
 
+test("a scheduled message of a topic ended when it was published, not when it was accepted", () => {
+  const history = { size: 10, ageMs: HOUR_MS, bytes: 1_000 };
+  const at = { nowMs: T0 + 5 * HOUR_MS, erasedUntilMs: undefined, lostBeforeMs: undefined };
+  const record = {
+    ...found("queued").record,
+    userId: "#news",
+    expiresAtMs: T0 + 4 * HOUR_MS + HOUR_MS,
+  };
+  const published = { record, state: "published", topic: "news", isOfUser: false } as const;
+  const waited = row({ recipient: "#news", deliverAtMs: T0 + 4 * HOUR_MS, history, ttlMs: 2 * HOUR_MS });
+  expect(updateOf(waited, published, at)).toMatchObject({ endedAtMs: T0 + 4 * HOUR_MS });
+  const { history: _, ...atOnce } = waited;
+  expect(updateOf(atOnce, published, at)).toMatchObject({ endedAtMs: record.atMs });
+});
+
 function found(state: FoundUserMessage["state"], word?: string): FoundMessage {
   const end =
     state === "queued" || state === "delivered" ? undefined : { state, atMs: T0 + 7, word, isFinal: false };

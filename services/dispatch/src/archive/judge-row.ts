@@ -53,12 +53,17 @@ function judgeFound(row: ArchivedRow, found: FoundMessage, nowMs: number): Verdi
   const stateAtMs = "stateAtMs" in found ? found.stateAtMs : record.end?.atMs;
   const ended: RowUpdate = {
     ...update,
-    endedAtMs: stateAtMs ?? (state === "published" ? record.atMs : nowMs),
+    endedAtMs: stateAtMs ?? (state === "published" ? publishedAt(row, record) : nowMs),
     word: state === "delivered" ? undefined : record.end?.word,
   };
   // Until it expires, a client may still acknowledge a message that was pushed or failed.
   const isFinal = (state !== "pushed" && state !== "failed") || record.expiresAtMs <= nowMs;
   return { kind: "update", update: { ...ended, lookAtMs: isFinal ? null : nextLook(row, nowMs) } };
+}
+
+/** The record of one that was scheduled has when it was accepted, and when it expires: that counts from its publication. */
+function publishedAt({ history, ttlMs }: ArchivedRow, { atMs, expiresAtMs }: FoundMessage["record"]): number {
+  return history === undefined ? atMs : expiresAtMs - Math.min(ttlMs, history.ageMs);
 }
 
 function judgeMissing(row: ArchivedRow, { nowMs, lostBeforeMs }: Circumstances): Verdict {

@@ -9,6 +9,7 @@ import {
   type RecordedEnd,
 } from "../../protocol/messages/stored-message.js";
 import { NO_SEQ } from "../../protocol/messages/scheduled-message.js";
+import { decodeTopicMessage } from "../../protocol/topics/topic-messages.js";
 import { topicOfRecipient } from "../../protocol/topics/topic-name.js";
 import type { Redis } from "../connection/connect.js";
 import { expireMessages } from "./expire-messages.js";
@@ -53,6 +54,8 @@ export interface PublishedMessage {
   readonly state: "published";
   /** `$all` for a broadcast. */
   readonly topic: string;
+  /** Later than its acceptance where it was scheduled; undefined if its topic no longer keeps it, or nobody asked. */
+  readonly publishedAtMs?: number;
   readonly isOfUser: false;
 }
 
@@ -61,6 +64,19 @@ export type FoundMessage = FoundUserMessage | PublishedMessage | UnnumberedMessa
 /** It waits for its time, or ended before it got a number. */
 export function isUnnumbered(found: FoundMessage): found is UnnumberedMessage {
   return found.record.seq === NO_SEQ;
+}
+
+/** The record has the time of its acceptance alone. */
+async function readPublishedAt(
+  redis: Redis,
+  log: string,
+  { seq, epoch }: MessageRecord,
+): Promise<number | undefined> {
+  const [entry] = await redis.xrange(log, `${seq}-0`, `${seq}-0`);
+  const value = entry?.[1][1];
+  if (value === undefined) return undefined;
+  const kept = decodeTopicMessage(seq, value);
+  return kept.epoch === epoch ? kept.atMs : undefined;
 }
 
 /**
@@ -84,7 +100,11 @@ export async function readMessage(
   const { userId, expiresAtMs, seq, epoch: epochThen } = atFirst;
   if (seq === NO_SEQ) return unnumbered(atFirst);
   const topic = topicOfRecipient(userId);
-  if (topic !== undefined) return { record: atFirst, state: "published", topic, isOfUser: false };
+  if (topic !== undefined) {
+    const publishedAtMs = await readPublishedAt(redis, keys.topicLog(topic), atFirst);
+    const more = publishedAtMs === undefined ? {} : { publishedAtMs };
+    return { record: atFirst, state: "published", topic, isOfUser: false, ...more };
+  }
   if (expiresAtMs <= serverNowMs) {
     // The script decides by Redis's clock, and leaves acked messages alone.
     await expireMessages(scripts, keys, userId, [{ seq, epoch: epochThen, id }]);
