@@ -114,7 +114,7 @@ test("a token is made, passes by the published keys, and is not stored on the wa
   expect(token.expiresAtMs - token.issuedAtMs).toBe(120_000);
 });
 
-test("a token lives an hour where nothing else is asked for, and carries the generation", async () => {
+test("a token lives for an hour by default, and carries the generation", async () => {
   const generation = await revocations.revokeUser("gen-user");
   const made = await makeToken({ userId: "gen-user" });
   expect(made.body).toMatchObject({ expiresIn: 3_600 });
@@ -165,7 +165,7 @@ test.each<InjectOptions>([
   expect(other.body).toEqual(errorCode("PETREL_FORBIDDEN"));
 });
 
-test("introspection says what an active token holds, to a form as to JSON", async () => {
+test("introspection returns an active token's claims, for a form and for JSON", async () => {
   const { body } = await makeToken({ userId: "bob", device: { id: "d", platform: "web" } });
   const token = (body as { accessToken: string }).accessToken;
   const asJson = await introspect(token);
@@ -194,7 +194,7 @@ test("introspection says what an active token holds, to a form as to JSON", asyn
   expect(asForm.body).toEqual(asJson.body);
 });
 
-test("a token that is wrong, over or revoked is exactly inactive", async () => {
+test("an invalid, expired or revoked token is inactive, and the answer says nothing else", async () => {
   const inactive = '{"active":false}';
   const { body } = await makeToken({ userId: "carol", ttlSeconds: 30 });
   const token = (body as { accessToken: string }).accessToken;
@@ -281,7 +281,7 @@ test("a key's life: made, shown once, used, rotated, revoked", async () => {
   expect(late.body).toEqual(errorCode("PETREL_CONFLICT"));
 });
 
-test("a key without an owner belongs to its maker's", async () => {
+test("a key without an owner gets its creator's owner", async () => {
   const made = await call("admin", {
     method: "POST",
     url: "/v1/keys",
@@ -304,7 +304,7 @@ test.each<[string, unknown]>([
   expect(answer.body).toEqual(errorCode("PETREL_INVALID_REQUEST"));
 });
 
-test("keys that are not there, or badly named, are said to be so", async () => {
+test("unknown and malformed key ids are reported as such", async () => {
   expect((await call("admin", { method: "DELETE", url: "/v1/keys/nobody" })).status).toBe(404);
   expect((await call("admin", { method: "POST", url: "/v1/keys/nobody/rotate" })).status).toBe(404);
   expect((await call("admin", { method: "DELETE", url: "/v1/keys/a.b" })).status).toBe(400);
@@ -316,7 +316,7 @@ test("keys that are not there, or badly named, are said to be so", async () => {
   expect(body.status).toBe(400);
 });
 
-test("the list of keys goes on by its cursor", async () => {
+test("the list of keys continues by its cursor", async () => {
   const all = (await call("admin", { method: "GET", url: "/v1/keys?limit=1000" })).body as {
     items: { id: string }[];
     nextCursor: string | null;
@@ -337,7 +337,7 @@ test("the list of keys goes on by its cursor", async () => {
   }
 });
 
-test("it describes its routes, with who may call them", async () => {
+test("the documentation names each route's callers", async () => {
   const docs = await call(undefined, { method: "GET", url: "/docs/json" });
   const { paths } = docs.body as {
     paths: Record<string, Record<string, { security?: unknown; requestBody?: unknown }>>;

@@ -64,7 +64,7 @@ test.each<[string, unknown, RegExp]>([
   expect(() => read(content)).not.toThrow(/s3cret|plain/);
 });
 
-test("a file that is not there is named", () => {
+test("the error names a missing file", () => {
   expect(() => readProducerKeysFile(join(directory, "none.json"))).toThrow(
     /PRODUCER_KEYS_FILE cannot be read/,
   );

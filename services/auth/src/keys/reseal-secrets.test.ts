@@ -107,7 +107,7 @@ test("everything: secrets, those from before a rotation, signing keys; then the 
   expect((await openRing(newCipher)).active.kid).toBe(before.active.kid);
 });
 
-test("a process that has not read the file again reads on what others have sealed anew, and seals nothing back", async () => {
+test("a process with an outdated file still opens what others have resealed, and reseals nothing back", async () => {
   await addKey("k1", "one");
   const behind = createAtRestCipher(oldKey, newKey);
   const late = await openRing(behind);
@@ -119,7 +119,7 @@ test("a process that has not read the file again reads on what others have seale
   expect(late.active.kid).toBe(ahead.active.kid);
 });
 
-test("what none of the keys has sealed is counted and left alone", async () => {
+test("a secret that no key can open is counted and left alone", async () => {
   const foreign = createAtRestCipher(randomBytes(32));
   await addKey("k1", "one", foreign);
   const keyring = await openRing(rotating);
@@ -129,7 +129,7 @@ test("what none of the keys has sealed is counted and left alone", async () => {
   expect(await opensWith(foreign, "k1")).toEqual(["one"]);
 });
 
-test("a secret that is replaced between the reading and the writing stays replaced", async () => {
+test("a secret that is replaced between read and write stays replaced", async () => {
   await addKey("k1", "one");
   const replaced = await producerKeys.reseal("k1", () => "too late");
   expect(replaced).toBe(1);

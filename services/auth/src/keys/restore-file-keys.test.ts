@@ -33,7 +33,7 @@ beforeAll(async () => {
 });
 afterAll(() => store?.close());
 
-test("what Redis has lost is back; what is there is left alone", async () => {
+test("a key that Redis has lost is restored; an existing one is left alone", async () => {
   const { producerKeys } = deps;
   await takeOverKeyFile(keys, deps);
   await store.redis.flushall();

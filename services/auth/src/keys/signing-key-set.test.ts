@@ -38,7 +38,7 @@ describe("a key's life", () => {
     expect(statesOf(advanceKeySet(keys, 1_600, times))).toBe("b active");
   });
 
-  test("the next one is brought early enough to sign when it is time, and once", () => {
+  test("the next key is made early enough to sign on time, and only once", () => {
     const keys = [active("a", 0)];
     expect(keyThatIsMissing([], 0, times)).toBe("active");
     expect(keyThatIsMissing(keys, 899, times)).toBeUndefined();
@@ -49,7 +49,7 @@ describe("a key's life", () => {
     expect(statesOf(addUpcomingKey(brought, key("c", 901)))).toBe("a active, b upcoming");
   });
 
-  test("at once: one signs, and of the others only the name is left", () => {
+  test("immediately: one key signs, and only the names of the others are left", () => {
     const before = [key("r", 0, { state: "retired", retiredAtMs: 1 }), active("a", 1), key("u", 2)];
     const keys = replaceAllKeys(before, key("n", 50), 60);
     expect(statesOf(keys)).toBe("r withdrawn, a withdrawn, u withdrawn, n active");
@@ -59,7 +59,7 @@ describe("a key's life", () => {
     expect(statesOf(advanceKeySet(keys, 5_060, times))).toBe("n active");
   });
 
-  test("of two that sign, after a loss of data, the newer one goes on and the other's tokens stay good", () => {
+  test("of two active keys, after a loss of data, the newer one stays active and the other's tokens stay valid", () => {
     const keys = advanceKeySet(joinKeySets([active("a", 1)], [active("b", 2)]), 10, times);
     expect(statesOf(keys)).toBe("a retired, b active");
     expect(keys[0]?.retiredAtMs).toBe(10);
@@ -92,7 +92,7 @@ const step: fc.Arbitrary<Step> = fc.oneof(
   { weight: 1, arbitrary: fc.constant({ what: "restore" as const }) },
 );
 
-test("in any order of steps a state only goes forward, and no key signs before its lead", () => {
+test("in any order of steps a state only moves forward, and no key signs before its lead", () => {
   fc.assert(
     fc.property(fc.array(step, { maxLength: 80 }), (steps) => {
       const processes: Process[] = [{ keys: [] }, { keys: [] }, { keys: [] }];
@@ -158,7 +158,7 @@ test("in any order of steps a state only goes forward, and no key signs before i
   );
 });
 
-test("joining is the same in any order, and again", () => {
+test("joining is commutative, associative and idempotent", () => {
   const record = fc
     .record({
       kid: fc.constantFrom("a", "b", "c"),

@@ -98,7 +98,7 @@ async function passes(signer: SigningKeyring, verifier: SigningKeyring): Promise
   );
 }
 
-test("several that start at once agree on the first key", async () => {
+test("processes that start at once agree on the first key", async () => {
   const rings = await Promise.all([open(0), open(1), open(2), open(3)]);
   expect(new Set(rings.map((ring) => ring.active.kid)).size).toBe(1);
   for (const ring of rings) expect(await passes(rings[0], ring)).toBe(true);
@@ -112,7 +112,7 @@ test("a later start finds the same key; the private part is not readable in Redi
   expect(text).not.toMatch(/PRIVATE KEY|"d"/);
 });
 
-test("with another encryption key the start says why it fails", async () => {
+test("with the wrong encryption key the start fails with the reason", async () => {
   await open(0);
   await expect(open(1, { cipher: createAtRestCipher(randomBytes(32)) })).rejects.toThrow(
     /KEY_ENCRYPTION_FILE.*another key/,
@@ -203,7 +203,7 @@ test("a planned rotation: published everywhere first, then signing everywhere, a
   );
 });
 
-test("a process that has not looked yet finds a key that it does not know, at once", async () => {
+test("an unknown key is looked up in Redis at once", async () => {
   const [early, late] = await Promise.all([open(0), open(1)]);
   await early.rotate({ immediately: false });
   await age(times.leadMs);
@@ -212,7 +212,7 @@ test("a process that has not looked yet finds a key that it does not know, at on
   await verifyBy(late)(signedBy(early));
 });
 
-test("a compromised key: of what it has signed nothing is good any more, and no copy brings it back", async () => {
+test("a compromised key: nothing it has signed is valid any more, and no old copy brings it back", async () => {
   const [first, second] = await Promise.all([open(0), open(1)]);
   const stolen = signedBy(first);
   const older = (await connection(0).get(NAME)) ?? "";
@@ -232,7 +232,7 @@ test("a compromised key: of what it has signed nothing is good any more, and no 
   expect(kids(await open(2))).toEqual([next.kid]);
 });
 
-test("whoever dies in the middle leaves nothing half done: the next one that looks goes on", async () => {
+test("a process that dies half-way leaves no half-done change: the next one completes it", async () => {
   const ring = await open(0);
   const former = ring.active.kid;
   const dying = storeOf(1);
@@ -246,7 +246,7 @@ test("whoever dies in the middle leaves nothing half done: the next one that loo
   expect(next.active.kid).toBe(former);
 });
 
-test("by time: each transition is told once, by one of all processes", async () => {
+test("each scheduled transition is reported once, by one process", async () => {
   const told: string[] = [];
   const more = {
     times: { ...times, rotateAfterMs: 7_200_000 },
@@ -276,7 +276,7 @@ test("another algorithm comes with the next key, and both are published", async 
   await verifyBy(await open(2))(signedBy(ring));
 });
 
-test("an unknown key is neither good nor bad while Redis does not answer", async () => {
+test("an unknown key is neither valid nor invalid while Redis does not answer", async () => {
   const lost = await connectRedis({ url: server.url, role: "lost", logger });
   const ring = await open(0, { store: new SigningKeysStore(new ScriptRunner(lost)) });
   expect(await ring.findKey("nobody")).toBeUndefined();
@@ -287,7 +287,7 @@ test("an unknown key is neither good nor bad while Redis does not answer", async
   );
 });
 
-test("no more are brought than whoever reads the set takes", async () => {
+test("never more keys are published than readers of the set accept", async () => {
   const ring = await open(0);
   for (let i = 1; i < 16; i++) {
     await ring.rotate({ immediately: false });

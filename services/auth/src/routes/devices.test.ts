@@ -165,7 +165,7 @@ describe.each(doors)("$door", ({ door, as: open }) => {
     expect(log).not.toContain("oabc_def");
   });
 
-  test("registering again renews, and makes no second one", async () => {
+  test("registering again renews the device instead of adding a second one", async () => {
     await call(as, put(door, iphone(1)));
     clock.offsetMs = 5_000;
     await call(as, put(door, iphone(1)));
@@ -174,7 +174,7 @@ describe.each(doors)("$door", ({ door, as: open }) => {
     expect(Date.parse(items[0]?.registeredAt ?? "")).toBeGreaterThan(Date.now());
   });
 
-  test("a device in quarantine says until when, and no longer when that is over", async () => {
+  test("a quarantined device shows until when, and no longer once that has passed", async () => {
     await call(as, put(door, iphone(1)));
     const [{ id } = { id: "" }] = (await listOf(as, door)).items;
     for (const keys of store.partitions) {
@@ -319,7 +319,7 @@ describe.each(doors)("$door", ({ door, as: open }) => {
   });
 });
 
-test("a device that another user registers leaves the first, whichever door it comes by", async () => {
+test("a device that another user registers leaves the first user, through either API", async () => {
   const [alice, bob] = [await tokenOf("alice"), await tokenOf("bob")];
   await call(alice, put("/v1/devices", iphone(1)));
   await call("devices", put("/v1/users/bob/devices", iphone(1)));
@@ -348,7 +348,7 @@ test("a key without the scope devices: 403", async () => {
   }
 });
 
-test("a user's token is good for the user's own door only, while it lasts", async () => {
+test("a user's token works only for the user's own routes, and only while it is valid", async () => {
   const token = await tokenOf("alice", 60);
   expect((await call(token, get("/v1/users/alice/devices"))).status).toBe(401);
   expect((await call(token, get("/v1/devices"))).status).toBe(200);

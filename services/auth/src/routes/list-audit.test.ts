@@ -80,7 +80,7 @@ test("newest first, page by page", async () => {
   });
 });
 
-test("narrowed by actor, action and target; a user's id finds their erasing too", async () => {
+test("filtered by actor, action and target; a user's id finds their erasure too", async () => {
   await audit.record({ actor: "key:a", action: "user.disconnect", target: "ada" });
   await audit.record({ actor: "key:b", action: "user.erase", target: erasedUserTarget("ada") });
   await audit.record({ actor: "user:bert", action: "token.revoke", target: "bert" });

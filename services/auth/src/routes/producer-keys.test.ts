@@ -154,7 +154,7 @@ async function tryBoth({ id, secret }: Key): Promise<{ signed: string; bearer: s
 }
 
 describe("a key", () => {
-  test("signs where it was made to; its secret is kept only sealed", async () => {
+  test("may sign if it was created so; its secret is stored only sealed", async () => {
     const plain = await create();
     expect(plain).toMatchObject({ signing: false });
     expect(await tryBoth(plain)).toEqual({ signed: "PETREL_SIGNATURE_INVALID", bearer: "passes" });
@@ -166,7 +166,7 @@ describe("a key", () => {
     expect(kept).not.toContain(plain.secret);
   });
 
-  test("that must sign is refused as a bearer, and may sign without more words", async () => {
+  test("that must sign is refused as a bearer, and is allowed to sign implicitly", async () => {
     const key = await create({ require: "signature" });
     expect(key).toMatchObject({ signing: true, require: "signature" });
     expect(await tryBoth(key)).toEqual({ signed: "passes", bearer: "PETREL_SIGNATURE_REQUIRED" });
@@ -199,7 +199,7 @@ describe("a key", () => {
     }
   });
 
-  test("brings its limit to whoever counts", async () => {
+  test("passes its limit on to the limiter", async () => {
     const { id, secret } = await create({ messagesPerSecond: 12 });
     const producer = await authenticatorOn(store.redis).authenticate(`Bearer ${id}.${secret}`);
     expect(producer.messagesPerSecond).toBe(12);
@@ -263,7 +263,7 @@ test("a revoked key ends here at once, elsewhere within the caches' second, also
   });
 });
 
-test("who made, rotated and revoked a key is noted, without its secrets", async () => {
+test("the audit log names who made, rotated and revoked a key, without its secrets", async () => {
   const key = await create({ name: "Shop", owner: "shop", require: "signature" });
   const rotated = (await ask("POST", `/v1/keys/${key.id}/rotate`, { overlapSeconds: 60 })).body as Key;
   await ask("DELETE", `/v1/keys/${key.id}`);
@@ -419,7 +419,7 @@ describe("suspended, let again, limited", () => {
     ).toEqual(["key.resume", "key.suspend"]);
   });
 
-  test("another process heeds it within the time of its cache; a rotation does not lift it", async () => {
+  test("another process applies it within the time of its cache; a rotation does not lift it", async () => {
     const elsewhere = authenticatorOn(store.redis, clock);
     const key = await create();
     const authorization = `Bearer ${key.id}.${key.secret}`;
@@ -437,7 +437,7 @@ describe("suspended, let again, limited", () => {
     await expect(elsewhere.authenticate(rotated)).rejects.toMatchObject({ code: "PETREL_KEY_SUSPENDED" });
   });
 
-  test("a limit replaces the common one, until it is taken back", async () => {
+  test("a limit replaces the common one, until it is removed", async () => {
     const elsewhere = authenticatorOn(store.redis, clock);
     const key = await create();
     const limitOf = async (): Promise<unknown> => {
@@ -455,7 +455,7 @@ describe("suspended, let again, limited", () => {
     expect(await limitOf()).toBeUndefined();
   });
 
-  test("what cannot be: a key that there is not, one that is revoked, the key that asks, nothing to change", async () => {
+  test("refused: an unknown key, a revoked one, the calling key itself, an empty change", async () => {
     const key = await create();
     await ask("DELETE", `/v1/keys/${key.id}`);
     expect((await patch("nobody", { suspended: true })).status).toBe(404);

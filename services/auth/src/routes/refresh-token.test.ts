@@ -90,7 +90,7 @@ test("a token that was lost on the way is answered with the same successor, by e
 });
 
 describe("a refresh token that is held by two", () => {
-  test("whoever comes second: both are out, and every node is told", async () => {
+  test("the second use signs both out, and every node is told", async () => {
     const owner = await signIn();
     const bystander = await signIn();
     const { one: strict } = await openCluster({ REFRESH_LEEWAY_SECONDS: "0" });
@@ -125,7 +125,7 @@ describe("a refresh token that is held by two", () => {
     expect(JSON.stringify(await store.redis.xrange("petrel:audit", "-", "+"))).toContain("token.revoke");
   });
 
-  test("it is noted once: whoever goes on with such a token cannot fill the audit log", async () => {
+  test("it is audited once: repeating such a token cannot fill the audit log", async () => {
     const { refreshToken } = await signIn();
     const next: TokenPair = (await refresh(refreshToken)).body;
     await refresh(next.refreshToken);
@@ -186,7 +186,7 @@ test("a session that is gone is over; one whose user was revoked says so", async
   expect(code(await refresh(revoked.refreshToken, other))).toEqual([401, "PETREL_TOKEN_REVOKED"]);
 });
 
-test("what is stored of a session tells nobody its tokens", async () => {
+test("a session's stored data does not reveal its tokens", async () => {
   const pair = await signIn();
   const next: TokenPair = (await refresh(pair.refreshToken)).body;
   const everything = JSON.stringify(await store.snapshot());
@@ -196,7 +196,7 @@ test("what is stored of a session tells nobody its tokens", async () => {
   }
 });
 
-test("where auth's own tokens are not trusted, none are made", async () => {
+test("if auth's own tokens are not trusted, none are made", async () => {
   const { one: closed } = await openCluster({
     TRUST_OWN_TOKENS: "false",
     EXTERNAL_ISSUER: "https://id.example.com/",

@@ -108,7 +108,7 @@ describe("as the user", () => {
 });
 
 describe("as a business system", () => {
-  test("a user: all so far; who signs in anew is not concerned", async () => {
+  test("a user: all present tokens; a new sign-in is not affected", async () => {
     const [first, second, bystander] = [await signIn(), await signIn(), await signIn("bob")];
     expect((await revoke("shop", { userId: "alice" })).status).toBe(204);
     for (const pair of [first, second]) {
@@ -132,7 +132,7 @@ describe("as a business system", () => {
     expect(await refreshed(pair)).toBe(200);
   });
 
-  test("a token itself: that one, until it is over, in its user's partition alone", async () => {
+  test("a presented token: that one, until it expires, in its user's partition only", async () => {
     const [pair, other] = [await signIn(), await signIn()];
     const { jti } = await claimsOf(pair);
     expect((await revoke("shop", { token: pair.accessToken })).status).toBe(204);
@@ -245,7 +245,7 @@ describe("as a business system", () => {
     expect(code(forged)).toEqual([401, "PETREL_TOKEN_INVALID"]);
   });
 
-  test("it is noted what a producer revoked; not what users end themselves, of which there is no end", async () => {
+  test("a producer's revocations are audited; users' own sign-outs are not, because there is no limit to them", async () => {
     await revoke((await signIn()).accessToken);
     await revoke("shop", { userId: "alice" });
     const { items } = await auth.audit.list({ limit: 10, action: "token.revoke" });
@@ -283,7 +283,7 @@ describe("a ticket", () => {
     expect(expiresIn).toBeLessThanOrEqual(5);
   });
 
-  test("is for holders of a good token only", async () => {
+  test("is only for holders of a valid token", async () => {
     const pair = await signIn();
     await revoke(pair.accessToken);
     expect(code(await askTicket(pair.accessToken))).toEqual([401, "PETREL_TOKEN_REVOKED"]);

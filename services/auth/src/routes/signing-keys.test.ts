@@ -90,7 +90,7 @@ test("immediately: tokens by the former key are good no longer, refresh tokens a
   ]);
 });
 
-test("only for the scope admin; what is not understood changes nothing", async () => {
+test("only for the scope admin; an invalid request changes nothing", async () => {
   expect(code(await rotate(undefined, "shop"))).toEqual([403, "PETREL_FORBIDDEN"]);
   const listed = await ask(app, "shop", { method: "GET", url: "/v1/signing-keys" });
   expect(code(listed)).toEqual([403, "PETREL_FORBIDDEN"]);
@@ -165,7 +165,7 @@ describe("a page's script", () => {
     expect(other.headers).not.toHaveProperty("access-control-allow-origin");
   });
 
-  test("never calls what is for business systems; public keys are everyone's", async () => {
+  test("never calls routes for business systems; public keys are for everyone", async () => {
     for (const url of ["/v1/tokens", "/v1/keys", "/v1/introspect", "/v1/signing-keys/rotate"]) {
       const answer = await preflight(url, allowed, "POST");
       expect(answer.status).toBe(404);

@@ -84,7 +84,7 @@ test("an empty list is one", async () => {
   expect(await introspect(accessToken)).toMatchObject({ active: true, topics: [] });
 });
 
-test("a hundred patterns, and 2 KiB of them, are good", async () => {
+test("a hundred patterns, and 2 KiB of them, are accepted", async () => {
   expect((await signIn(Array.from({ length: 100 }, (_, i) => `t${i}`))).status).toBe(201);
   // Sixteen of 124 characters and their quotes and commas, and one that fills it up.
   const full = [...Array.from({ length: 16 }, (_, i) => `${i}`.padEnd(124, "x")), "y".repeat(12)];

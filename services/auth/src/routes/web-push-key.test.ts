@@ -41,12 +41,12 @@ test("is public, for every page, and the same from either half of the key", asyn
   }
 });
 
-test("is not there where Web Push is not configured", async () => {
+test("answers 404 if Web Push is not configured", async () => {
   const answer = await ask({});
   expect(answer.statusCode).toBe(404);
   expect(answer.json()).toMatchObject({ error: { code: "PETREL_NOT_FOUND" } });
 });
 
-test("a file that holds no such key stops the start", async () => {
+test("a file without such a key ends the start", async () => {
   await expect(ask({ VAPID_KEY_FILE: "/etc/hostname" })).rejects.toThrow("VAPID_KEY_FILE must hold");
 });

@@ -20,7 +20,7 @@ const message = (data: string): MessageToAccept => ({
   notification: "",
 });
 
-test("what is under way is bounded", async () => {
+test("messages in progress are bounded", async () => {
   const held: ((result: AcceptResult) => void)[] = [];
   const acceptance = new AcceptWithRetry({
     store: () => new Promise((resolve) => held.push(resolve)),

@@ -116,7 +116,7 @@ test("without a limit nothing is said of one", async () => {
   expect(headers).not.toHaveProperty("ratelimit-policy");
 });
 
-test("a user who was sent enough: refused alone, in a batch by entry, in a list by name", async () => {
+test("a user over the receive limit is refused alone, in a batch by entry, in a list by name", async () => {
   collect = await openCollect({ accept: { receiveLimit: 3 } });
   const batch = await postBatch(batchOf(5));
   expect(batch.status).toBe(202);

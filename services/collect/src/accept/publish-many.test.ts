@@ -190,7 +190,7 @@ test("a topic counts as one message of the key's limit, however many listen", as
   expect(statuses).toEqual([...Array.from({ length: 10 }, () => 202), 429]);
 });
 
-test("what became of messages is counted, by kind", async () => {
+test("outcomes of messages are counted, by kind", async () => {
   const registry = new Registry();
   collect.counts.register(registry);
   const count = async (name: string): Promise<number> =>

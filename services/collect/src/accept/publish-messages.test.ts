@@ -164,7 +164,7 @@ describe("how long, and how much", () => {
     expect([await lifeOf(short), await lifeOf(long)]).toEqual([30_000, 60_000]);
   });
 
-  test("a message over its time is left out, and its offset with it", async () => {
+  test("an expired message is left out, and its offset with it", async () => {
     for (let i = 1; i <= 3; i++) await sendTo("expiring", i, { ttlSeconds: i === 2 ? 1 : 600 });
     const { redis } = collect.store;
     const from = Number((await redis.time())[0]);

@@ -241,7 +241,7 @@ describe("a batch", () => {
   });
 });
 
-test("what became of messages is counted", async () => {
+test("outcomes of messages are counted", async () => {
   const { Registry } = await import("@petrel/shared/kernel/metrics/metrics");
   const registry = new Registry();
   collect.counts.register(registry);

@@ -193,7 +193,7 @@ test("to a topic too: sent again with the same id, published once, in order, and
   });
 });
 
-test("what is sent again keeps its order", async () => {
+test("retried messages keep their order", async () => {
   await open({ wrapStore: losing("before", 2, ({ userId }) => userId === "ada").wrapStore });
   const messages = Array.from({ length: 40 }, (_, i) => ({ to: { user: "ada" }, data: i }));
   const answer = await collect.ask("POST", "/v1/messages/batch", { body: { messages } });

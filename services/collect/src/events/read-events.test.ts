@@ -68,7 +68,7 @@ describe("a page", () => {
     expect(messagesOf(await read(`?after=${nextAfter}`))).toEqual([three]);
   });
 
-  test("has as many as the limit where there are so many, and together they have all, once, in order", async () => {
+  test("is full if there are enough events; together the pages have each event once, in order", async () => {
     const sent: string[][] = [[], []];
     for (let i = 0; i < 40; i++) sent[i % 4 === 0 ? 1 : 0]?.push(await add(i % 4 === 0 ? 1 : 0));
     for (const limit of [1, 3, 7, 39, 40, 1_000]) {
@@ -89,7 +89,7 @@ describe("a page", () => {
     }
   });
 
-  test("of some types passes over the others, however many there are", async () => {
+  test("of some types skips the others, however many there are", async () => {
     for (let i = 0; i < 250; i++) await add(0);
     const failed = await add(0, "message.failed");
     const online = await add(1, "user.online");
@@ -222,7 +222,7 @@ const dataOf = (stream: Stream) =>
   stream.blocks().map(({ data }) => (JSON.parse(data ?? "") as { message?: string }).message);
 
 describe("a stream", () => {
-  test("has what is there and what comes, each with the cursor behind it; it resumes from any of them", async () => {
+  test("has existing and new events, each with the cursor after it, and resumes from any of them", async () => {
     const sent = [await add(0), await add(1)];
     const stream = await openStream();
     expect(stream.response.headers["content-type"]).toMatch(/^text\/event-stream/);
@@ -274,7 +274,7 @@ describe("a stream", () => {
     expect((await ask("", { ...accept, "last-event-id": "nonsense" })).status).toBe(400);
   });
 
-  test("reads no further than its reader takes", async () => {
+  test("never reads ahead of its reader", async () => {
     const [first] = collect.store.partitions;
     const text = encodeStoredEvent({
       who: "u0",

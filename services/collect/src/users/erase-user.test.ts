@@ -24,7 +24,7 @@ async function acts() {
   return (await audit.list({ limit: 10 })).items.map(({ id: _id, atMs: _at, ...act }) => act);
 }
 
-test("a person is gone when it is answered, and both ends of it are noted, without their id", async () => {
+test("a person is gone once it is answered, and its beginning and end are audited, without their id", async () => {
   const sent = await collect.ask("POST", "/v1/messages", { body: { to: { user: "ada.l" }, data: 1 } });
   const { id } = sent.body as { id: string };
   expect((await collect.ask("DELETE", "/v1/users/ada.l")).status).toBe(204);
@@ -51,7 +51,7 @@ test("it takes the scope admin, a user id, and no body", async () => {
   expect(await acts()).toEqual([]);
 });
 
-test("nothing is erased that cannot be noted; what fails half-way shows as begun", async () => {
+test("nothing is erased that cannot be audited; an erasure that fails half-way shows as begun", async () => {
   let erased = 0;
   const eraser = {
     erase: async () => {
@@ -67,7 +67,7 @@ test("nothing is erased that cannot be noted; what fails half-way shows as begun
   expect((await acts()).map(({ details }) => details["phase"])).toEqual(["begun"]);
 });
 
-test("what is there when a call comes is gone when it is answered, whoever erases the same person already", async () => {
+test("everything stored before a call is gone once it is answered, even if the same person is already being erased", async () => {
   let isThere = true;
   const walks: (() => void)[] = [];
   const eraser = {
@@ -101,7 +101,7 @@ test("what is there when a call comes is gone when it is answered, whoever erase
   await later;
 });
 
-test("who waits for an erasing that fails is erased all the same", async () => {
+test("a call that waits for a failing erasure still erases", async () => {
   let calls = 0;
   const eraser = {
     erase: async () => {
@@ -116,7 +116,7 @@ test("who waits for an erasing that fails is erased all the same", async () => {
   expect(calls).toBe(2);
 });
 
-test("a kick is noted, with whom and by whom", async () => {
+test("a disconnect is audited, with whom and by whom", async () => {
   expect((await collect.ask("POST", "/v1/users/bert/disconnect")).status).toBe(200);
   expect(await acts()).toEqual([
     {

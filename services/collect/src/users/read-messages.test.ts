@@ -65,7 +65,7 @@ describe("a message's state", () => {
     expect(last.timeline[1]).toEqual({ at: delivered.timeline[1]?.at, event: "delivered" });
   });
 
-  test("is expired when its time is over", async () => {
+  test("is expired after its TTL", async () => {
     const id = await send("eve", 1, { ttlSeconds: 1 });
     const expired = await waitFor(
       async () => {
@@ -244,7 +244,7 @@ describe("a user's messages", () => {
     expect(first.nextAfter).toBe(first.items.length);
   });
 
-  test("one whose time is over is left out, and its end is written", async () => {
+  test("an expired message is left out, and its end is written", async () => {
     const short = await send("short", 1, { ttlSeconds: 1 });
     const long = await send("short", 2);
     await sleep(Math.max(0, Date.parse((await read(short)).expiresAt) - Date.now()) + 20);
@@ -282,7 +282,7 @@ describe("a user's messages", () => {
     expect(await page("gone", "?limit=1")).toMatchObject({ items: [], nextAfter: 1 });
   });
 
-  test("of a user nobody has heard of: none", async () => {
+  test("are none for an unknown user", async () => {
     expect(await page("stranger")).toEqual({ items: [], epoch: null, nextAfter: null });
   });
 

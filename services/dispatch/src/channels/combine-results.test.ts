@@ -47,13 +47,13 @@ test.each<[string, readonly DeviceResult[], object]>([
   expect(combined.notes).toHaveLength(results.length);
 });
 
-test("what an earlier attempt reached counts", () => {
+test("devices reached by an earlier attempt count", () => {
   expect(combineResults([gone], true, next)).toMatchObject({ outcome: "taken" });
   expect(combineResults([], true, next)).toMatchObject({ outcome: "taken" });
   expect(combineResults([retry], true, next)).toMatchObject({ outcome: "retry" });
 });
 
-test("what one phone has neither fails nor expires for another's sake: the last attempt that is sure to come settles it", () => {
+test("a message that one phone has neither fails nor expires because of another: the last attempt that is sure to come settles it", () => {
   const both = [taken, retry];
   expect(combineResults(both, false, { ...next, attempt: 29 })).toMatchObject({ outcome: "retry" });
   expect(combineResults(both, false, { ...next, attempt: 30 })).toMatchObject({ outcome: "taken" });

@@ -34,7 +34,7 @@ async function connect(userId: string, leaseMs: number): Promise<string> {
   return result.member;
 }
 
-test("who left, and whose node died, goes offline; who is there stays", async () => {
+test("users who left or whose node died go offline; connected users stay", async () => {
   running = await startDispatcher({
     url: store.server.url,
     dispatcherId: "a",
@@ -57,7 +57,7 @@ test("who left, and whose node died, goes offline; who is there stays", async ()
   expect(await running.count("petrel_dispatch_users_offline_total")).toBe(2);
 });
 
-test("events older than they are kept go, their readers are told, and the age of the oldest is known", async () => {
+test("events past their retention are removed, their readers are told, and the age of the oldest is known", async () => {
   const { keys, redis, scripts } = store;
   const token = await store.own();
   const { next } = await readPartitionEvents(scripts, keys, "now", { limit: 1 });

@@ -33,7 +33,7 @@ describe("an attempt that failed", () => {
     ]);
   });
 
-  test("waits at least as long as the far side asks for", async () => {
+  test("waits at least as long as the receiver asks for", async () => {
     const channel = new RecordingChannel({
       answer: () => ({ outcome: "retry", reason: "busy", afterMs: 120_000 }),
     });

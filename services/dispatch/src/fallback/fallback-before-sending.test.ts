@@ -59,7 +59,7 @@ describe("just before it is sent", () => {
     expect(await bench.stateOf("both")).toBe("delivered");
   });
 
-  test("one whose time is over gets that end, and is not pushed", async () => {
+  test("an expired message gets that end, and is not pushed", async () => {
     const channel = new RecordingChannel();
     const { id } = await bench.enter({ ttlMs: 0 });
     await bench.start([channel]);
@@ -77,7 +77,7 @@ describe("just before it is sent", () => {
     expect(channel.jobs).toEqual([]);
   });
 
-  test("one that says nothing to notify of stays queued", async () => {
+  test("a message without a notification stays queued", async () => {
     const channel = new RecordingChannel();
     const { id } = await bench.enter({ notification: "" });
     await bench.start([channel]);

@@ -36,7 +36,7 @@ const settled = () => waitFor(bench.isSettled, { what: "all to be settled" });
 const phone = { platform: "ios", topic: "com.example.app", environment: "production" } as const;
 
 describe("the chain", () => {
-  test("asks the next where one cannot, and ends at the first that takes it", async () => {
+  test("asks the next channel if one cannot, and ends at the first that accepts it", async () => {
     const [first, second, third] = [channel("apns", noDevice), channel("web"), channel("webhook")];
     const { id } = await bench.enter();
     await bench.start([first, second, third]);
@@ -91,7 +91,7 @@ describe("the chain", () => {
     expect(await bench.stateOf(id)).toBe("pushed");
   });
 
-  test("does not ask where the user has no such device, and notes it", async () => {
+  test("does not ask a channel if the user has no such device, and notes it", async () => {
     const apns = new RecordingChannel({ name: "apns", platform: "ios" });
     const webhook = channel("webhook");
     await devices.register("u2", { ...phone, token: "ab".repeat(32) }, Date.now());
@@ -107,7 +107,7 @@ describe("the chain", () => {
     expect(await count("petrel_fallback_sends_total", { channel: "apns", outcome: "no-device" })).toBe(1);
   });
 
-  test("one that never will: the next takes it", async () => {
+  test("after a permanent failure the next channel takes it", async () => {
     const { id } = await bench.enter();
     await bench.start([channel("apns", refused("too large")), channel("web")]);
     await settled();
@@ -118,7 +118,7 @@ describe("the chain", () => {
     ]);
   });
 
-  test("… and where none takes it, also after a retry, it fails of what the first failed for", async () => {
+  test("… and if none takes it, even after a retry, it fails with the first channel's failure", async () => {
     const { id } = await bench.enter({ trace: "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01" });
     await bench.start([
       channel("apns", refused("too\tlarge")),
@@ -131,7 +131,7 @@ describe("the chain", () => {
     expect(letter?.[1]).toEqual(expect.arrayContaining(["r", "too large"]));
   });
 
-  test("attempts are counted for each channel; where they are exhausted the next is asked", async () => {
+  test("attempts are counted per channel; once they are exhausted the next one is asked", async () => {
     const [first, second] = [channel("apns", busy), channel("web", busy, { outcome: "taken" })];
     const { id } = await bench.enter();
     await bench.start([first, second], { maxAttempts: 3 });
@@ -142,7 +142,7 @@ describe("the chain", () => {
   });
 });
 
-test("one that hangs has its own places and queue: the others are not kept waiting", async () => {
+test("a channel that hangs has its own slots and queue, and does not delay the others", async () => {
   const apns = new RecordingChannel({ name: "apns", platform: "ios" });
   apns.hold();
   const webhook = channel("webhook");
@@ -162,7 +162,7 @@ test("one that hangs has its own places and queue: the others are not kept waiti
   expect(apns.jobs).toHaveLength(30);
 });
 
-test("what a full queue has no room for stays where it was, and comes when there is room", async () => {
+test("what does not fit into a full queue stays where it was, and follows when there is room", async () => {
   const first = channel("apns");
   first.hold();
   await bench.start([first, channel("web")], { concurrency: 2, retriesCap: 10 });
@@ -178,7 +178,7 @@ test("what a full queue has no room for stays where it was, and comes when there
   expect(most).toBeLessThan(30);
 });
 
-test("what waits for a channel that is not configured any more goes on to the others", async () => {
+test("entries of a channel that is no longer configured are passed on to the others", async () => {
   const web = channel("web", { ...busy, afterMs: 60_000 });
   const waiting = await bench.enter();
   await bench.start([channel("apns", noDevice), web]);

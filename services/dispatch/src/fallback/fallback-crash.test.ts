@@ -52,7 +52,7 @@ describe("a worker that dies", () => {
     expect(await bench.store.redis.xlen(bench.keys.deadLetters("attempts-exhausted"))).toBe(1);
   });
 
-  test("and comes back after all: what another has settled it does not settle again", async () => {
+  test("and returns after all: it does not settle again what another has settled", async () => {
     const slow = new RecordingChannel({ longestSendMs: 5_000 });
     slow.hold();
     const first = await bench.start([slow], { workerId: "slow", claimMs: 60_000 });
@@ -74,7 +74,7 @@ describe("a worker that dies", () => {
   });
 });
 
-test("what a channel took is written down, and not sent again, though the link to Redis breaks in between", async () => {
+test("what a channel accepted is recorded and not sent again, even if the link to Redis breaks in between", async () => {
   const channel = new RecordingChannel({
     answer: async () => {
       await bench.store.redis.call("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes");

@@ -33,19 +33,19 @@ async function oldestOf(
   return Number(/^petrel_fallback_oldest_seconds\{.*\} (\S+)$/m.exec(text)?.[1]);
 }
 
-test("what waits for a paused channel is no stall; what waits for another one is", async () => {
+test("a backlog of a paused channel is not a stall; a backlog of another one is", async () => {
   const ages = { "": 5, apns: 900, web: 30 };
   expect(await oldestOf(["apns", "web"], ages, [])).toBe(900);
   expect(await oldestOf(["apns", "web"], ages, ["apns"])).toBe(30);
   expect(await oldestOf(["apns", "web"], ages, ["apns", "web"])).toBe(5);
 });
 
-test("a single channel's messages wait in the queue for all", async () => {
+test("a single channel's messages wait in the common queue", async () => {
   expect(await oldestOf(["apns"], { "": 900 }, ["web"])).toBe(900);
   expect(await oldestOf(["apns"], { "": 900 }, ["apns"])).toBe(0);
 });
 
-test("a dispatcher that sends nothing does not know whose that queue is", async () => {
+test("a dispatcher without channels does not know whose queue that is", async () => {
   expect(await oldestOf([], { "": 900 }, [])).toBe(900);
   expect(await oldestOf([], { "": 900, web: 30 }, ["apns"])).toBe(30);
 });

@@ -41,7 +41,7 @@ describe("while a channel is being asked", () => {
     expect(await cancel(id)).toEqual({ outcome: "cancelled" });
   });
 
-  test("the note of a worker that died ends by itself, as late as others take its entry over", async () => {
+  test("a dead worker's note expires when others may take its entry over", async () => {
     const channel = new RecordingChannel({ longestSendMs: 1_000 });
     channel.hold();
     const { id } = await bench.enter();

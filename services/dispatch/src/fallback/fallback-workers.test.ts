@@ -48,7 +48,7 @@ test("a message is sent once, with all that a channel needs, and ends pushed", a
   expect(await bench.attemptsOf(id)).toMatchObject([{ channel: "recording", outcome: "taken" }]);
 });
 
-test("as many as may be are sent at once, without a complaint of Node's", async () => {
+test("the full concurrency is used, without a warning from Node", async () => {
   const warnings: string[] = [];
   const onWarning = ({ message }: Error): void => void warnings.push(message);
   process.on("warning", onWarning);
@@ -63,7 +63,7 @@ test("as many as may be are sent at once, without a complaint of Node's", async 
   expect(warnings).toEqual([]);
 });
 
-test("what was there before anyone read the streams is sent, too", async () => {
+test("entries from before the first read of the streams are sent, too", async () => {
   const ids = [await bench.enter(), await bench.enter({ priority: "low" })].map(({ id }) => id);
   const channel = new RecordingChannel();
   await bench.start([channel]);
@@ -71,7 +71,7 @@ test("what was there before anyone read the streams is sent, too", async () => {
   expect(new Set(channel.ids)).toEqual(new Set(ids));
 });
 
-test("at most so many at a time", async () => {
+test("never exceeds the concurrency", async () => {
   const channel = new RecordingChannel();
   channel.hold();
   for (let i = 0; i < 30; i++) await bench.enter();
@@ -84,7 +84,7 @@ test("at most so many at a time", async () => {
   expect(channel.mostAtOnce).toBe(4);
 });
 
-test("no more wait for another attempt than may: the others stay in their stream, and are sent when there is room", async () => {
+test("at most retriesCap entries wait for a retry: the others stay in their stream, and are sent when there is room", async () => {
   let isDown = true;
   let most = 0;
   const channel = new RecordingChannel({
@@ -111,7 +111,7 @@ test("no more wait for another attempt than may: the others stay in their stream
   );
 });
 
-test("a poke has new entries read at once, however rarely it looks by itself", async () => {
+test("a poke reads new entries at once, however rarely it polls", async () => {
   const channel = new RecordingChannel();
   const { workers } = await bench.start([channel], { pollMs: 60_000 });
   await bench.enter();
@@ -169,7 +169,7 @@ test("retries too: a high one does not wait behind all low ones that were due be
 });
 
 describe("a stop", () => {
-  test("waits for what is being sent, and settles it", async () => {
+  test("waits for sends in progress, and settles them", async () => {
     const channel = new RecordingChannel();
     channel.hold();
     const { workers } = await bench.start([channel], { stopDeadlineMs: 10_000 });
@@ -208,7 +208,7 @@ describe("a stop", () => {
   });
 });
 
-describe("what nobody has written like this", () => {
+describe("malformed entries", () => {
   test.each(["", "nonsense", "u1\tx\t\t\t\t\t\t", "u 1\t1\te\t1\t1\tm 1\tzz\t{"])(
     "%j does not stay in the way of the others",
     async (text) => {
@@ -225,7 +225,7 @@ describe("what nobody has written like this", () => {
   );
 });
 
-test("without room to tell the dead from the slow it does not start", () => {
+test("refuses to start if a slow worker could be mistaken for a dead one", () => {
   const channel = new RecordingChannel({ longestSendMs: 10_000 });
   expect(
     () =>

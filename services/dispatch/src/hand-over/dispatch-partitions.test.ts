@@ -103,7 +103,7 @@ test("thousands of messages in two partitions: each user's in order, none missin
   });
 });
 
-test("what waited before anyone owned the partition is read from its start; offline ones are let go", async () => {
+test("messages from before the first owner are read from the start; those of offline users are trimmed", async () => {
   await connect("u1");
   const heard = await store.listen(`${keys.channel}n1`);
   const accepter = store.accepter(BY_DISPATCHER);
@@ -120,7 +120,7 @@ test("what waited before anyone owned the partition is read from its start; offl
   expect(await store.redis.zscore(keys.due, "away")).not.toBeNull();
 });
 
-test("a crash in the middle: the other one goes on, and the node sees all, in order", async () => {
+test("after a crash half-way the other dispatcher continues, and the node sees everything in order", async () => {
   const users = ["u1", "u2"];
   for (const userId of users) await connect(userId);
   const heard = await store.listen(`${keys.channel}n1`);
@@ -144,7 +144,7 @@ test("a crash in the middle: the other one goes on, and the node sees all, in or
   expect(b.owned()).toEqual([0, 1]);
 });
 
-test("an owner whose partition another took trims nothing and stops", async () => {
+test("an owner that lost its partition trims nothing and stops", async () => {
   await connect("u1");
   await store.listen(`${keys.channel}n1`);
   const a = await start("a");
@@ -162,7 +162,7 @@ test("an owner whose partition another took trims nothing and stops", async () =
   expect(await a.count(MESSAGES, { outcome: "handed-over" })).toBe(0);
 });
 
-test("an error is tried again from the same place, and the other partitions go on", async () => {
+test("after an error it retries from the same place, and the other partitions continue", async () => {
   const [, second] = store.partitions;
   if (second === undefined) throw new Error("no second partition");
   await connect("u9", second);
@@ -182,7 +182,7 @@ test("an error is tried again from the same place, and the other partitions go o
   expect(await store.redis.xlen(keys.fallback("normal"))).toBe(1);
 });
 
-test("a user whose keys are broken holds up nobody else, and is counted", async () => {
+test("a user with broken keys holds up nobody else, and is counted", async () => {
   await connect("u1");
   const heard = await store.listen(`${keys.channel}n1`);
   const accepter = store.accepter(BY_DISPATCHER);
@@ -197,7 +197,7 @@ test("a user whose keys are broken holds up nobody else, and is counted", async 
   expect(await store.redis.zscore(keys.due, "broken")).not.toBeNull();
 });
 
-test("a user whose inbox is broken holds up nobody else's offer", async () => {
+test("a user with a broken inbox holds up nobody else's offer", async () => {
   const accepter = store.accepter(BY_DISPATCHER);
   await accepter.accept(message({ userId: "broken", notification: "{}" }));
   await store.redis.del(keys.inbox("broken"));
@@ -214,7 +214,7 @@ describe("a message that nobody took goes to the fallback", () => {
   const accept = (userId = "u1") =>
     store.accepter(BY_DISPATCHER).accept(message({ userId, notification: "{}" }));
 
-  test("at once, where its user has no connection", async () => {
+  test("at once, if its user has no connection", async () => {
     const a = await start("a");
     await accept();
     await waitFor(async () => (await offered()) === 1, { what: "the offer" });
@@ -222,7 +222,7 @@ describe("a message that nobody took goes to the fallback", () => {
     expect(await a.count("petrel_dispatch_offered_total")).toBe(1);
   });
 
-  test("not where it has no notification, or somebody listens", async () => {
+  test("not if it has no notification, or somebody listens", async () => {
     await connect("u2");
     await store.listen(`${keys.channel}n1`);
     await start("a");
@@ -232,7 +232,7 @@ describe("a message that nobody took goes to the fallback", () => {
     expect(await offered()).toBe(0);
   });
 
-  test("at once, where its node does not listen and has no key any more", async () => {
+  test("at once, if its node neither listens nor has a key any more", async () => {
     await connect("u1");
     const a = await start("a");
     await accept();
@@ -241,7 +241,7 @@ describe("a message that nobody took goes to the fallback", () => {
     expect(await store.redis.exists(keys.routes("u1"))).toBe(0);
   });
 
-  test("after a second look, where its node does not listen but has its key", async () => {
+  test("after a second look, if its node does not listen but still has its key", async () => {
     await connect("u1");
     await announceNode(store.scripts, "n1", 60_000);
     // A lease that is lost would have the batch handed over again: that is a second look, too.

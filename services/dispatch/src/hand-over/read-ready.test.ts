@@ -47,7 +47,7 @@ test("at most 200 of each partition; those without any are left out", async () =
   ]);
 });
 
-test("a read that waits ends when something comes, or when it is interrupted, also after a reconnect", async () => {
+test("a blocking read ends when something arrives or when it is interrupted, even after a reconnect", async () => {
   const reading = reader.read(held, MAX_BLOCK_MS);
   await accept(1, 1);
   expect(shapeOf(await reading)).toEqual([[1, 1]]);

@@ -59,7 +59,7 @@ async function envelopes(texts: readonly string[], count: number): Promise<Envel
   return decode();
 }
 
-test("one publish a node, each user's messages in order, to every node that holds it", async () => {
+test("one publish per node that holds the user, each user's messages in order", async () => {
   await connect("u1", "n1");
   await connect("u2", "n1");
   await connect("u2", "n2");
@@ -93,7 +93,7 @@ test("one publish a node, each user's messages in order, to every node that hold
   });
 });
 
-test("what is more than 256 KiB for one node goes in several publishes, in order", async () => {
+test("more than 256 KiB for one node goes in several publishes, in order", async () => {
   await connect("u1", "n1");
   const data = JSON.stringify("é".repeat(30_000));
   const accepter = store.accepter({ handOver: "dispatch" });
@@ -104,7 +104,7 @@ test("what is more than 256 KiB for one node goes in several publishes, in order
   expect(heard.map((text) => Buffer.byteLength(text) <= 256 * 1024)).toEqual([true, true, true]);
 });
 
-test("handed over twice, a batch changes nothing in Redis, and the node gets what it can tell to be the same", async () => {
+test("handing a batch over twice changes nothing in Redis, and the node can recognise the repetition", async () => {
   await connect("u1", "n1");
   await accept({}, {});
   const heard = await store.listen(`${keys.channel}n1`);
@@ -117,7 +117,7 @@ test("handed over twice, a batch changes nothing in Redis, and the node gets wha
   expect(again).toEqual([one, two]);
 });
 
-test("offline and unheard are told apart", async () => {
+test("distinguishes offline from unheard", async () => {
   await connect("u2", "deaf");
   await connect("u3", "deaf");
   await connect("u3", "n1");
@@ -130,7 +130,7 @@ test("offline and unheard are told apart", async () => {
   expect(routed?.handedOver.map(({ userId }) => userId)).toEqual(["u3"]);
 });
 
-test("a message whose time is over is not handed over, and its end is written", async () => {
+test("an expired message is not handed over, and its end is written", async () => {
   await connect("u1", "n1");
   const accepter = store.accepter({ handOver: "dispatch" });
   await Promise.all([
@@ -148,7 +148,7 @@ test("a message whose time is over is not handed over, and its end is written", 
   expect((await readMessage(store.scripts, keys, "short"))?.state).toBe("expired");
 });
 
-test("with the lease over nothing is published", async () => {
+test("once the lease is over, nothing is published", async () => {
   await connect("u1", "n1");
   await accept({});
   const heard = await store.listen(`${keys.channel}n1`);
@@ -158,7 +158,7 @@ test("with the lease over nothing is published", async () => {
   expect(heard).toEqual(["end"]);
 });
 
-test("one that was taken back is not handed over; the others of its user are", async () => {
+test("a recalled message is not handed over; the others of its user are", async () => {
   await connect("u1", "n1");
   await accept({ id: "m1" }, { id: "m2" }, { id: "m3" });
   const messages = await ready();

@@ -8,7 +8,7 @@ const members = fc
   .uniqueArray(fc.stringMatching(/^[a-z0-9.-]{1,12}$/), { minLength: 1, maxLength: 20 })
   .map((ids) => ids.sort());
 
-test("every partition is one member's, and no two shares differ by more than one", () => {
+test("every partition has exactly one member, and shares differ by at most one", () => {
   fc.assert(
     fc.property(members, fc.integer({ min: 1, max: 300 }), (ids, partitions) => {
       const shares = new Map(ids.map((id) => [id, 0]));

@@ -30,13 +30,13 @@ test("a renewal moves the end", () => {
   expect(held.leaseEndsAtServerMs).toBe(8);
 });
 
-test("what is lost stays lost, whatever is renewed", () => {
+test("a lost lease stays lost, even after a renewal", () => {
   held.lose();
   held.extend({ endsAtMs: 9_000, serverUntilMs: 8 });
   expect(held.isHeld).toBe(false);
 });
 
-test("giving back lets the step under way end, holding the lease, and no other begin", async () => {
+test("giving back waits for the current step, which still holds the lease, and lets no other begin", async () => {
   let finish = (): void => undefined;
   const under = held.runStep(() => new Promise<void>((resolve) => (finish = resolve)));
   let closed = false;

@@ -52,7 +52,7 @@ test("one takes all; a second gets its fair share, given back by the first", asy
   expect(a.owner.isMember).toBe(true);
 });
 
-test("who waits for a partition of its own asks more often than the common tick: a move leaves no long gap", async () => {
+test("a dispatcher that waits for its partition asks more often than the common tick, so a move leaves no long gap", async () => {
   const [first] = partitions;
   if (first === undefined) throw new Error("no partition");
   const longLeaseMs = 60_000;
@@ -67,7 +67,7 @@ test("who waits for a partition of its own asks more often than the common tick:
   expect(refused()).toBeGreaterThan(((performance.now() - sinceMs) / 1_000) * 2);
 });
 
-test("a planned stop frees at once: the others need not wait for the lease", async () => {
+test("a planned stop frees partitions at once, without waiting for the lease", async () => {
   const longLeaseMs = 60_000;
   const a = await start("a", longLeaseMs);
   const b = await start("b", longLeaseMs);
@@ -114,7 +114,7 @@ test("a renewal that is refused ends the work at once", async () => {
   await owns(a, [1, 2, 3]);
 });
 
-test("a partition that its member leaves alone is taken by another after two leases, and kept", async () => {
+test("a partition that its member neglects is taken by another after two leases, and kept", async () => {
   const leaseMs = 1_000;
   // A member that lives and does no work: it renews its membership only.
   const renewB = () => renewMembership(store.scripts, "b", leaseMs);
@@ -138,7 +138,7 @@ test("a partition that its member leaves alone is taken by another after two lea
   }
 });
 
-test("with Redis out of memory a member stays one, and takes a dead one's partitions over", async () => {
+test("with Redis out of memory a member stays a member, and takes over a dead one's partitions", async () => {
   const a = await start("a", 1_000);
   const b = await start("b", 1_000);
   await owns(b, [1, 3]);

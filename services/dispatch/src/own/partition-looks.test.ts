@@ -85,7 +85,7 @@ test("each partition has its own time, and a new one is looked at soon", async (
   await waitFor(() => (counts.get(first) ?? 0) >= 2, { what: "the first one's time" });
 });
 
-test("what failed is looked at again when its time to try has come", async () => {
+test("a failed look is repeated after the retry time", async () => {
   let count = 0;
   start(
     [first],
@@ -98,7 +98,7 @@ test("what failed is looked at again when its time to try has come", async () =>
   await waitFor(() => count === 3, { what: "the third try" });
 });
 
-test("what a round asks first is asked together", async () => {
+test("the first queries of a round are pipelined", async () => {
   began.length = 0;
   const depths: number[] = [];
   start([first, second], () => {

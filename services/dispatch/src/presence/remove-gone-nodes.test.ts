@@ -85,7 +85,7 @@ test("a node that dies later goes later, by another dispatcher if need be", asyn
   await waitFor(async () => (await usersOf("room.1")) === 0, { what: "the users to go" });
 });
 
-test("nobody goes while absence proves nothing; then they do", async () => {
+test("nobody is removed while absence proves nothing; then they are", async () => {
   await report("slow", 2, 1);
   const lease = await takePartition(store.scripts, keys, "a", 3_600_000);
   if (lease.outcome !== "held") throw new Error(lease.outcome);

@@ -29,7 +29,7 @@ async function start(): Promise<TestDispatcher> {
   return running;
 }
 
-test("a message that nobody watches is driven to its end: here to the fallback", async () => {
+test("a message that nothing watches is brought to its end: here through the fallback", async () => {
   const [, second] = store.partitions;
   if (second === undefined) throw new Error("no second partition");
   await store.accepter().accept(message({ userId: "u1", notification: "{}" }));

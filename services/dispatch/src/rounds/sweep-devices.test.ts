@@ -64,7 +64,7 @@ function phone(n: number): Extract<NewDevice, { platform: "ios" }> {
 }
 const idsOf = async (userId: string) => (await devices.list(userId)).map(({ id }) => id);
 
-test("what was not seen for so many days goes, is noted and counted; the rest stays", async () => {
+test("devices not seen for this many days are removed, recorded and counted; the rest stay", async () => {
   const wechat = { platform: "wechat", openid: "o-123456789", appid: "wx1" } as const;
   await devices.register("alice", phone(1), nowMs - KEEP_MS - DAY_MS);
   await devices.register("alice", phone(2), nowMs - KEEP_MS + DAY_MS);
@@ -98,7 +98,7 @@ test("what was not seen for so many days goes, is noted and counted; the rest st
   );
 });
 
-test("what is seen between the look and the removal stays", async () => {
+test("a device seen between the look and the removal stays", async () => {
   await devices.register("alice", phone(1), nowMs - KEEP_MS - DAY_MS);
   let looks = 0;
   class LateRunner extends ScriptRunner {
@@ -116,7 +116,7 @@ test("what is seen between the look and the removal stays", async () => {
   expect(await idsOf("alice")).toEqual([deviceIdOf(phone(1))]);
 });
 
-test("of partitions that another dispatcher owns nothing is touched", async () => {
+test("partitions of another dispatcher are not touched", async () => {
   const names = ["alice", "bob", "carol", "dave", "erin", "frank"];
   for (const name of names) await devices.register(name, phone(names.indexOf(name)), nowMs - 2 * KEEP_MS);
   const here = names.filter((name) => partitionOfUser(name, 2) === 0);

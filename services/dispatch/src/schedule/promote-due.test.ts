@@ -82,7 +82,7 @@ test("what is due is promoted, in order and never early, in all partitions", asy
   expect(await dispatcher.registry.metrics()).toMatch(/^petrel_schedule_lateness_seconds_count\S* 16$/m);
 });
 
-test("more than a call takes goes on at once, with what is due for a topic", async () => {
+test("what exceeds one call continues at once, together with what is due for a topic", async () => {
   await schedule(Array.from({ length: 130 }, (_, i) => ["u1", `m_${i}`] as const));
   const deliverAtMs = (await store.nowMs()) + SOON_MS;
   const partition = partitionOfTopic("news", 2);
@@ -107,7 +107,7 @@ test("more than a call takes goes on at once, with what is due for a topic", asy
   );
 });
 
-test("a dispatcher that dies leaves the rest to the next: none is lost, none comes twice", async () => {
+test("after a dispatcher dies the next one continues: no message is lost or promoted twice", async () => {
   await schedule(Array.from({ length: 300 }, (_, i) => [`u${i % 10}`, `m_${i}`] as const));
   const first = await start();
   const count = async () =>

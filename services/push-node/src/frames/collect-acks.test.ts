@@ -97,7 +97,7 @@ describe("ack=auto", () => {
     client.close();
   });
 
-  test("what it did not take is not", async () => {
+  test("what it did not accept is not", async () => {
     const userId = newUser();
     for (let n = 1; n <= 400; n += 8) {
       await Promise.all(
@@ -186,7 +186,7 @@ describe("while Redis is away", () => {
     client.close();
   });
 
-  test("what could not even be sent is tried again, until it is written", async () => {
+  test("an ack that could not even be sent is retried until it is written", async () => {
     const cut = await bench.startNode();
     const [userId, other] = [newUser(), newUser()];
     const clients = [await join(cut, userId), await join(cut, other)];
@@ -246,7 +246,7 @@ describe("while Redis is away", () => {
   });
 });
 
-test("a user whose data is broken holds up nobody else", async () => {
+test("a user with broken data holds up nobody else", async () => {
   // Of the same partition, so that their acks share a call.
   const partition = bench.keysOf("broken").partition;
   const fine =

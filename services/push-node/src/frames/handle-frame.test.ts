@@ -170,7 +170,7 @@ describe("what ws refuses", () => {
   });
 });
 
-test("one that asks and asks, and reads nothing, is closed before it fills the memory", async () => {
+test("a client that keeps asking and reads nothing is closed before it fills the memory", async () => {
   const narrow = await bench.startNode({ outboundBoundBytes: 16 * 1024 });
   const raw = await openRaw({ port: narrow.port, headers: { authorization: "Bearer user.asker" } });
   await waitFor(() => narrow.registry.size === 1, { what: "the registration" });

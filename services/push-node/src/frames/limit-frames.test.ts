@@ -35,7 +35,7 @@ describe("a user's frames", () => {
     expect(client.frames.filter(({ type }) => type === "pong").length).toBeLessThanOrEqual(60);
   });
 
-  test("who goes on after the close is cut", async () => {
+  test("a client that keeps sending after the close is disconnected", async () => {
     const client = await raw("deaf");
     const many = Buffer.concat(Array.from({ length: 2_000 }, () => maskedFrame(1, Buffer.from(PING), true)));
     // It does not answer the close, for which it would have five seconds.

@@ -68,7 +68,7 @@ test("a revoked one: 4403", async () => {
   await expectRevoked(client);
 });
 
-test("where revocations cannot be looked up now: said so, and the connection goes on under the old one", async () => {
+test("if revocations cannot be looked up, the client is told, and the connection continues under the old one", async () => {
   const down = await bench.startNode({
     isRevoked: () => Promise.reject(new PetrelError("PETREL_UNAVAILABLE", "Redis does not answer.")),
   });

@@ -96,7 +96,7 @@ describe("a connection that was sent it", () => {
 });
 
 describe("a client that comes back", () => {
-  test("with its position is told of what was taken back meanwhile, and not sent it", async () => {
+  test("with its position is told what was recalled meanwhile, and is not sent it", async () => {
     const user = newUser();
     const first = await join(node, user);
     const { epoch } = (await first.frame("welcome")) as unknown as { epoch: string };

@@ -116,7 +116,7 @@ test("who leaves makes room for who comes in the same turn, whatever their order
 /** A turn of the event loop, and what is due in it. */
 const turn = (): Promise<void> => new Promise((resolve) => setImmediate(() => setImmediate(resolve)));
 
-test("the first goes at once; in a crowd the others wait for company", async () => {
+test("the first goes at once; in a crowd the others linger", async () => {
   vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout"] });
   try {
     const first = connect("u1");

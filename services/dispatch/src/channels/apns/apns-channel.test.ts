@@ -87,7 +87,7 @@ describe("APNs", () => {
     expect(warnings).toEqual([]);
   });
 
-  test("one that has it is not sent it again by a retry for another", async () => {
+  test("a device that has the message does not get it again when another is retried", async () => {
     await apns.register("ada", 1);
     await apns.register("ada", 2);
     await apns.simulator.setAnswer(phone(2), {
@@ -110,7 +110,7 @@ describe("APNs", () => {
     expect(await apns.store.redis.pexpiretime(key)).toBe(job.expiresAtMs);
   });
 
-  test("whether there is time for another attempt is told by Redis' clock", async () => {
+  test("Redis's clock decides whether there is time for another attempt", async () => {
     await apns.register("ada", 1);
     await apns.register("ada", 2);
     const unwell = { status: 503, reason: "ServiceUnavailable", times: 1 };
@@ -253,7 +253,7 @@ describe("APNs", () => {
       return notifications.map(({ payload }) => (payload["aps"] as { alert: { body: string } }).alert.body);
     };
 
-    test("the phone shows the newest alone; an older one that comes late is not sent", async () => {
+    test("the phone shows only the newest; a late older one is not sent", async () => {
       await apns.register("ada", 1);
       expect(await apns.send(goal(1))).toMatchObject({ outcome: "taken" });
       expect(await apns.send(goal(3))).toMatchObject({ outcome: "taken" });
@@ -262,7 +262,7 @@ describe("APNs", () => {
       expect(await apns.arrived(1)).toBe(2);
     });
 
-    test("sent beside each other by several processes, none comes after a newer one", async () => {
+    test("sent concurrently by several processes, none follows a newer one", async () => {
       await apns.register("ada", 1);
       await apns.simulator.setBehaviour({ latencyMs: 30 });
       const others = [apns.channel, apns.open(), apns.open()];

@@ -49,7 +49,7 @@ const spike = (from = 0) => {
 };
 const admit = (id = "any", isTaken = true) => breaker.admit(app, isTaken ? { id, isTaken } : { id });
 
-test("one bad token: its messages wait, it is set aside when its time is over, the others are sent to", async () => {
+test("one bad token: its messages wait, it is quarantined after the suspicion, the others get theirs", async () => {
   expect(suspect(1)).toBeGreaterThan(30_000);
   expect(admit("d1")).toMatchObject({ admitted: false, why: "suspect" });
   expect(admit("d2")).toEqual({ admitted: true });
@@ -61,7 +61,7 @@ test("one bad token: its messages wait, it is set aside when its time is over, t
   expect(changes).toEqual([]);
 });
 
-test("many users' tokens at once: open, nothing is set aside, nothing forgotten, nothing sent", async () => {
+test("many users' tokens at once: open; none is quarantined or forgotten, and nothing is sent", async () => {
   for (let n = 0; n < 19; n++) suspect(n);
   expect(changes).toEqual([]);
   expect(breaker.mayForget(app)).toBe(true);
@@ -106,7 +106,7 @@ test("over a long time they are no spike either", async () => {
   expect(aside.length).toBeGreaterThan(80);
 });
 
-test("what another process has seen as a spike sets nothing aside here; the next message brings it up again", async () => {
+test("a spike that another process has seen quarantines nothing here; the next message raises the suspicion again", async () => {
   suspect(1);
   spikeElsewhere = true;
   await pass(30_000);
@@ -121,7 +121,7 @@ test("what another process has seen as a spike sets nothing aside here; the next
   expect(aside).toEqual(["d1"]);
 });
 
-test("a spike is told to the others, until their suspicions of it are over", async () => {
+test("a spike is announced to the others until their suspicions have ended", async () => {
   spike();
   expect(spikesTold).toEqual([{ ...app, forMs: 120_000 }]);
   await pass(60_000);
@@ -139,7 +139,7 @@ test("one user with twenty bad tokens trips nothing", async () => {
   expect(aside).toHaveLength(30);
 });
 
-test("when the pause is over a few may look; one that Apple knows closes it", async () => {
+test("after the pause a few may probe; a token that Apple recognises closes it", async () => {
   spike();
   await pass(60_000);
   for (let i = 0; i < 5; i++) expect(admit()).toEqual({ admitted: true });
@@ -154,7 +154,7 @@ test("when the pause is over a few may look; one that Apple knows closes it", as
   expect(aside).toEqual([]);
 });
 
-test("where those few are called bad, too, it stays open, each time for longer, up to ten times", async () => {
+test("if those few are called bad, too, it stays open, each time for longer, up to tenfold", async () => {
   spike();
   let openMs = 60_000;
   for (let round = 0; round < 6; round++) {
@@ -170,7 +170,7 @@ test("where those few are called bad, too, it stays open, each time for longer, 
   expect(aside).toEqual([]);
 });
 
-test("where none of those few is answered, others may look a while later", async () => {
+test("if none of those few is answered, others may probe a while later", async () => {
   spike();
   await pass(60_000);
   for (let i = 0; i < 5; i++) admit();
@@ -179,13 +179,13 @@ test("where none of those few is answered, others may look a while later", async
   expect(admit()).toEqual({ admitted: true });
 });
 
-test("apps of which nothing is heard any more take no room", async () => {
+test("idle apps use no memory", async () => {
   for (let n = 0; n < 1_000; n++) breaker.known({ ...app, topic: `com.example.app${n}` }, "d");
   await pass(60_001);
   expect(breaker.size).toBe(0);
 });
 
-test("tokens that Apple has never taken trip nothing, however many: they are set aside one by one", async () => {
+test("tokens that Apple never accepted trip nothing, however many: they are quarantined one by one", async () => {
   for (let n = 0; n < 200; n++) suspect(n, false);
   expect(changes).toEqual([]);
   expect(admit("real")).toEqual({ admitted: true });
@@ -193,7 +193,7 @@ test("tokens that Apple has never taken trip nothing, however many: they are set
   expect(aside).toHaveLength(200);
 });
 
-test("nor do they keep a pause going, or take the places of those who may look", async () => {
+test("nor do they prolong a pause, or use up its probes", async () => {
   spike();
   await pass(60_000);
   for (let n = 100; n < 105; n++) {
@@ -206,7 +206,7 @@ test("nor do they keep a pause going, or take the places of those who may look",
   expect(changes).toEqual(["production open", "production closed"]);
 });
 
-test("a suspicion outlives the pause: the same tokens do not trip it again, they are set aside", async () => {
+test("a suspicion outlives the pause: the same tokens do not trip it again but are quarantined", async () => {
   spike();
   await pass(60_000);
   admit("real");
@@ -230,7 +230,7 @@ test("one that Apple knows after the pause is a suspect no longer", async () => 
   expect(aside).toEqual([]);
 });
 
-test("what outlives a pause is forgotten in the end", async () => {
+test("suspicions that outlive a pause expire in the end", async () => {
   spike();
   await pass(60_000);
   admit();

@@ -35,14 +35,14 @@ describe("an answer", () => {
     });
   });
 
-  test("no token is forgotten without Apple's word for it", () => {
+  test("no token is forgotten without Apple's explicit reason", () => {
     for (const reason of [undefined, "SomethingNew", "constructor", "BadTopic"]) {
       expect(judgeApnsAnswer({ ...nothing, status: 410, reason }).kind).toBe("quarantine");
     }
     expect(judgeApnsAnswer({ ...nothing, status: 500, reason: "Unregistered" }).kind).toBe("retry");
   });
 
-  test("whatever comes has a meaning, and only 200 is taken", () => {
+  test("every answer has a meaning, and only 200 counts as accepted", () => {
     fc.assert(
       fc.property(
         fc.integer({ min: 0, max: 999 }),

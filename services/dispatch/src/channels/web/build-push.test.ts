@@ -42,7 +42,7 @@ test("a collapse key is the tag, unless the message has its own", () => {
   });
 });
 
-test("what is larger than a push service must take is refused, with its size", () => {
+test("a push larger than every service must accept is refused, with its size", () => {
   const title = (length: number): unknown => built({ title: "x".repeat(length), body: "" });
   const room = MAX_PLAINTEXT - JSON.stringify({ notification: { title: "", body: "" }, petrel }).length;
   expect(title(room)).toMatchObject({ petrel });

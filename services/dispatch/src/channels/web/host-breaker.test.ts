@@ -27,7 +27,7 @@ test("twenty failures in a row close a host, and no other; an answer in between 
   expect(changes).toEqual(["a open"]);
 });
 
-test("then one looks, and the others wait for what it finds; each failure doubles the pause, up to a minute", () => {
+test("then one push probes, and the others wait for its result; each failure doubles the pause, up to a minute", () => {
   const { breaker, changes, fail, pass } = open();
   fail(20);
   // Those that were under way make it no longer.
@@ -47,7 +47,7 @@ test("then one looks, and the others wait for what it finds; each failure double
   expect(changes).toEqual(["a open", "a closed"]);
 });
 
-test("one that looks and never comes back is followed by another", () => {
+test("a probe without a result is followed by another", () => {
   const { breaker, fail, pass } = open();
   fail(20);
   pass(1_000);

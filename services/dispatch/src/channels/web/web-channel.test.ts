@@ -222,7 +222,7 @@ describe("a user's browsers", () => {
     expect(service.pushes).toEqual([]);
   });
 
-  test("an endpoint that is not taken any more, or whose keys are no keys, is no way to the user", async () => {
+  test("an endpoint that is no longer accepted, or has invalid keys, cannot reach the user", async () => {
     const other = await startPushService();
     await devices.register("ada", other.subscribe("one"), Date.now());
     expect(await send()).toMatchObject({

@@ -118,7 +118,7 @@ describe("the webhook", () => {
     expect(receiver.requests).toHaveLength(1);
   });
 
-  test("Retry-After is heeded, in seconds, up to an hour", async () => {
+  test("Retry-After is respected, in seconds, up to an hour", async () => {
     const asked = async (retryAfter: string) => {
       receiver.answerWith(
         (_request, response) => void response.writeHead(429, { "retry-after": retryAfter }).end(),
@@ -137,7 +137,7 @@ describe("the webhook", () => {
     expect(await asked(new Date(0).toUTCString())).toBe(0);
   });
 
-  test("a receiver that says nothing is given up when its time is over", async () => {
+  test("a silent receiver is given up at the timeout", async () => {
     receiver.answerWith(() => undefined);
     expect(await channelFor(receiver.url, 150).send(job, never)).toEqual({
       outcome: "retry",
@@ -154,7 +154,7 @@ describe("the webhook", () => {
     expect(await channelFor(receiver.url).send(job, never)).toMatchObject({ outcome: "retry" });
   });
 
-  test("of a huge answer little is read, and it counts by its status", async () => {
+  test("little of a huge answer is read, and its status counts", async () => {
     let written = 0;
     let isOver = false;
     receiver.answerWith((_request, response) => {

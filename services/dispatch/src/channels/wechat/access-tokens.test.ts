@@ -130,7 +130,7 @@ describe("a holder that dies while it fetches", () => {
 });
 
 describe("a token that WeChat refuses", () => {
-  test("is dropped once, and replaced once, whoever tells of it", async () => {
+  test("is dropped once and replaced once, whoever reports it", async () => {
     const client = new FarSide();
     const managers = many(client);
     const answers = await Promise.all(managers.map((one) => one.current(app)));
@@ -147,7 +147,7 @@ describe("a token that WeChat refuses", () => {
     expect(client.fetches).toBe(2);
   });
 
-  test("and is given out again is not taken: WeChat is left alone for a while", async () => {
+  test("and issues again is not used: WeChat is left alone for a while", async () => {
     const client = new FarSide();
     client.answer = () => granted("the same");
     const outcomes: string[] = [];
@@ -166,7 +166,7 @@ describe("a token that WeChat refuses", () => {
 });
 
 describe("a token in its last minutes", () => {
-  test("serves on while one dispatcher fetches the next", async () => {
+  test("stays in use while one dispatcher fetches the next", async () => {
     const client = new FarSide();
     client.answer = () => granted("old", 200_000);
     await dispatcher(client).current(app);
@@ -184,7 +184,7 @@ describe("a token in its last minutes", () => {
     expect(client.fetches).toBe(2);
   });
 
-  test("serves on while none is to be had", async () => {
+  test("stays in use while no new one is available", async () => {
     const client = new FarSide();
     client.answer = () => granted("old", 200_000);
     await dispatcher(client).current(app);
@@ -194,7 +194,7 @@ describe("a token in its last minutes", () => {
     expect(new Set(await all([...managers, ...managers]))).toEqual(new Set(["old"]));
   });
 
-  test("is not used once it is over", async () => {
+  test("is not used once it has expired", async () => {
     const client = new FarSide();
     client.answer = () => granted("old", 200_000);
     await dispatcher(client).current(app);
@@ -231,7 +231,7 @@ describe("no token to be had", () => {
     expect(client.fetches).toBe(1);
   });
 
-  test("a far side that does not answer is asked again after a moment", async () => {
+  test("if WeChat does not answer, it is asked again after a moment", async () => {
     const client = new FarSide();
     client.answer = () => ({ kind: "unanswered", why: "ECONNREFUSED", mayHaveArrived: false });
     const manager = dispatcher(client);

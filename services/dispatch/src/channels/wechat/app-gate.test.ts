@@ -20,7 +20,7 @@ test("rests for as long as WeChat wants", () => {
   expect(gate.pass()).toEqual({ passage: "open" });
 });
 
-test("closes where WeChat does not answer, and one at a time looks, ever more seldom", () => {
+test("closes if WeChat does not answer; then one request at a time probes, at growing intervals", () => {
   const { clock, gate } = openGate();
   for (let i = 0; i < 4; i++) gate.unanswered();
   expect(passages(gate, 2)).toEqual(["open", "open"]);
@@ -43,7 +43,7 @@ test("closes where WeChat does not answer, and one at a time looks, ever more se
   expect(passages(gate, 3)).toEqual(["open", "open", "open"]);
 });
 
-test("a look that nobody ends does not close it for ever", () => {
+test("a probe without a result does not block it forever", () => {
   const { clock, gate } = openGate();
   for (let i = 0; i < 5; i++) gate.unanswered();
   clock.nowMs = 1_000;
@@ -52,7 +52,7 @@ test("a look that nobody ends does not close it for ever", () => {
   expect(passages(gate, 2)).toEqual(["open", "closed"]);
 });
 
-test("an openid is believed to be wrong, but not those of twenty users at once", () => {
+test("one openid is believed to be invalid, but not those of twenty users at once", () => {
   const { gate } = openGate();
   expect(Array.from({ length: 19 }, (_, i) => gate.badOpenid(`u${i}`))).toEqual(
     Array.from({ length: 19 }, () => true),

@@ -107,7 +107,7 @@ describe("of the message's own", () => {
     expect(bodyOf(wechat(both), program)).not.toHaveProperty("miniprogram");
   });
 
-  test("a message for another app is none for this one", () => {
+  test("a message for another app is not sent to this one", () => {
     expect(build(wechat({ appid: "wx9", data: { thing1: "x" } }))).toMatchObject({ kind: "none" });
     expect(build(wechat({ appid: "wx1", data: { thing1: "x" } }))).toMatchObject({ kind: "built" });
   });

@@ -51,7 +51,7 @@ describe("GOAWAY", () => {
     expect(kinds.filter((kind) => kind === 200)).toHaveLength(6);
   });
 
-  test("nothing new is sent on a connection that goes", async () => {
+  test("nothing new is sent on a connection after its GOAWAY", async () => {
     const held: ApnsServerRequest[] = [];
     const server = await bench.serve((request) => {
       if (request.index === 1 && request.connection === 0) held.push(request);
@@ -85,7 +85,7 @@ describe("a broken connection", () => {
     expect(server.requests.filter(({ apnsId }) => apnsId === "reset")).toHaveLength(1);
   });
 
-  test("a peer that refuses everything is asked seldom, and nothing is said to be sent", async () => {
+  test("a peer that refuses everything is asked rarely, and nothing is reported as sent", async () => {
     const server = await bench.serve(({ stream }) => stream.close(7));
     const pool = bench.open(server, { waitMs: 3_000 });
     const results = await sendMany(pool, 20);
@@ -169,7 +169,7 @@ describe("a broken connection", () => {
     expect(server.sessions).toHaveLength(2);
   });
 
-  test("what is on a dead connection ends with it, not only when its own time is over", async () => {
+  test("requests on a dead connection end with it, before their own timeouts", async () => {
     const server = await bench.serve(ok);
     const proxy = await startFaultProxy({ targetPort: server.port });
     bench.onClose(proxy.stop);

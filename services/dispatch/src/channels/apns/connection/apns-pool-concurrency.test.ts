@@ -34,7 +34,7 @@ describe("the semaphore", () => {
     expect(server.mostAtOnce[0]).toBeGreaterThan(1);
   });
 
-  test("never more than the server allows, when it changes its mind, too", async () => {
+  test("never more than the server allows, even when the limit changes", async () => {
     let limit = 8;
     let most = 0;
     let open_ = 0;
@@ -62,7 +62,7 @@ describe("the semaphore", () => {
     expect(server.sessions).toHaveLength(1);
   });
 
-  test("where none is allowed for a while, all wait, and none is lost", async () => {
+  test("while no stream is allowed, all requests wait, and none is lost", async () => {
     const server = await bench.serve(ok);
     const pool = bench.open(server);
     await pool.send(push(), never);
@@ -75,7 +75,7 @@ describe("the semaphore", () => {
     expect(server.mostAtOnce[0]).toBeLessThanOrEqual(2);
   });
 
-  test("whatever limits, latencies and faults there are: never above, never stuck, each answered once", async () => {
+  test("with any limits, latencies and faults: never above the limit, never stuck, each answered once", async () => {
     await fc.assert(
       fc.asyncProperty(
         fc.integer({ min: 1, max: 12 }),

@@ -27,7 +27,7 @@ describe("connecting", () => {
     expect(server.requests).toHaveLength(0);
   });
 
-  test("a server that is silent is given up, and tried again", async () => {
+  test("a silent server is given up, and tried again", async () => {
     const server = await bench.serve(ok);
     const proxy = await startFaultProxy({ targetPort: server.port });
     bench.onClose(proxy.stop);

@@ -19,7 +19,7 @@ beforeEach(() => {
   });
 });
 
-test("halted: nothing passes but one look a long while later; an answer ends it", () => {
+test("halted: nothing passes but one probe a long while later; an answer ends it", () => {
   expect(gate.pass(TOPIC)).toEqual({ passage: "open" });
   gate.halt(TOPIC, "InvalidProviderToken");
   gate.halt(TOPIC, "InvalidProviderToken");
@@ -39,7 +39,7 @@ test("halted: nothing passes but one look a long while later; an answer ends it"
   expect(changes).toEqual(["halted InvalidProviderToken", "good InvalidProviderToken"]);
 });
 
-test("a look that is never answered is followed by another", () => {
+test("a probe without an answer is followed by another", () => {
   gate.halt(TOPIC, "Forbidden");
   nowMs += 60_000;
   expect(gate.pass(TOPIC)).toEqual({ passage: "open" });
@@ -47,7 +47,7 @@ test("a look that is never answered is followed by another", () => {
   expect(gate.pass(TOPIC)).toEqual({ passage: "open" });
 });
 
-test("it rests as long as the longest wish", () => {
+test("it rests for the longest requested time", () => {
   gate.rest(10_000);
   gate.rest(1_000);
   expect(gate.pass(TOPIC)).toEqual({ passage: "resting", forMs: 10_000 });
@@ -55,7 +55,7 @@ test("it rests as long as the longest wish", () => {
   expect(gate.pass(TOPIC)).toEqual({ passage: "open" });
 });
 
-test("refused for one topic while another was just taken: that one is halted alone, and looked at after the same rest", () => {
+test("refused for one topic right after another was accepted: that topic is halted alone, and probed after the same rest", () => {
   gate.take(TOPIC);
   nowMs += 60_000;
   expect(gate.halt(FOREIGN, "InvalidProviderToken")).toBe("topic");
@@ -93,7 +93,7 @@ test("the one before the last is remembered where the last is the refused one's 
   expect(gate.pass(TOPIC)).toEqual({ passage: "open" });
 });
 
-test("a key that was withdrawn halts all, however many topics it has", () => {
+test("a revoked key halts all topics, however many there are", () => {
   const topics = ["a", "b", "c"].map((name) => `com.example.${name}`);
   for (const topic of topics) gate.take(topic);
   for (const topic of topics.toReversed()) gate.halt(topic, "InvalidProviderToken");

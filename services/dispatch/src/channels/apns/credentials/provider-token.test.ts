@@ -75,7 +75,7 @@ describe("a provider token", () => {
     expect(await dispatcher(clock).current()).toBe(good);
   });
 
-  test("two dispatchers make one in 50 minutes between them", async () => {
+  test("two dispatchers together make one in 50 minutes", async () => {
     const clock = new SteppedClock();
     const both = [dispatcher(clock), dispatcher(clock)];
     const seen = new Set<string>();
@@ -126,7 +126,7 @@ describe("a provider token", () => {
     expect(await Promise.all([one.replace(first), other.replace(first)])).toEqual([second, second]);
   });
 
-  test("while Redis is away the one in hand serves as long as it is good", async () => {
+  test("while Redis is down the current token is used as long as it is valid", async () => {
     const clock = new SteppedClock();
     const flaky = flakyStore();
     const tokens = dispatcher(clock, { store: flaky.store });
