@@ -2,7 +2,8 @@
 // Guarantees: at most one attempt and one timer at a time; after `stop`, nothing begun earlier has an effect.
 import { clientErrorCodes, connectFailed, describeFailure, PetrelClientError } from "./client-error.js";
 import type { ClientState, ClosedEvent, OfflineEvent, StateFacts } from "./client-events.js";
-import { connectUrl, globalWebSocket, type Positions, type ResolvedOptions } from "./client-options.js";
+import type { Positions, ResolvedOptions } from "./client-options.js";
+import { AttemptWait } from "./connection/attempt-wait.js";
 import {
   CLIENT_LEAVES_SOCKET,
   nextStep,
@@ -11,9 +12,10 @@ import {
   SERVICE_RESTART,
   type NextStep,
 } from "./connection/close-policy.js";
-import { Connection, type ConnectionEnd, type ConnectionOptions } from "./connection/connection.js";
+import type { Connection, ConnectionEnd } from "./connection/connection.js";
 import { CredentialSource, type Credential } from "./credentials/credential-source.js";
 import type { ReconnectFrame, WelcomeFrame } from "./frames.js";
+import { openConnection, type OpenedBy } from "./open-connection.js";
 import { NetworkWatch } from "./connection/network-watch.js";
 import type { SocketConstructor } from "./connection/socket.js";
 import { PageWatch } from "./connection/page-watch.js";
@@ -21,7 +23,7 @@ import { ShareLink } from "./share/share-link.js";
 import { RetrySchedule } from "./connection/retry-schedule.js";
 import { TokenRenewal } from "./credentials/token-renewal.js";
 
-export interface KeeperEvents extends Pick<ConnectionOptions, "onFrame" | "onBadFrame"> {
+export interface KeeperEvents extends Pick<OpenedBy, "onFrame" | "onBadFrame"> {
   readonly onState: (state: ClientState, facts: StateFacts) => void;
   /** @param moved whether it replaced an open connection, so the client was never offline */
   readonly onWelcome: (connection: Connection, welcome: WelcomeFrame, moved: boolean) => void;
@@ -37,8 +39,6 @@ export interface KeeperEvents extends Pick<ConnectionOptions, "onFrame" | "onBad
   readonly onRefused: (event: ClosedEvent) => void;
 }
 
-/** The longest delay a timer accepts. */
-const MAX_TIMER_MS = 2 ** 31 - 1;
 export class ConnectionKeeper {
   readonly #options: ResolvedOptions;
   readonly #events: KeeperEvents;
@@ -54,9 +54,7 @@ export class ConnectionKeeper {
   #attempt: Connection | undefined;
   /** Preparing an attempt: waiting for its credential. */
   #preparing = false;
-  #timer: ReturnType<typeof setTimeout> | undefined;
-  /** Whether the wait may be cut short: it is the client's own, not the server's to spread a crowd. */
-  #mayHurry = false;
+  readonly #wait = new AttemptWait(() => void this.#open());
   /** The page is in the back/forward cache. */
   #isShelved = false;
   /** An attempt was made beside the open connection. If that is replaced, this client may have replaced it itself. */
@@ -133,8 +131,7 @@ export class ConnectionKeeper {
     this.#active = undefined;
     this.#attempt = undefined;
     this.#preparing = false;
-    clearTimeout(this.#timer);
-    this.#timer = undefined;
+    this.#wait.end();
     this.#renewal.stop();
     const attemptClosed = attempt?.close(CLIENT_LEAVES_SOCKET, reason, closeGraceMs);
     return async () => {
@@ -157,8 +154,7 @@ export class ConnectionKeeper {
   /** Another tab holds the connection now: no error, and no reason to wait. */
   #moveAmongTabs(): void {
     if (this.#preparing || this.#attempt !== undefined) return;
-    clearTimeout(this.#timer);
-    this.#timer = undefined;
+    this.#wait.end();
     void this.#open();
   }
 
@@ -229,22 +225,12 @@ export class ConnectionKeeper {
 
   /** @param shared stands for the connection shared by all tabs */
   #connect(credential: Credential, shared: SocketConstructor | undefined): Connection {
-    const { urls, credentials, ack, timing } = this.#options;
-    const WebSocket = shared ?? this.#options.WebSocket ?? globalWebSocket();
-    if (WebSocket === undefined) throw new TypeError("there is no WebSocket any more");
-    const base = urls[this.#urlIndex % urls.length] ?? "";
-    const ticket = "ticket" in credential ? credential.ticket : undefined;
-    const token = "token" in credential ? credential.token : undefined;
-    const inHandshake = credentials === "subprotocol";
     this.#triedBeside = this.#active !== undefined;
-    const positions = this.#positions();
-    return new Connection({
-      WebSocket,
-      url: connectUrl(base, positions, ack, ticket),
-      broadcast: positions.broadcast,
-      protocols: token !== undefined && inHandshake ? ["petrel.v1", `bearer.${token}`] : ["petrel.v1"],
-      firstFrame: token === undefined || inHandshake ? undefined : { type: "auth", token },
-      connectTimeoutMs: timing.connectTimeoutMs,
+    return openConnection(this.#options, {
+      url: this.#options.urls[this.#urlIndex % this.#options.urls.length] ?? "",
+      credential,
+      shared,
+      positions: this.#positions(),
       onWelcome: (connection, welcome) => this.#welcomed(connection, welcome),
       onFrame: this.#events.onFrame,
       onBadFrame: this.#events.onBadFrame,
@@ -285,7 +271,7 @@ export class ConnectionKeeper {
     if (step === "refresh") this.#credentials.refused();
     if (this.#preparing || this.#attempt !== undefined) this.#tell("connecting");
     // The server set a time to return, then closed early. Keep that time: it spreads a crowd.
-    else if (this.#timer !== undefined && code === SERVICE_RESTART) this.#tell("waiting");
+    else if (this.#wait.isOn && code === SERVICE_RESTART) this.#tell("waiting");
     else this.#retryAfter(step);
     if (wasActive && run === this.#run) this.#events.onOffline({ code, reason });
   }
@@ -297,7 +283,7 @@ export class ConnectionKeeper {
   }
 
   #isUnderWay(): boolean {
-    return this.#preparing || this.#attempt !== undefined || this.#timer !== undefined;
+    return this.#preparing || this.#attempt !== undefined || this.#wait.isOn;
   }
 
   #retryAfter(step: Exclude<NextStep, "stop">): void {
@@ -311,29 +297,20 @@ export class ConnectionKeeper {
   }
 
   #schedule(delayMs: number, { mayHurry }: { readonly mayHurry: boolean }): void {
-    clearTimeout(this.#timer);
-    this.#mayHurry = mayHurry;
-    this.#timer = setTimeout(
-      () => {
-        this.#timer = undefined;
-        void this.#open();
-      },
-      Math.min(delayMs, MAX_TIMER_MS),
-    );
+    this.#wait.begin(delayMs, mayHurry);
     this.#tell(this.#active === undefined ? "waiting" : "online", delayMs);
   }
 
   #networkDown(): void {
     this.#events.onLeaving();
     // An open socket may survive: let its liveness check decide.
-    if (this.#timer !== undefined) {
-      this.#schedule(this.#options.timing.offlineRetryMs, { mayHurry: this.#mayHurry });
-    }
+    const { isOn, mayHurry } = this.#wait;
+    if (isOn) this.#schedule(this.#options.timing.offlineRetryMs, { mayHurry });
   }
 
   #networkUp(): void {
     this.#active?.probe(this.#options.timing.probeMs);
-    if (this.#timer === undefined) return;
+    if (!this.#wait.isOn) return;
     this.#retry.reset();
     this.#schedule(0, { mayHurry: true });
   }
@@ -342,7 +319,7 @@ export class ConnectionKeeper {
   #pageSeen(): void {
     this.#events.onSeen();
     this.#active?.probe(this.#options.timing.probeMs);
-    if (this.#timer !== undefined && this.#mayHurry) this.#schedule(0, { mayHurry: true });
+    if (this.#wait.isOn && this.#wait.mayHurry) this.#schedule(0, { mayHurry: true });
   }
 
   /** Nothing runs in the back/forward cache. If the user stayed online there, no push would reach them either. */
