@@ -1,7 +1,7 @@
 // Tests the reader of a client's frames beside the receiver of `ws`: of the same bytes both say the same, however they
 // are cut.
 import type { Writable } from "node:stream";
-import fc from "fast-check";
+import * as fc from "fast-check";
 import { expect, test } from "vitest";
 import * as ws from "ws";
 import { maskedFrame } from "../testing/raw-client.js";

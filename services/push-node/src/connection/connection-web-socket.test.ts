@@ -151,7 +151,7 @@ test("a ping is answered with its bytes; a client that pings and does not read i
   await waitFor(() => got() !== "", { what: "the pong", everyMs: 2 });
   expect([got(), heard]).toEqual(["8a026869", ["control"]]);
   // The kernel takes nothing more.
-  socket.write = (() => false) as typeof socket.write;
+  socket.write = () => false;
   client.write(Buffer.concat(Array.from({ length: 1_000 }, () => maskedFrame(9, Buffer.alloc(0), true))));
   await waitFor(() => heard.length === 1_001, { what: "the pings", everyMs: 2 });
   expect(socket.destroyed).toBe(false);

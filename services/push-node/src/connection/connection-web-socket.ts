@@ -51,10 +51,10 @@ export class ConnectionWebSocket implements FrameListener {
     this.#socket[END] = this;
     socket.setTimeout(0);
     if (head.length > 0) socket.unshift(head);
-    socket.on("data", ConnectionWebSocket.#onData);
-    socket.on("end", ConnectionWebSocket.#onEnd);
-    socket.on("error", ConnectionWebSocket.#onError);
-    socket.on("close", ConnectionWebSocket.#onClose);
+    socket.on("data", onData);
+    socket.on("end", onEnd);
+    socket.on("error", onError);
+    socket.on("close", onClose);
   }
 
   /** Neither side has begun to close. */
@@ -82,6 +82,24 @@ export class ConnectionWebSocket implements FrameListener {
   terminate(): void {
     this.#isOpen = false;
     this.#socket.destroy();
+  }
+
+  /** Its socket has read bytes. */
+  received(chunk: Buffer): void {
+    this.#frames.read(chunk);
+  }
+
+  /** The client sends nothing more. */
+  ended(): void {
+    this.#isOpen = false;
+    this.#endSocket();
+  }
+
+  /** Its socket is closed. */
+  gone(): void {
+    this.#isOpen = false;
+    clearTimeout(this.#closeTimer);
+    this.#listener?.onClose(this.#code);
   }
 
   onMessage(data: Buffer, isBinary: boolean): void {
@@ -133,33 +151,24 @@ export class ConnectionWebSocket implements FrameListener {
     this.#waitingPongs++;
     this.#socket.write(encodeControl(FIN_AND_PONG, data), () => void this.#waitingPongs--);
   }
+}
 
-  // The same functions for all sockets: closures of each would be kept for days.
+// The same functions for all sockets: closures would be kept for each, for days.
 
-  static #onData(this: OwnedSocket, chunk: Buffer): void {
-    const owner = this[END];
-    if (owner !== undefined) owner.#frames.read(chunk);
-  }
+function onData(this: OwnedSocket, chunk: Buffer): void {
+  this[END]?.received(chunk);
+}
 
-  /** The client sends nothing more. */
-  static #onEnd(this: OwnedSocket): void {
-    const owner = this[END];
-    if (owner === undefined) return;
-    owner.#isOpen = false;
-    owner.#endSocket();
-  }
+function onEnd(this: OwnedSocket): void {
+  this[END]?.ended();
+}
 
-  static #onError(this: OwnedSocket): void {
-    this[END]?.terminate();
-  }
+function onError(this: OwnedSocket): void {
+  this[END]?.terminate();
+}
 
-  static #onClose(this: OwnedSocket): void {
-    const owner = this[END];
-    if (owner === undefined) return;
-    owner.#isOpen = false;
-    clearTimeout(owner.#closeTimer);
-    owner.#listener?.onClose(owner.#code);
-  }
+function onClose(this: OwnedSocket): void {
+  this[END]?.gone();
 }
 
 const EMPTY_CLOSE = encodeControl(FIN_AND_CLOSE, NOTHING);
