@@ -24,6 +24,7 @@ export async function settleHistory({
   const end = performance.now() + deadlineMs;
   const isErased = mayBeErased(recorder);
   const accepted = recorder.posts.filter(({ outcome }) => outcome === "accepted");
+  const ended = new Set<string>();
   // The cheap check first: most are seen at a client.
   while (performance.now() < end && accepted.some(({ n }) => !recorder.handledNumbers.has(n))) {
     await sleep(LOOK_EVERY_MS);
@@ -45,8 +46,11 @@ export async function settleHistory({
   } while (open.length > 0 && performance.now() < end);
   recorder.states = [...states.values()];
 
+  /** What has ended is not asked for again: that would be most of the work while the last ones wait. */
   async function haveEnded(posts: readonly PostRecord[]): Promise<boolean> {
-    return (await readStates(posts)).every(({ state }) => state !== "queued");
+    const waiting = posts.filter(({ id = "" }) => !ended.has(id));
+    for (const { id, state } of await readStates(waiting)) if (state !== "queued") ended.add(id);
+    return waiting.every(({ id = "" }) => ended.has(id));
   }
 
   async function readStates(posts: readonly PostRecord[]): Promise<StateRecord[]> {
