@@ -1,5 +1,5 @@
 // The local run from beginning to end: check, start in order, keep running, stop in order.
-// Guarantees: any failure is one clear line and exit code 1; nothing that was started is left behind.
+// Guarantees: each failure is one clear line and exit code 1; nothing that was started is left behind.
 import { join, relative, resolve } from "node:path";
 import { dieWithParentPrefix } from "@petrel/shared/embedded-redis/die-with-parent";
 import { EmbeddedRedisError } from "@petrel/shared/embedded-redis/embedded-redis-error";

@@ -1,4 +1,4 @@
-// The local run: any child process that has been started.
+// The local run: a child process that has been started.
 // Guarantees: `exited` resolves exactly once; `stop` asks politely, `signal("SIGKILL")` does not.
 
 export interface ProcessExit {
