@@ -25,7 +25,7 @@ const HOUR_MS = 3_600_000;
 const DAY_MS = 24 * HOUR_MS;
 const WEEK_MS = 7 * DAY_MS;
 /** Either fills hash tables to the same degree. */
-const COUNT = sized(3_000, 750);
+const COUNT = sized(3_000, 1_500);
 const HISTORY = 100;
 
 /** How far the page may be off: hash tables grow in steps, each twice the one before. */
