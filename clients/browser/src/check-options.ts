@@ -42,7 +42,7 @@ export function checkUrls(given: unknown): string[] {
     if (url.searchParams.has("token") || url.searchParams.has("ticket")) {
       throw new TypeError("url: it holds a credential, and a server takes one only: leave it to getToken");
     }
-    // As it was given, where nothing has to be changed.
+    // Unchanged, if nothing has to be changed.
     if (scheme === url.protocol && URL.canParse(text)) return text;
     url.protocol = scheme;
     return url.href;

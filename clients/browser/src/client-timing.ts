@@ -34,9 +34,9 @@ export interface ClientTiming {
   readonly publishTimeoutMs: number;
   /** After this long without an answer a `subscribe` is sent again. */
   readonly subscribeTimeoutMs: number;
-  /** How often a visible tab looks whether the tab that holds the shared connection is still there. */
+  /** How often a visible tab checks whether the tab that holds the shared connection is still there. */
   readonly tabCheckMs: number;
-  /** With `shared: { ack: "all" }`: a tab that says nothing for so long is not waited for. Half of the ack timeout. */
+  /** With `shared: { ack: "all" }`: a tab that is silent for this long is not waited for. Half of the ack timeout. */
   readonly tabSilentMs: number;
 }
 

@@ -93,7 +93,7 @@ export class PetrelClient<Data = unknown> {
   /** Resolves when the last end is complete. */
   #finished: Promise<void> = Promise.resolve();
 
-  /** @throws TypeError that names an option which is required and missing, or unusable */
+  /** @throws TypeError naming an option that is missing or unusable */
   constructor(options: PetrelClientOptions) {
     // First, because it reports what is wrong with an option.
     this.#events = new TypedEvents((error, event) => this.#faults.listenerFailed(error, event));
@@ -198,7 +198,7 @@ export class PetrelClient<Data = unknown> {
     return off;
   }
 
-  /** Removes a listener that `on` or `once` added; of one that was added twice, one. */
+  /** Removes a listener that `on` or `once` added; if it was added twice, only one of them. */
   off<Name extends keyof ClientEvents<Data>>(
     event: Name,
     listener: (payload: ClientEvents<Data>[Name]) => unknown,
@@ -208,7 +208,7 @@ export class PetrelClient<Data = unknown> {
 
   /**
    * Starts the client. Does nothing if it has started already.
-   * @throws TypeError where there is no WebSocket, or no page that a relative `url` is beside
+   * @throws TypeError if there is no WebSocket, or no page for a relative `url`
    */
   connect(): void {
     if (this.#state !== "closed") return;
@@ -237,9 +237,9 @@ export class PetrelClient<Data = unknown> {
   }
 
   /**
-   * Takes part in a topic, across all connections until `unsubscribe`; also before `connect`. Several handles of one
+   * Subscribes to a topic, across all connections until `unsubscribe`; also before `connect`. Several handles of one
    * topic share one subscription. `$all` is the broadcast.
-   * @throws TypeError where the name or an option is wrong
+   * @throws TypeError if the name or an option is wrong
    */
   subscribe<TopicData = unknown, State = unknown>(
     topic: string,
@@ -249,9 +249,9 @@ export class PetrelClient<Data = unknown> {
   }
 
   /**
-   * What is sent to everybody, from now on.
+   * Listens to the broadcast, from now on.
    * @param listener may be async; the next broadcast waits for it
-   * @returns ends it
+   * @returns a function that ends it
    */
   onBroadcast(listener: (message: TopicMessage<Data>) => unknown): () => void {
     if (typeof listener !== "function") throw new TypeError("onBroadcast: a function is needed");
@@ -259,27 +259,28 @@ export class PetrelClient<Data = unknown> {
   }
 
   /**
-   * Publishes to a topic, where the token and the topic's rule allow it; subscribing is not needed. What a lost
-   * connection leaves open is sent again, and published once.
-   * @throws PetrelClientError the server's code where it refuses; `publishTimeout` or `closed` where nobody knows
-   *   whether it was published: repeated with `error.idempotencyKey` it is published once
+   * Publishes to a topic, if the token and the topic's rule allow it; no subscription is needed. What a lost connection
+   * leaves open is sent again, and published once.
+   * @throws PetrelClientError the server's code if it refuses; `publishTimeout` or `closed` if it is unknown whether it
+   * was published: repeated with `error.idempotencyKey` it is published once
    */
   publish(topic: string, data: unknown, options?: PublishOptions): Promise<PublishedMessage> {
     return this.#topics.publisher.publish(topic, data, options);
   }
 
   /**
-   * This browser shows what is sent to the user while its page is closed. Asks the user, where that was not done: call it
-   * from a click, and then at each start of the page. Needs `getToken`; the client need not be connected.
-   * @throws PetrelClientError `webPushFailed` where this browser cannot, the user does not want, or auth refuses
+   * Makes this browser show what is sent to the user while its page is closed. Asks the user for permission if
+   * necessary, so call it from a click, and then at each start of the page. Needs `getToken`; the client need not be
+   * connected.
+   * @throws PetrelClientError `webPushFailed` if this browser cannot, the user does not want it, or auth refuses
    */
   enableWebPush(options: WebPushOptions): Promise<PushSubscription> {
     return this.#webPush.enable(options);
   }
 
   /**
-   * The opposite, for a user who signs out.
-   * @param options as it was enabled with, where this page has not done so itself
+   * Undoes `enableWebPush`, for a user who signs out.
+   * @param options the ones it was enabled with, unless this page has enabled it itself
    * @throws PetrelClientError `webPushFailed`
    */
   disableWebPush(options?: WebPushOptions): Promise<void> {
@@ -319,7 +320,7 @@ export class PetrelClient<Data = unknown> {
     const end = async (): Promise<void> => {
       await Promise.all([closeSocket(), this.#saver?.settled(this.#closeGraceMs)]);
     };
-    // Close the socket, whatever became of the last ack.
+    // Close the socket, whether or not the last ack was sent.
     this.#finished = this.#delivery.stop(this.#closeGraceMs).then(end, end);
     // A listener may connect again: that must come after both.
     this.#events.together(() => {

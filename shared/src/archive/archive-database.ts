@@ -1,4 +1,4 @@
-// mongo-archive -> here -> ensure-schema: the archive's database: its collections, once their schema is there.
+// mongo-archive -> here -> ensure-schema: the archive's database: its collections, once their schema is in place.
 // Guarantees: a call ends within the timeout, even if no server can be found; a process may start before its archive
 // does. Writes are confirmed by a majority.
 import { type Collection, type Db, MongoClient } from "mongodb";
@@ -25,7 +25,7 @@ export interface ProgressDocument extends Omit<RedriveProgress, "partition"> {
   readonly _id: number;
 }
 
-/** What the archive is made of. */
+/** The collections of the archive. */
 export interface ArchiveCollections {
   readonly messages: Collection<RowDocument>;
   readonly erasures: Collection<ErasureDocument>;

@@ -1,5 +1,5 @@
-// services' configurations -> here: the settings that several services have.
-// Guarantees: one name, default and bound for all that read the same variable.
+// services' configurations -> here: the settings that several services share.
+// Guarantees: one name, default and bound in all that read the same variable.
 import { integer, text, optionalText, optionalInteger, url, share, choice, list } from "./config.js";
 
 /** The settings that every service has. */

@@ -1,6 +1,6 @@
 // upstream -> here: up to where the tabs' acknowledgements may be passed on.
-// Guarantees: nothing is passed on by a tab that may have lost the lock; with `any`, the furthest tab decides; with `all`, nothing is acknowledged that a tab still owes, unless it
-// wants no messages, or has been silent for too long.
+// Guarantees: a tab that may have lost the lock passes nothing on. With `any`, the furthest tab decides. With `all`,
+// nothing is acknowledged that a tab still owes, unless it wants no messages, or has been silent for too long.
 
 export type SharedAck = "any" | "all";
 
@@ -11,11 +11,11 @@ export interface TabAck {
   readonly sent: number;
   /** Whether its application listens for messages. */
   readonly wants: boolean;
-  /** When it last said anything. */
+  /** When it last sent anything. */
   readonly heardAtMs: number;
 }
 
-/** @returns a seq; 0 where nothing may be acknowledged */
+/** @returns a seq; 0 if nothing may be acknowledged */
 export function ackedBy(
   policy: SharedAck,
   tabs: readonly TabAck[],
@@ -26,12 +26,12 @@ export function ackedBy(
   const owing = tabs.filter(
     ({ acked, sent, wants, heardAtMs }) => wants && acked < sent && nowMs - heardAtMs < silentMs,
   );
-  // Those that owe nothing have all that came.
+  // Tabs that owe nothing have acknowledged everything that was sent.
   return Math.min(furthest, ...owing.map(({ acked }) => acked));
 }
 
 export interface AckPasserOptions {
-  /** Whether the lock is still held, surely. */
+  /** Whether the lock is certainly still held. */
   readonly isHeld: () => boolean | Promise<boolean>;
   readonly ackable: () => number;
   /** @returns whether the socket took it */
@@ -50,7 +50,7 @@ export class AckPasser {
     this.#options = options;
   }
 
-  /** The server knows that everything up to here is. */
+  /** The server knows that everything up to here is acknowledged. */
   get acked(): number {
     return this.#acked;
   }
@@ -76,7 +76,7 @@ export class AckPasser {
     });
   }
 
-  /** The server sent this again, or a tab said it again: the ack may have got lost. */
+  /** The server sent this again, or a tab acknowledged it again: the ack may have been lost. */
   repeat(seq: number): void {
     if (seq <= this.#acked) this.#options.send(this.#acked);
   }

@@ -1,6 +1,6 @@
-// tab-member -> here -> upstream: in the tab that leads, the sockets of all tabs on one connection.
-// Guarantees: one connection, but for the moments in which one takes the place of another; no tab misses anything when that
-// happens, since each asks anew from its own position.
+// tab-member -> here -> upstream: in the leading tab, the sockets of all tabs on one connection.
+// Guarantees: one connection, except while one replaces another. No tab misses anything then, because each asks anew
+// from its own position.
 import { CLIENT_LEAVES_SOCKET } from "../connection/close-policy.js";
 import type { SocketConstructor } from "../connection/socket.js";
 import type { Position } from "../delivery/user-sequence.js";
@@ -16,11 +16,11 @@ export interface HubOptions {
   readonly silentMs: number;
   readonly post: (message: FromHub) => void;
   readonly isHeld: () => boolean | Promise<boolean>;
-  /** Where the other tabs are, as far as this one has heard. */
+  /** The positions of the other tabs, as far as this one has heard. */
   readonly positions: () => readonly Place[];
 }
 
-/** Where a tab is. */
+/** A tab's position. */
 export interface Place {
   readonly position: Position | undefined;
   readonly broadcast: TopicPosition | undefined;
@@ -28,7 +28,7 @@ export interface Place {
 
 export class Hub {
   readonly #options: HubOptions;
-  /** Serves who comes; the others serve who has not moved yet. */
+  /** Serves new sockets; older ones serve those that have not moved yet. */
   #current: Upstream | undefined;
   readonly #all = new Set<Upstream>();
   readonly #bySocket = new Map<string, Upstream>();
@@ -74,9 +74,9 @@ export class Hub {
     for (const upstream of this.#all) upstream.close(CLIENT_LEAVES_SOCKET, reason);
   }
 
-  /** @param others who is served by the same connection, as far as is known */
+  /** @param others the tabs served by the same connection, as far as known */
   #open(sockets: readonly OpenSocket[], others = this.#options.positions()): void {
-    // A tab that opens a second one beside its first leaves a token that ends: the connection has to change.
+    // A tab that opens a second socket beside its first leaves an expiring token: the connection has to change.
     if (sockets.some(({ socket }) => this.#current?.mustChangeFor(socket) === true)) this.#leave();
     if (this.#current === undefined) {
       const [opener] = sockets;
@@ -84,7 +84,7 @@ export class Hub {
       try {
         this.#current = this.#connect(opener, [...sockets, ...others]);
       } catch (error) {
-        // Such as a token with characters that no header takes.
+        // Such as a token with characters that a header cannot carry.
         const to = sockets.map(({ socket }) => socket);
         this.#options.post({ kind: "closed", to, code: 4401, reason: (error as Error).message });
         return;
@@ -98,7 +98,7 @@ export class Hub {
     }
   }
 
-  /** Those who are on the current connection follow to the next. */
+  /** The sockets on the current connection follow to the next. */
   #leave(): void {
     const before = this.#current;
     this.#current = undefined;
@@ -123,7 +123,7 @@ export class Hub {
         if (this.#isStopped) return;
         for (const { socket } of missing) this.#bySocket.delete(socket);
         if (upstream === this.#current) this.#leave();
-        // For them alone: what others have asked for may be what the server has no more.
+        // For these alone: what others have asked for may be gone on the server.
         this.#open(missing, []);
         if (upstream.isEmpty) upstream.close(CLIENT_LEAVES_SOCKET, "the connection changes");
       },

@@ -1,10 +1,10 @@
-// tab-member -> here: who leads, decided from locks and messages alone: no timer, no browser.
-// Guarantees: a tab leads only between a granted lock and its loss; terms rise, so that one that was deposed, and does not
-// know it yet, is heard by nobody; a tab that stands still neither holds nor awaits the lock.
+// tab-member -> here: which tab leads, decided from locks and messages alone: no timer, no browser API.
+// Guarantees: a tab leads only between a granted lock and its loss. Terms rise, so that nobody listens to a deposed tab
+// that does not know it yet. A suspended tab neither holds nor awaits the lock.
 
-/** What has to be done. Each is one call, and answers by an event, if at all. */
+/** The effects. Each is one call; results come back as events, if at all. */
 export interface LeadershipActions {
-  /** Answers by `granted`; with `steal`, whoever has the lock loses it. */
+  /** Answered by `granted`; with `steal`, the present holder loses the lock. */
   readonly requestLock: (steal: boolean) => void;
   /** Gives the lock back, or stops waiting for it. */
   readonly dropLock: () => void;
@@ -25,13 +25,13 @@ export class Leadership {
   readonly #actions: LeadershipActions;
   readonly #nowMs: () => number;
   #leader: Leader | undefined;
-  /** The highest that was heard of. */
+  /** The highest term heard of. */
   #term = 0;
   #isRunning = false;
-  /** Said `who`, and heard nothing since. */
+  /** Has asked `who`, and heard nothing since. */
   #isAsked = false;
 
-  /** @param nowMs the clock of the machine: terms of all its tabs come from it */
+  /** @param nowMs the machine's clock: the terms of all its tabs come from it */
   constructor(id: string, actions: LeadershipActions, nowMs: () => number) {
     this.#id = id;
     this.#actions = actions;
@@ -46,7 +46,7 @@ export class Leadership {
     return this.#leader?.id === this.#id;
   }
 
-  /** Begins, or goes on after it stood still. */
+  /** Starts, or continues after a suspension. */
   start(): void {
     if (this.#isRunning) return;
     this.#isRunning = true;
@@ -55,7 +55,7 @@ export class Leadership {
     this.#actions.say("who", this.#term);
   }
 
-  /** The tab is left, or stands still from now on. */
+  /** The tab is left, or suspended from now on. */
   stop(): void {
     if (!this.#isRunning) return;
     this.#isRunning = false;
@@ -63,7 +63,7 @@ export class Leadership {
     if (isLeading) this.#depose();
     this.#leader = undefined;
     this.#actions.dropLock();
-    // After the lock: whoever hears it may have it.
+    // After the lock, so that whoever hears it can get it.
     if (isLeading) this.#actions.say("left", this.#term);
   }
 
@@ -84,7 +84,7 @@ export class Leadership {
     this.#actions.say("who", this.#term);
   }
 
-  /** @param from the tab that said it */
+  /** @param from the tab that sent it */
   heard(kind: "who" | "leads" | "left", from: string, term: number): void {
     if (!this.#isRunning) return;
     if (kind === "who") {
@@ -96,12 +96,12 @@ export class Leadership {
       return;
     }
     if (term < this.#term) {
-      // It was deposed, and does not know.
+      // The sender was deposed, and does not know it.
       if (this.isLeading) this.#actions.say("leads", this.#term);
       return;
     }
     const isNews = this.#leader?.id !== from || this.#leader.term !== term;
-    // Two that took it in the same millisecond: one of them.
+    // Two took the lock in the same millisecond: pick one of them.
     if (isNews && term === this.#leader?.term && from < this.#leader.id) return;
     if (isNews && this.isLeading) this.#depose();
     this.#term = term;
@@ -111,8 +111,8 @@ export class Leadership {
   }
 
   /**
-   * Somebody looks at this tab: whoever leads must answer until the next call, or loses the lock. Call `forgive` before
-   * where this tab itself stood still in between.
+   * Somebody is looking at this tab: the leader must answer until the next call, or loses the lock. Call `forgive`
+   * first if this tab itself was suspended in between.
    */
   challenge(): void {
     if (!this.#isRunning || this.isLeading) return;
@@ -124,11 +124,11 @@ export class Leadership {
     this.#actions.say("who", this.#term);
   }
 
-  /** Whoever leads may answer, but does not serve. */
+  /** The leader may answer, but does not serve. */
   usurp(): void {
     if (!this.#isRunning || this.isLeading) return;
     this.#isAsked = false;
-    // Until the lock is here it is listened to: it may answer late, and nothing of it may be missed in between.
+    // Keep listening to it until the lock is here: it may answer late, and nothing from it may be missed in between.
     this.#actions.dropLock();
     this.#actions.requestLock(true);
   }

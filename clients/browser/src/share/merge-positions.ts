@@ -1,10 +1,11 @@
-// {hub, upstream} -> here: where one connection has to start, so that every tab gets what it misses, and where each tab goes
-// on there.
-// Guarantees: no tab of the chosen epoch misses anything; a tab of another epoch starts anew, as on a connection of its own.
+// {hub, upstream} -> here: where one connection has to start, so that every tab gets what it misses, and where each tab
+// continues on it.
+// Guarantees: no tab of the chosen epoch misses anything; a tab of another epoch starts over, as on a connection of its
+// own.
 import type { TopicPosition } from "../frames.js";
 import type { Position } from "../delivery/user-sequence.js";
 
-/** Numbers go on rising when the epoch changes, so the furthest tab knows the newest epoch. */
+/** Numbers keep rising when the epoch changes, so the furthest tab knows the newest epoch. */
 export function lowestPosition(positions: readonly (Position | undefined)[]): Position | undefined {
   const known = positions.filter((one) => one !== undefined);
   const furthest = known.toSorted((one, other) => other.since - one.since).at(0);
@@ -25,12 +26,12 @@ export function lowestBroadcast(
     .at(0);
 }
 
-/** A connection, for the tabs that come to it. */
+/** A connection, as the joining tabs see it. */
 export interface Started {
   readonly epoch: string;
-  /** It has brought, and still has, all that came after. */
+  /** Everything after this has arrived, and is still there. */
   readonly start: number;
-  /** What its address asked for, and whether the server had that. */
+  /** The position in its address, and whether the server resumed it. */
   readonly asked: Position | undefined;
   readonly resumed: boolean;
 }
@@ -38,12 +39,12 @@ export interface Started {
 /** @returns whether a tab needs what came before the start, and nobody asked the server for that */
 export function misses(position: Position | undefined, { epoch, start, asked, resumed }: Started): boolean {
   if (position?.epoch !== epoch || position.since >= start) return false;
-  // The server was asked for it, and does not have it any more.
+  // The server was asked for it, and no longer has it.
   const isGone = asked?.epoch === epoch && position.since <= asked.since;
   return !isGone || resumed;
 }
 
-/** @param acked what the tabs have acknowledged: a new one is not shown it again */
+/** @param acked what the tabs have acknowledged: a new one does not get it again */
 export function placeOf(
   position: Position | undefined,
   { epoch, start }: Started,

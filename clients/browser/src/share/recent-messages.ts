@@ -1,5 +1,5 @@
-// upstream -> here -> tabs that come later: the messages that the connection has brought, as they came.
-// Guarantees: holds everything after `start`; the oldest leave first, so memory is bounded.
+// upstream -> here -> tabs that join later: the messages that have arrived on the connection.
+// Guarantees: holds everything after `start`; the oldest are dropped first, so memory is bounded.
 
 interface Kept {
   readonly seq: number;
@@ -13,7 +13,7 @@ export class RecentMessages {
   #characters = 0;
   #start: number;
 
-  /** @param start all that comes is after it */
+  /** @param start exclusive: everything that arrives is after it */
   constructor(start: number, maxCharacters: number) {
     this.#start = start;
     this.#maxCharacters = maxCharacters;
@@ -35,7 +35,7 @@ export class RecentMessages {
     }
   }
 
-  /** It was taken back. */
+  /** It was recalled. */
   remove(id: string): void {
     const place = this.#kept.findIndex((one) => one.id === id);
     if (place === -1) return;

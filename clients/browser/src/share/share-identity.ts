@@ -1,11 +1,11 @@
 // share-sockets -> here: which tabs may share a connection: the same user, rights and addresses.
-// Guarantees: tokens that differ in anything but their time, number and session keep tabs apart; what cannot be read
-// is shared with nobody, unless the application names it.
+// Guarantees: tokens that differ in anything but their times, id and session keep tabs apart. An unreadable token is
+// shared with nobody, unless the application names its user.
 
-/** Of one token and the next of the same user, these differ. */
+/** Claims that differ between successive tokens of the same user. */
 const OWN_CLAIMS: ReadonlySet<string> = new Set(["iat", "exp", "nbf", "jti", "sid", "gen"]);
 
-/** @returns undefined where the token is none that can be read */
+/** @returns undefined if the token is unreadable */
 export function claimsOf(token: string): Readonly<Record<string, unknown>> | undefined {
   const [, payload, signature] = token.split(".");
   if (payload === undefined || signature === undefined) return undefined;
@@ -20,16 +20,16 @@ export function claimsOf(token: string): Readonly<Record<string, unknown>> | und
 }
 
 export interface Identity {
-  /** Undefined where the credential is a ticket. */
+  /** Undefined if the credential is a ticket. */
   readonly token: string | undefined;
-  /** The application's own name for who is signed in. */
+  /** The application's own name for the signed-in user. */
   readonly key: string | undefined;
   readonly urls: readonly string[];
-  /** The options that tabs have to agree on. */
+  /** The options that tabs must have in common. */
   readonly options: Readonly<Record<string, string>>;
 }
 
-/** @returns the same for all credentials of one user, whatever they allow; undefined where nobody can tell */
+/** @returns the same for all credentials of one user, whatever they allow; undefined if unknown */
 export function userOf({ token, key }: Pick<Identity, "token" | "key">): string | undefined {
   const sub = token === undefined ? undefined : claimsOf(token)?.["sub"];
   return key === undefined && typeof sub !== "string"
@@ -37,13 +37,13 @@ export function userOf({ token, key }: Pick<Identity, "token" | "key">): string 
     : JSON.stringify([key ?? null, sub ?? null]);
 }
 
-/** @returns one name for all tabs that may share; undefined where nobody can tell */
+/** @returns one name for all tabs that may share; undefined if unknown */
 export function shareName(version: number, { token, key, urls, options }: Identity): string | undefined {
   if (userOf({ token, key }) === undefined) return undefined;
   const claims = token === undefined ? undefined : claimsOf(token);
   const rights = Object.entries(claims ?? {})
     .filter(([name]) => !OWN_CLAIMS.has(name))
     .toSorted(([one], [other]) => (one < other ? -1 : 1));
-  // A list may be shuffled.
+  // Sorted, because the application may shuffle the list.
   return `petrel:${version}:${JSON.stringify([key ?? null, rights, urls.toSorted(), options])}`;
 }

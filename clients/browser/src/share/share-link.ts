@@ -1,5 +1,5 @@
-// connection-keeper -> here -> share-sockets: loads what tabs share a connection with, where this browser can.
-// Guarantees: a page that does not share loads nothing of it; where it cannot be loaded, a tab has a socket of its own.
+// connection-keeper -> here -> share-sockets: loads the code for a shared connection, if this browser supports it.
+// Guarantees: a page that does not share loads nothing of it; if it cannot be loaded, a tab has a socket of its own.
 import type { ResolvedOptions } from "../client-options.js";
 import { globalWebSocket } from "../client-options.js";
 import type { SocketConstructor } from "../connection/socket.js";
@@ -23,16 +23,16 @@ export class ShareLink {
     return this.#options.shared !== undefined;
   }
 
-  /** @returns undefined where this attempt is to have a socket of its own */
+  /** @returns undefined if this attempt needs a socket of its own */
   async socketFor(credential: Credential): Promise<SocketConstructor | undefined> {
     this.#loading ??= this.#load();
     this.#loaded = await this.#loading;
-    // Its next connection may find the network better.
+    // The next attempt may find the network better.
     if (this.#loaded === undefined) this.#loading = undefined;
     return this.#loaded?.socketFor(credential);
   }
 
-  /** The page is left, or the client closed: other tabs go on without this one. */
+  /** The page is left, or the client closed: the other tabs continue without this one. */
   release(): void {
     this.#loaded?.release();
   }
@@ -43,7 +43,7 @@ export class ShareLink {
     const environment = shared?.environment ?? browserEnvironment();
     if (shared === undefined || WebSocket === undefined || environment === undefined) return undefined;
     try {
-      // Where locks are forbidden, asking for them fails.
+      // If locks are forbidden, the query fails.
       const [{ ShareSockets }] = await Promise.all([import("./share-sockets.js"), environment.locks.query()]);
       return new ShareSockets({
         urls,
@@ -62,7 +62,7 @@ export class ShareLink {
   }
 }
 
-/** A page in a secure context has it all; Node, a worker and an old browser do not. */
+/** A page in a secure context has all of these; Node, a worker and an old browser do not. */
 function browserEnvironment(): ShareEnvironment | undefined {
   const { navigator, BroadcastChannel, document } = globalThis as {
     readonly navigator?: { readonly locks?: ShareEnvironment["locks"] };

@@ -1,18 +1,18 @@
-// shared-socket, tab-member -> here -> hub: what tabs say to each other, over a channel of one browser.
-// Guarantees: the channel's name carries this version: tabs of another one never read these.
+// shared-socket, tab-member -> here -> hub: the messages between tabs, over a channel of one browser.
+// Guarantees: the channel's name includes this version, so tabs of another version never read them.
 import type { TopicPosition } from "../frames.js";
 import type { Position } from "../delivery/user-sequence.js";
 
-/** Rises with every change that an older tab would misread. */
+/** Increase it with every change that an older tab would misread. */
 export const SHARE_VERSION = 1;
 
-/** What a socket of a tab asks of the one that leads: as it would ask a push node. */
+/** What a tab's socket asks of the leader, as it would ask a push node. */
 export interface OpenSocket {
   readonly kind: "open";
   readonly socket: string;
   readonly url: string;
   readonly protocols: readonly string[];
-  /** The token, where it travels in the first frame. */
+  /** The token, if it travels in the first frame. */
   readonly firstFrame: string | undefined;
   readonly position: Position | undefined;
   readonly broadcast: TopicPosition | undefined;
@@ -20,17 +20,17 @@ export interface OpenSocket {
   readonly wants: boolean;
 }
 
-/** From a tab to the one that leads. */
+/** From a tab to the leader. */
 export type ToHub =
   | OpenSocket
   | { readonly kind: "send"; readonly socket: string; readonly text: string }
   | { readonly kind: "close"; readonly socket: string; readonly code: number; readonly reason: string }
-  /** Given up: it has been silent, or never answered. */
+  /** Given up: the connection was silent, or never answered. */
   | { readonly kind: "abandon"; readonly socket: string }
   /** The answer to `poll`. */
   | { readonly kind: "here"; readonly socket: string; readonly wants: boolean };
 
-/** From the one that leads, to some sockets. */
+/** From the leader, to some sockets. */
 export type FromHub =
   | { readonly kind: "frame"; readonly to: readonly string[]; readonly text: string }
   | {
@@ -41,21 +41,21 @@ export type FromHub =
     }
   | { readonly kind: "poll"; readonly to: readonly string[] };
 
-/** About who leads. */
+/** About the leader. */
 export type AboutLead =
-  /** Who leads? Whoever does says `leads`. */
+  /** Who leads? The leader answers `leads`. */
   | { readonly kind: "who" }
   | { readonly kind: "leads" }
-  /** The one that led has stopped. */
+  /** The leader has stopped. */
   | { readonly kind: "left" };
 
-/** On the channel. `term` is the sender's, or of the one it speaks to; 0 where it knows none. */
+/** On the channel. `term` is the sender's, or that of the tab addressed; 0 if unknown. */
 export type ShareMessage = {
   readonly from: string;
   readonly term: number;
 } & (ToHub | FromHub | AboutLead);
 
-/** A socket's name begins with that of its tab. */
+/** A socket's name begins with its tab's name. */
 export function tabOf(socket: string): string {
   return socket.slice(0, socket.lastIndexOf("."));
 }

@@ -1,6 +1,6 @@
-// share-link -> here -> tab-member: the place among the tabs that a credential belongs to.
-// Guarantees: who shares is decided by the credential of each attempt; what cannot be shared gets no socket from here; what
-// one user's connection has left behind goes to no other user's.
+// share-link -> here -> tab-member: finds the group of tabs that a credential belongs to.
+// Guarantees: each attempt's credential decides who shares. A credential that cannot be shared gets no socket here.
+// What one user's connection has left behind goes to no other user's.
 import type { Socket, SocketConstructor } from "../connection/socket.js";
 import type { Credential } from "../credentials/credential-source.js";
 import type { SharedAck } from "./ack-policy.js";
@@ -12,26 +12,26 @@ export interface ShareSocketsOptions extends Omit<TabMemberOptions, "name" | "po
   readonly urls: readonly string[];
   readonly key: string | undefined;
   readonly ack: SharedAck;
-  /** How the client acknowledges, and how its token travels: tabs have to agree. */
+  /** How the client acknowledges, and how its token travels: tabs must have these in common. */
   readonly options: Readonly<Record<string, string>>;
 }
 
 export class ShareSockets {
   readonly #options: ShareSocketsOptions;
   #members: { readonly name: string; readonly member: TabMember }[] = [];
-  /** Who was welcomed last: the client's position is of that user. */
+  /** The last welcomed user, to whom the client's position belongs. */
   #user: string | undefined;
 
   constructor(options: ShareSocketsOptions) {
     this.#options = options;
   }
 
-  /** @returns undefined where this credential is not shared */
+  /** @returns undefined if this credential is not shared */
   socketFor(credential: Credential): SocketConstructor | undefined {
     const token = "token" in credential ? credential.token : undefined;
     const identity = this.#identityOf(token);
     const name = shareName(SHARE_VERSION, identity);
-    // Of another user, or of other rights: its last socket may still be open.
+    // Groups of another user or other rights: their last socket may still be open.
     const over = this.#members.filter((one) => one.name !== name && one.member.isEmpty);
     for (const { member } of over) member.release();
     this.#members = this.#members.filter((one) => !over.includes(one));
@@ -56,7 +56,7 @@ export class ShareSockets {
     return { token, key, urls, options: { ...options, ack } };
   }
 
-  /** Whether this token of the same user allows something else. (What to do about another user's, the server knows.) */
+  /** Whether this token of the same user allows something else. (The server handles another user's token.) */
   #isForAnother(name: string, user: string | undefined, token: string): boolean {
     const identity = this.#identityOf(token);
     return userOf(identity) === user && shareName(SHARE_VERSION, identity) !== name;
@@ -76,7 +76,7 @@ export class ShareSockets {
   }
 }
 
-/** The other user's. What all are sent has the same numbers for everybody. */
+/** The position belongs to the other user. The broadcast's numbers are the same for everybody. */
 function withoutPosition(address: string): string {
   const url = new URL(address);
   url.searchParams.delete("epoch");

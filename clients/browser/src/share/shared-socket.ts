@@ -1,5 +1,5 @@
-// connection -> here -> tab-member: a WebSocket, for the client; in truth a place on the connection of all tabs.
-// Guarantees: behaves as the browser's: events come later, never within a call; after `close` comes once.
+// connection -> here -> tab-member: a WebSocket for the client that is really a place on the connection of all tabs.
+// Guarantees: behaves like a browser's WebSocket: events come later, never within a call; `close` comes once.
 import { SOCKET_CLOSED, SOCKET_OPEN, type Socket, type SocketEvent } from "../connection/socket.js";
 import type { Position } from "../delivery/user-sequence.js";
 import type { TopicPosition } from "../frames.js";
@@ -10,7 +10,7 @@ export interface SocketPlace {
   readonly url: string;
   readonly protocols: readonly string[];
   readonly onWelcomed: () => void;
-  /** Whether a fresh token of this user has no place on the connection of these tabs. */
+  /** Whether a fresh token of this user cannot be used on these tabs' connection. */
   readonly isForAnother: (token: string) => boolean;
 }
 
@@ -21,7 +21,7 @@ export interface SharedSocketOptions extends SocketPlace {
   /** It has its credential. */
   readonly onReady: (socket: SharedSocket) => void;
   readonly onClosed: (socket: SharedSocket) => void;
-  /** It has been given up, and was never welcomed. */
+  /** It was given up without ever being welcomed. */
   readonly onUnserved: () => void;
 }
 
@@ -92,7 +92,7 @@ export class SharedSocket implements Socket {
     }
     const fresh = tokenIn(text);
     if (fresh !== undefined && this.#options.isForAnother(fresh)) {
-      // The client takes it to another connection. Here it would give its rights to all.
+      // The client takes the token to another connection. Here it would give its rights to all tabs.
       this.move("the token allows something else");
       return;
     }
@@ -126,7 +126,7 @@ export class SharedSocket implements Socket {
     this.#fire({ type: "message", data: text });
   }
 
-  /** The client is to open another one beside it, from where it is. */
+  /** Asks the client to open another socket beside it, from its present position. */
   move(reason: string): void {
     const frame = { type: "reconnect", afterMs: 0, reason, local: true };
     queueMicrotask(() => this.receive(JSON.stringify(frame)));
@@ -144,19 +144,19 @@ export class SharedSocket implements Socket {
   }
 }
 
-/** @returns the seq, where the frame is an ack */
+/** @returns the seq if the frame is an ack */
 export function ackIn(text: string): number | undefined {
   const [, seq] = /^\{"type":"ack","seq":(\d+)\}$/.exec(text) ?? [];
   return seq === undefined ? undefined : Number(seq);
 }
 
-/** @returns the token, where the frame renews it */
+/** @returns the token if the frame renews it */
 function tokenIn(text: string): string | undefined {
   if (!text.startsWith('{"type":"token"')) return undefined;
   return (JSON.parse(text) as { readonly token: string }).token;
 }
 
-/** @returns where the tab goes on, where the frame is a welcome */
+/** @returns where the tab continues, if the frame is a welcome */
 export function welcomedAt(text: string): Position | undefined {
   if (!text.startsWith('{"type":"welcome"')) return undefined;
   const { epoch, after } = JSON.parse(text) as { readonly epoch: string; readonly after: number };

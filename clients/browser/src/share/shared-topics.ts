@@ -1,5 +1,7 @@
-// upstream -> here -> topics: the topics of all tabs, on one connection: subscribed once, handed on to who asked.
-// Guarantees: each tab's socket gets what a push node would send it: its own answer, then everything after its position.
+// upstream -> here -> topics: the topics of all tabs, on one connection: subscribed once, and passed on to the tabs
+// that asked.
+// Guarantees: each tab's socket gets what a push node would send it: its own answer, then everything after its
+// position.
 import type { PetrelClientError } from "../client-error.js";
 import { defaultTiming } from "../client-timing.js";
 import { HandlerWatch } from "../delivery/handler-watch.js";
@@ -25,7 +27,7 @@ export interface SharedTopicsOptions {
 /** One tab's subscription to one topic. */
 interface Subscription {
   readonly handle: TopicHandle;
-  /** The server keeps it for the user: no tab has asked. */
+  /** The server keeps it for the user; no tab has asked for it. */
   readonly isKept: boolean;
 }
 
@@ -34,7 +36,7 @@ export class SharedTopics {
   readonly #all: TopicSubscriptions;
   /** By socket, then by topic. */
   readonly #sockets = new Map<string, Map<string, Subscription>>();
-  /** What the server keeps for the user. */
+  /** Topics that the server keeps for the user. */
   readonly #kept = new Set<string>();
   #connection: TopicConnection | undefined;
 
@@ -52,7 +54,7 @@ export class SharedTopics {
     this.#all.start();
   }
 
-  /** @param all what the address has of the broadcast, as `EPOCH:OFFSET` */
+  /** @param all the broadcast's position in the address, as `EPOCH:OFFSET` */
   adopt(welcome: WelcomeFrame, all: string | undefined): void {
     const [, epoch = "", offset = ""] = /^(.*):(\d+)$/.exec(all ?? "") ?? [];
     const broadcast = epoch === "" ? undefined : { epoch, offset: Number(offset) };
@@ -60,7 +62,7 @@ export class SharedTopics {
     this.#all.adopt(this.#connection, welcome);
   }
 
-  /** A tab's socket was welcomed: what comes unasked, comes to it. */
+  /** A tab's socket was welcomed: it gets everything that comes without asking. */
   join(socket: string, broadcast: TopicPosition | undefined): void {
     this.#sockets.set(socket, new Map());
     this.#add(socket, BROADCAST_TOPIC, { ...broadcast }, true);
@@ -82,7 +84,7 @@ export class SharedTopics {
   receive(socket: string, frame: Fields): void {
     const topics = Array.isArray(frame["topics"]) ? (frame["topics"] as readonly Fields[]) : [];
     if (frame["type"] === "publish") {
-      // Two tabs may use the same.
+      // Two tabs may use the same ref.
       this.#options.send({ ...frame, ref: `${String(frame["ref"])}@${socket}` });
     } else if (frame["type"] === "subscribe") {
       for (const entry of topics) this.#add(socket, String(entry["topic"]), entry, false);
@@ -116,7 +118,7 @@ export class SharedTopics {
     if (isUnasked) this.#keep(frame.topic);
   }
 
-  /** @returns whether it was about a topic */
+  /** @returns whether it concerned a topic */
   refused(frame: ErrorFrame): boolean {
     const { on, ref = "" } = frame;
     const at = ref.indexOf("@");
@@ -126,7 +128,7 @@ export class SharedTopics {
     }
     const connection = this.#connection;
     if (connection === undefined || !this.#all.refused(connection, frame)) return false;
-    // The tabs have let it go, the server keeps it.
+    // The tabs have unsubscribed, but the server keeps it.
     if (on === "unsubscribe" && frame.action !== "backoff") this.#keep(ref);
     return true;
   }
@@ -149,13 +151,13 @@ export class SharedTopics {
     }
   }
 
-  /** @param entry of a `subscribe`: its position, and whether it wants to know who is there */
+  /** @param entry of a `subscribe`: its position, and whether it wants presence */
   #add(socket: string, topic: string, entry: Fields, isKept: boolean): void {
     const topics = this.#sockets.get(socket);
     if (topics === undefined) return;
     const { epoch, offset, presence } = entry;
     const say = (frame: Fields): void => {
-      // It may have been replaced, while this waited for its turn.
+      // It may have been replaced while this waited for its turn.
       if (topics.get(topic)?.handle === handle || handle === undefined) this.#options.say([socket], frame);
     };
     const before = topics.get(topic);
@@ -173,10 +175,10 @@ export class SharedTopics {
           if (here !== undefined) say({ type: "presence", ...here });
           here = undefined;
         },
-        // `onSubscribed` says it, too.
+        // `onSubscribed` reports it, too.
         onLost: () => undefined,
         onPresence: (now) => {
-          // As at a push node: before its answer a tab takes nothing of the topic.
+          // As at a push node: before its answer a tab gets nothing of the topic.
           if (isSubscribed) say({ type: "presence", ...now });
           else here = now;
         },
@@ -193,7 +195,7 @@ export class SharedTopics {
       return;
     }
     topics.set(topic, { handle, isKept: isKept || before?.isKept === true });
-    // After it, so that the subscription goes on in between.
+    // Afterwards, so that the subscription never ends in between.
     before?.handle.unsubscribe();
   }
 

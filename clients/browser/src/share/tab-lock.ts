@@ -1,5 +1,5 @@
-// tab-member -> here -> the browser: the one lock of all tabs that share.
-// Guarantees: one request at a time; what an earlier one brings has no effect; a holder that is deposed hears of it; a
+// tab-member -> here -> the browser: the lock of all tabs that share.
+// Guarantees: one request at a time; results of an earlier one have no effect. A holder that loses it is told. A
 // browser that refuses is not asked again at once.
 
 /** The part of `navigator.locks` that is used. */
@@ -17,7 +17,7 @@ export interface LockEvents {
   readonly onLost: () => void;
 }
 
-/** Asked again in the same turn, a browser that refuses would let the page do nothing else. */
+/** If asked again in the same turn, a browser that refuses would keep the page busy. */
 const REFUSED_MS = 1_000;
 
 interface Request {
@@ -53,7 +53,7 @@ export class TabLock {
       this.#events.onLost();
     };
     const failed = (error: unknown): void => {
-      // Stolen, maybe before this tab knew that it had it.
+      // Stolen, perhaps before this tab knew that it had it.
       if ((error as Error).name === "AbortError") ended();
       else setTimeout(ended, REFUSED_MS);
     };
@@ -67,7 +67,7 @@ export class TabLock {
     request?.release?.();
   }
 
-  /** Resolves when a loss that the browser knows of has been told. */
+  /** Resolves when any loss that the browser knows of has been reported. */
   async settled(): Promise<void> {
     await this.#locks.query().catch(() => undefined);
   }

@@ -1,6 +1,6 @@
 // share-sockets -> here -> {leadership, hub}: one tab among those that share a connection.
-// Guarantees: its sockets are served by whoever leads, and move to the next one without the application's notice; a tab
-// that was deposed while it stood still passes no ack on.
+// Guarantees: its sockets are served by the leader, and move to the next one without the application noticing. A tab
+// that was deposed while suspended passes on no ack.
 import { CLIENT_LEAVES_SOCKET } from "../connection/close-policy.js";
 import type { Socket, SocketConstructor } from "../connection/socket.js";
 import type { SharedAck } from "./ack-policy.js";
@@ -24,7 +24,7 @@ export interface Page {
   removeEventListener(type: string, listener: () => void): void;
 }
 
-/** What a browser has for it. */
+/** The browser features that it needs. */
 export interface ShareEnvironment {
   readonly locks: Locks;
   readonly Channel: new (name: string) => Channel;
@@ -36,9 +36,9 @@ export interface TabMemberOptions {
   readonly environment: ShareEnvironment;
   readonly WebSocket: SocketConstructor;
   readonly policy: SharedAck;
-  /** How often a visible tab looks whether the one that leads is still there. */
+  /** How often a visible tab checks whether the leader is still there. */
   readonly checkMs: number;
-  /** With `all`: who is silent for so long is not waited for. */
+  /** With `all`: a tab that is silent for this long is not waited for. */
   readonly silentMs: number;
   /** Whether the application listens for messages. */
   readonly wants: () => boolean;
@@ -48,10 +48,10 @@ interface HeardPlace extends Place {
   readonly heardAtMs: number;
 }
 
-/** A tab that lives says something in that time, even in the background; one that has crashed does not. */
+/** A live tab sends something within this time, even in the background; a crashed one does not. */
 const PLACE_LASTS_MS = 150_000;
 
-/** A tab that did nothing for so long may have been deposed meanwhile. */
+/** A tab that did nothing for this long may have been deposed meanwhile. */
 const SUSPECT_MS = 400;
 const TAKEN_OVER = "another tab holds the connection now";
 
@@ -63,7 +63,7 @@ export class TabMember {
   readonly #lock: TabLock;
   readonly #leadership: Leadership;
   readonly #sockets = new Map<string, SharedSocket>();
-  /** Of the sockets of other tabs, as heard on the way to the hub. */
+  /** For sockets of other tabs, as overheard on the way to the hub. */
   readonly #places = new Map<string, HeardPlace>();
   readonly #pageListeners: readonly (readonly [string, () => void])[];
   #hub: Hub | undefined;
@@ -158,7 +158,7 @@ export class TabMember {
         return;
       default:
         this.#remember(message);
-        // What was said to another leader is said again to this one.
+        // What was sent to another leader is sent again to this one.
         if (message.term === leader?.term) this.#hub?.receive(message);
     }
   }
@@ -169,7 +169,7 @@ export class TabMember {
     const { isLeading } = this.#leadership;
     const socket = this.#sockets.get(message.socket);
     if (socket === undefined || !this.#isServed(socket)) {
-      // Nobody is there who could answer.
+      // There is nobody to answer.
       if (message.kind === "close") queueMicrotask(() => socket?.closed(message.code, message.reason));
       return;
     }
@@ -188,7 +188,7 @@ export class TabMember {
   #fromHub(message: FromHub, term: number): void {
     for (const name of message.to) {
       const socket = this.#sockets.get(name);
-      // It may have turned to another leader.
+      // It may have turned to another leader meanwhile.
       if (socket?.term !== term) continue;
       if (message.kind === "frame") socket.receive(message.text);
       else if (message.kind === "closed") socket.closed(message.code, message.reason);
@@ -200,14 +200,14 @@ export class TabMember {
     if (!this.#isReleased || message.kind === "left") this.#broadcast(message);
   }
 
-  /** Where each tab is, so that this one, should it lead, starts where all are served. */
+  /** Remembers each tab's position, so that this one, if it leads, starts where all can be served. */
   #remember(message: ToHub): void {
     const { socket } = message;
     const place = this.#places.get(socket);
     const heardAtMs = performance.now();
     if (message.kind === "open") {
       const { position, broadcast } = message;
-      // Of tabs that have crashed nobody says that they are gone.
+      // Nobody announces the end of a crashed tab.
       for (const [one, { heardAtMs: atMs }] of this.#places) {
         if (heardAtMs - atMs > PLACE_LASTS_MS) this.#places.delete(one);
       }
@@ -222,7 +222,7 @@ export class TabMember {
     }
   }
 
-  /** From its welcome on a new tab has a position. */
+  /** From its welcome on, a new tab has a position. */
   #rememberWelcome(message: FromHub): void {
     if (message.kind !== "frame") return;
     const position = welcomedAt(message.text);
@@ -268,7 +268,7 @@ export class TabMember {
     hub?.stop("another tab leads");
   }
 
-  /** Somebody else leads, or this tab does. */
+  /** Somebody else leads now, or this tab does. */
   #turnToLeader(): void {
     const { leader } = this.#leadership;
     for (const socket of this.#sockets.values()) {
@@ -289,13 +289,13 @@ export class TabMember {
   #closed(socket: SharedSocket): void {
     this.#sockets.delete(socket.name);
     if (socket.isWelcomed) return;
-    // The attempt has failed that was to take the place of these.
+    // The attempt that was to replace these has failed.
     for (const other of this.#sockets.values()) {
       if (other.isWelcomed && !this.#isServed(other)) queueMicrotask(() => other.closed(1006, TAKEN_OVER));
     }
   }
 
-  /** While somebody looks at this tab, whoever leads has to answer. */
+  /** While somebody looks at this tab, the leader has to answer. */
   #watchLeader(): void {
     clearInterval(this.#timer);
     if (this.#isHidden()) return;
@@ -303,12 +303,12 @@ export class TabMember {
     const check = (): void => {
       this.#isAlive();
       const nowMs = performance.now();
-      // This tab stood still itself: the answer may wait unread.
+      // This tab itself was suspended: the answer may be waiting unread.
       if (nowMs - this.#checkedAtMs > 1.5 * checkMs) this.#leadership.forgive();
       this.#checkedAtMs = nowMs;
       this.#leadership.challenge();
     };
-    // A question from just before may still be on its way.
+    // A request from just before may still be on its way.
     this.#leadership.forgive();
     check();
     this.#timer = setInterval(check, checkMs);
@@ -318,16 +318,17 @@ export class TabMember {
     return this.#options.environment.page.visibilityState === "hidden";
   }
 
-  /** Nothing runs here until `resume`: others go on. */
+  /** Nothing runs here until `resume`, so the others take over. */
   #freeze(): void {
     clearInterval(this.#timer);
     const code = CLIENT_LEAVES_SOCKET;
     for (const socket of this.#sockets.values()) {
-      // Where nobody serves it, nobody has to know; for the client it did not end, so that it goes on at once after `resume`.
+      // If nobody serves it, nobody has to know. For the client it has not ended, so it continues at once after
+      // `resume`.
       if (this.#isServed(socket)) {
         this.#toHub({ kind: "close", socket: socket.name, code, reason: "the tab is frozen" });
       }
-      // What is answered is not for this tab any more.
+      // Answers are no longer for this tab.
       socket.term = -1;
     }
     this.#leadership.stop();
@@ -338,7 +339,7 @@ export class TabMember {
     this.#watchLeader();
   }
 
-  /** Call it whenever something happens: a tab to which nothing happened for long may have stood still. */
+  /** Call it whenever something happens: a tab in which nothing happened for long may have been suspended. */
   #isAlive(): void {
     const nowMs = performance.now();
     if (nowMs - this.#aliveAtMs > SUSPECT_MS && this.#suspicion === undefined) {

@@ -1,6 +1,6 @@
-// upstream -> here -> the tabs: who is still there, of those that an ack or the end of a connection waits for.
-// Guarantees: answers that are missing are counted, not milliseconds: this tab may have stood still itself, with the answers
-// unread.
+// upstream -> here -> the tabs: which of the tabs that an ack or the end of a connection waits for are still there.
+// Guarantees: counts missing answers rather than milliseconds, because this tab itself may have been suspended, with
+// the answers unread.
 import { tabOf, type OpenSocket } from "./share-messages.js";
 
 /** A tab's socket on this connection. */
@@ -11,9 +11,9 @@ export interface Attached {
   wants: boolean;
   acked: number;
   sent: number;
-  /** When it last said anything, or began to owe an ack. */
+  /** When it last sent anything, or began to owe an ack. */
   heardAtMs: number;
-  /** Polls since it last said anything. */
+  /** Polls since it last sent anything. */
   unanswered: number;
 }
 
@@ -27,9 +27,9 @@ export interface TabPollsOptions {
   readonly silentMs: number;
   readonly attached: () => readonly Attached[];
   readonly ask: (sockets: readonly string[]) => void;
-  /** These are waited for no longer. */
+  /** These are no longer waited for. */
   readonly onSilent: (sockets: readonly string[]) => void;
-  /** Somebody may have been silent for too long. */
+  /** Some tab may have been silent for too long. */
   readonly onPolled: () => void;
 }
 
@@ -38,7 +38,7 @@ const POLL_MS = 1_000;
 export class TabPolls {
   readonly #options: TabPollsOptions;
   #timer: ReturnType<typeof setInterval> | undefined;
-  /** Everybody is to move to another connection. */
+  /** All tabs have to move to another connection. */
   #isLeft = false;
   #isStopped = false;
 
@@ -46,18 +46,18 @@ export class TabPolls {
     this.#options = options;
   }
 
-  /** Who owes an ack is asked from now on. */
+  /** From now on, polls the tabs that owe an ack. */
   start(): void {
     if (!this.#isStopped) this.#timer ??= setInterval(() => this.#poll(), POLL_MS);
   }
 
-  /** From now on everybody is: a tab that has crashed never moves, and would keep this connection open. */
+  /** From now on, polls all tabs: a crashed one never moves, and would keep this connection open. */
   leave(): void {
     this.#isLeft = true;
     this.start();
   }
 
-  /** It said something. */
+  /** The tab has sent something. */
   heard(one: Attached): void {
     one.heardAtMs = performance.now();
     one.unanswered = 0;

@@ -1,7 +1,7 @@
-// upstream -> here -> one tab after the other: who brings a fresh token for the shared connection, and whom it concerns when
-// the server takes none.
-// Guarantees: one tab is asked at a time; one whose `getToken` fails is followed by another, in time; a verdict about a
-// credential reaches the tab that brought it, and no other.
+// upstream -> here -> one tab after the other: which tab brings a fresh token for the shared connection, and which one
+// is told when the server refuses it.
+// Guarantees: one tab is asked at a time; if its `getToken` fails, another is asked in time. A verdict about a
+// credential reaches only the tab that brought it.
 
 export interface TokenTurnsOptions {
   readonly say: (socket: string, text: string) => void;
@@ -11,7 +11,7 @@ export interface TokenTurnsOptions {
 
 export class TokenTurns {
   readonly #options: TokenTurnsOptions;
-  /** The tab whose token counts. */
+  /** The tab whose token is in use. */
   #owner: string;
   #giver: { readonly socket: string; readonly tab: string } | undefined;
   #timer: ReturnType<typeof setTimeout> | undefined;
@@ -22,7 +22,10 @@ export class TokenTurns {
     this.#options = options;
   }
 
-  /** Whom a verdict about a token concerns: the tab that has just brought one, else the one whose token counts. */
+  /**
+   * The tab that a verdict about a token concerns: the one that has just brought one, otherwise the one whose token is
+   * in use.
+   */
   get liable(): string {
     return this.#giver?.tab ?? this.#owner;
   }
@@ -31,7 +34,7 @@ export class TokenTurns {
     return this.#asked.size > 0;
   }
 
-  /** The token ends in so many seconds. */
+  /** The token expires in this many seconds. */
   ask(inSeconds: number): void {
     clearTimeout(this.#timer);
     const sockets = this.#options.sockets();
@@ -44,12 +47,12 @@ export class TokenTurns {
     }
     this.#asked.add(next);
     this.#options.say(next, JSON.stringify({ type: "token_expiring", inSeconds }));
-    // Short tokens wait for half of what is left before they are renewed.
+    // Short tokens wait for half of the remaining time before they are renewed.
     const waitSeconds = inSeconds * 0.6;
     this.#timer = setTimeout(() => this.ask(inSeconds - waitSeconds), waitSeconds * 1_000);
   }
 
-  /** This one brings a token. */
+  /** This tab has brought a token. */
   given(socket: string, tab: string): void {
     this.#giver = { socket, tab };
   }
@@ -73,7 +76,7 @@ export class TokenTurns {
   }
 }
 
-/** About the token, or the session, that the connection was opened with. */
+/** Concerns the token, or the session, that the connection was opened with. */
 const ofCredential = /^PETREL_(TOKEN|TICKET|SESSION|UNAUTHENTICATED|UNAUTHORIZED|USER_CHANGED|AUTH)/;
 const TOKEN_REFUSED = 4401;
 const REVOKED = 4403;

@@ -1,7 +1,7 @@
 // hub -> here -> the push node: one real socket, and the tabs' sockets that it serves.
 // Guarantees: each of them sees what a socket of its own would bring: a welcome, then everything after its position, in
-// order and once; an ack is passed on when the policy says so, and never above what the socket has carried; a connection
-// that is left ends when nobody who answers is on it.
+// order and once. An ack is passed on when the policy says so, and never above what the socket has carried. A
+// connection that is being left ends when no tab that answers is on it.
 import { CLIENT_LEAVES_SOCKET, SERVICE_RESTART } from "../connection/close-policy.js";
 import { SOCKET_CLOSED, SOCKET_OPEN, type Socket, type SocketConstructor } from "../connection/socket.js";
 import type { Position } from "../delivery/user-sequence.js";
@@ -19,21 +19,21 @@ export interface UpstreamOptions {
   readonly url: string;
   /** The tab's socket whose address and credential it uses. */
   readonly opener: OpenSocket;
-  /** What the address asks for. */
+  /** The position in the address. */
   readonly position: Position | undefined;
   readonly policy: SharedAck;
   readonly silentMs: number;
   readonly post: (message: FromHub) => void;
-  /** Whether the lock is still held, surely. */
+  /** Whether the lock is certainly still held. */
   readonly isHeld: () => boolean | Promise<boolean>;
-  /** These cannot be served from here: they miss what it has not asked for. */
+  /** These cannot be served here: they miss messages that this connection has not asked for. */
   readonly onMissing: (upstream: Upstream, sockets: readonly OpenSocket[]) => void;
-  /** It serves nobody new: the server asks everybody to move, or the last tab has left. */
+  /** It serves no new sockets: the server asks everybody to move, or the last tab has left. */
   readonly onLeaving: (upstream: Upstream) => void;
   readonly onEnd: (upstream: Upstream) => void;
 }
 
-/** Of the messages that a later tab may still need. */
+/** The limit for messages that a later tab may still need. */
 const MAX_CHARACTERS = 4 * 1024 * 1024;
 const REMEMBERED_RECALLS = 100;
 
@@ -50,7 +50,7 @@ export class Upstream {
   #welcome: WelcomeFrame | undefined;
   #welcomeFields: Readonly<Record<string, unknown>> = {};
   #received = 0;
-  /** Who asked for a pong since the last one, and when the first of them did. */
+  /** Sockets that have asked for a pong since the last one, and when the first of them did. */
   readonly #pingers = new Set<string>();
   #lastError: { readonly frame: ErrorFrame; readonly text: string } | undefined;
   #ended = false;
@@ -93,13 +93,13 @@ export class Upstream {
     return this.#attached.size === 0;
   }
 
-  /** The token ends, and this tab opens a second socket beside its first: its ticket is for another connection. */
+  /** The token expires, and this tab opens a second socket beside its first: its ticket is for another connection. */
   mustChangeFor(socket: string): boolean {
     const tab = tabOf(socket);
     return this.#tokens.isAsking && [...this.#attached.values()].some((one) => one.tab === tab);
   }
 
-  /** Serves this one from now on; `onMissing` says so where it can't. */
+  /** Serves this socket from now on; calls `onMissing` if it can't. */
   attach(open: OpenSocket): void {
     const attached = attachedOf(open);
     this.#attached.set(open.socket, attached);
@@ -147,9 +147,9 @@ export class Upstream {
       this.#options.post({ kind: "closed", to: [socket], code, reason });
       return true;
     }
-    // Told when it is closed: an application waits for that.
+    // Told when it is closed, because an application waits for that.
     this.#closing = { to: socket };
-    // Who comes now gets another one.
+    // New sockets get another one.
     this.#options.onLeaving(this);
     this.#closeSocket(code, reason);
     return true;
@@ -166,13 +166,13 @@ export class Upstream {
     return isSilent;
   }
 
-  /** All who are here move to another connection, each in its own time. */
+  /** All sockets here move to another connection, each in its own time. */
   moveAll(reason: string): void {
     this.#polls.leave();
     this.#say(this.#welcomedOnes(), JSON.stringify({ type: "reconnect", afterMs: 0, reason, local: true }));
   }
 
-  /** Nobody is told: they know, or learn it from the next leader. */
+  /** The sockets are not told: they know, or learn it from the next leader. */
   close(code: number, reason: string): void {
     this.#release();
     this.#closeSocket(code, reason);
@@ -193,7 +193,7 @@ export class Upstream {
     try {
       frame = parseServerFrame(data);
     } catch {
-      // Each tab says what it thinks of it.
+      // Each tab judges it by itself.
       this.#say(this.#welcomedOnes(), data);
       return;
     }
@@ -217,7 +217,7 @@ export class Upstream {
         this.#recent.add({ seq: frame.seq, id: frame.id, text });
         const to = [...this.#attached.values()].filter((one) => one.isWelcomed && one.sent < frame.seq);
         for (const one of to) {
-          // From now on it owes something; what it said before does not matter.
+          // It begins to owe an ack now; earlier silence does not count.
           if (one.acked >= one.sent) one.heardAtMs = performance.now();
           one.sent = frame.seq;
         }
@@ -270,7 +270,7 @@ export class Upstream {
     this.#topics.adopt(welcome, new URL(this.#options.url).searchParams.get("all") ?? undefined);
     if (this.#options.policy === "all") this.#polls.start();
     const all = [...this.#attached.values()];
-    // Whose credential it is comes first.
+    // The opener comes first, because the credential is its own.
     all.sort((one, other) => Number(other.open === opener) - Number(one.open === opener));
     this.#welcomeAll(all);
   }
@@ -297,7 +297,7 @@ export class Upstream {
     const { after, resumed } = placeOf(position, started, Math.min(this.#acks.acked, this.#received));
     attached.isWelcomed = true;
     attached.sent = after;
-    // As at a push node: what it resumes after is acknowledged.
+    // As at a push node: everything up to the resumed position counts as acknowledged.
     attached.acked = resumed ? after : 0;
     const seq = Math.max(this.#received, Number(this.#welcomeFields["seq"] ?? 0));
     this.#say([socket], JSON.stringify({ ...this.#welcomeFields, seq, after, resumed }));
@@ -326,7 +326,7 @@ export class Upstream {
 
   #dropSilent(to: readonly string[]): void {
     for (const socket of to) this.#remove(socket);
-    // One that only stands still reads this when it goes on, and connects anew from where it is.
+    // A tab that is only suspended reads this when it continues, and connects anew from its position.
     const reason = "the connection changes";
     this.#options.post({ kind: "closed", to, code: SERVICE_RESTART, reason });
     if (this.isEmpty) this.close(CLIENT_LEAVES_SOCKET, reason);

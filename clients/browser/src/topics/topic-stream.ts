@@ -1,6 +1,6 @@
 // topic-subscriptions -> here -> topic-consumer: one topic's subscription on the open connection, for all its handles.
-// Guarantees: one question at a time, so that an answer has one meaning; the server sends from the lowest position that
-// a handle needs, and a handle whose position was not served asks again.
+// Guarantees: one request at a time, so that an answer is unambiguous. The server sends from the lowest position that a
+// handle needs, and a handle whose position was not served asks again.
 import { longJitterMs } from "../connection/backoff.js";
 import { PetrelClientError } from "../client-error.js";
 import type {
@@ -18,11 +18,11 @@ import { isAnswerTo, isKnown, lowestOf } from "./topic-position.js";
 
 export interface StreamOptions {
   readonly topic: string;
-  /** Gets what comes while there is no handle: of a topic that the server keeps, and of the broadcast. */
+  /** Gets what arrives while there is no handle: for a topic that the server keeps, and for the broadcast. */
   readonly withoutHandle: (stream: TopicStream) => TopicConsumer;
-  /** After this long a question is asked again. */
+  /** After this long a request is repeated. */
   readonly answerTimeoutMs: number;
-  /** Something has to be said to the server, perhaps: it calls `next`. */
+  /** There may be something to send to the server: the owner calls `next`. */
   readonly changed: (stream: TopicStream) => void;
 }
 
@@ -31,7 +31,7 @@ type Question =
       readonly type: "subscribe";
       readonly given: TopicPosition | undefined;
       readonly presence: boolean;
-      /** No other answer can be under way. */
+      /** No other answer can be on its way. */
       readonly isAlone: boolean;
     }
   | { readonly type: "unsubscribe" };
@@ -47,21 +47,21 @@ export class TopicStream {
   readonly #options: StreamOptions;
   readonly #handles = new Set<TopicConsumer>();
   readonly #withoutHandle: TopicConsumer;
-  /** Asked and not answered yet. */
+  /** The request that is not answered yet. */
   #asked: Question | undefined;
-  /** An answer may still be under way that would be taken for one to the next question. */
+  /** An answer may still be on its way that would be mistaken for the answer to the next request. */
   #isDoubtful = false;
   #isAlone = false;
   #timer: ReturnType<typeof setTimeout> | undefined;
   #retries = 0;
   #isWaiting = false;
-  /** What the server said last, and the newest that it has sent since; undefined where it sends nothing. */
+  /** The server's last answer, and the newest position that it has sent since; undefined if it sends nothing. */
   #answer: SubscribedFrame | undefined;
   #newest: TopicPosition | undefined;
   #epoch: string | undefined;
-  /** The subscription is the client's own, beside one that the server may keep. */
+  /** The subscription is the client's own, besides one that the server may keep. */
   #isOwn = false;
-  /** It comes unasked: the server keeps it for the user, or it is the broadcast. */
+  /** It comes without asking: the server keeps it for the user, or it is the broadcast. */
   #isKept = false;
   #hasPresence = false;
   #presence: TopicPresence | undefined;
@@ -76,12 +76,12 @@ export class TopicStream {
     return this.#handles.size > 0;
   }
 
-  /** Whether what comes is for `topic` listeners. */
+  /** Whether messages go to `topic` listeners. */
   get isForListeners(): boolean {
     return this.#isKept && !this.hasHandles;
   }
 
-  /** Nobody needs it, and the server sends nothing of it. */
+  /** Nobody needs it, and the server sends nothing for it. */
   get isOver(): boolean {
     return !this.hasHandles && !this.#isKept && this.#asked === undefined && this.#answer === undefined;
   }
@@ -109,7 +109,7 @@ export class TopicStream {
   /** A connection was welcomed. @param broadcast the position that was in its address */
   adopt(broadcast: TopicPosition | undefined): void {
     this.#reset();
-    // It comes unasked, as an answer to the address.
+    // It comes without asking, as an answer to the address.
     if (this.topic === BROADCAST_TOPIC)
       this.#await({ type: "subscribe", given: broadcast, presence: false, isAlone: true });
   }
@@ -128,7 +128,7 @@ export class TopicStream {
     for (const consumer of this.#all()) consumer.start();
   }
 
-  /** The token is another one. */
+  /** The token has changed. */
   forgive(): void {
     for (const handle of this.#handles) handle.forgive();
     this.#options.changed(this);
@@ -138,13 +138,13 @@ export class TopicStream {
     for (const handle of this.#handles) handle.refuse(error);
   }
 
-  /** What has to be said to the server now; the answer is then awaited. */
+  /** The next request for the server; its answer is then awaited. */
   next(): TopicRequest | undefined {
     if (this.#asked !== undefined || this.#isWaiting) return undefined;
     const { topic } = this;
     for (const handle of this.#handles) handle.prepare();
     const ready = [...this.#all()].filter((consumer) => consumer.isReady);
-    // What the server keeps comes unasked; only what was missed is asked for.
+    // What the server keeps comes without asking; only what was missed is requested.
     const missing = ready.filter(
       (consumer) => !consumer.isLive && (consumer !== this.#withoutHandle || this.#answer !== undefined),
     );
@@ -160,7 +160,7 @@ export class TopicStream {
         entry: { topic, ...given, ...(presence || this.#hasPresence ? { presence } : {}) },
       };
     }
-    // The answer to this one can't be mistaken, and comes behind all others.
+    // The answer to this one is unambiguous, and comes after all others.
     if (isNeeded || (this.#isOwn && !this.hasHandles)) {
       this.#await({ type: "unsubscribe" });
       return { type: "unsubscribe", entry: { topic } };
@@ -171,7 +171,7 @@ export class TopicStream {
   subscribed(frame: SubscribedFrame): void {
     const asked = this.#asked?.type === "subscribe" ? this.#asked : undefined;
     const isAnswer = asked !== undefined && isAnswerTo(asked.given, frame);
-    // The epoch has changed while an answer was awaited: this is that answer, or news that was said before it.
+    // The epoch has changed while an answer was awaited: this is that answer, or news from before it.
     const isNews = this.#answer !== undefined && this.#answer.epoch !== frame.epoch;
     const isBehind = asked?.given !== undefined && !isKnown(asked.given, frame);
     const isUnsure = frame.recovered && isNews && asked?.isAlone !== true;
@@ -197,7 +197,7 @@ export class TopicStream {
       if (asked !== undefined && !isAnswer && !consumer.isLive) continue;
       const wasLive = consumer.isLive;
       consumer.place(frame, given);
-      // The server tells it once a connection.
+      // The server sends it once per connection.
       if (!wasLive && consumer.isLive && this.#presence !== undefined) consumer.seePresence(this.#presence);
     }
     this.#options.changed(this);
@@ -205,7 +205,7 @@ export class TopicStream {
 
   message(frame: TopicMessageFrame): void {
     const newest = this.#newest;
-    // Of a subscription that has ended.
+    // For a subscription that has ended.
     if (newest === undefined) return;
     if (frame.offset > newest.offset) this.#newest = { epoch: newest.epoch, offset: frame.offset };
     for (const consumer of this.#all()) consumer.take(frame, newest.epoch);
@@ -260,13 +260,13 @@ export class TopicStream {
       for (const handle of concerned) handle.tell(error);
       return;
     }
-    // Nothing that anybody misses, such as an end of presence: not to be asked again and again.
+    // Nothing that anybody misses, such as an end of presence: do not repeat it endlessly.
     if (concerned.length === 0) this.#hasPresence = withPresence;
-    // The right may be lacking for presence only: then the others go on.
+    // Perhaps only the right to presence is missing: then the others continue.
     const forPresence = concerned.filter((handle) => handle.wantsPresence);
     const isPresence = withPresence && forPresence.length < this.#handles.size && forPresence.length > 0;
     for (const handle of isPresence ? forPresence : concerned) handle.refuse(error);
-    // What the server keeps it sends all the same.
+    // What the server keeps it sends anyway.
     if (this.#answer !== undefined && this.#newest !== undefined) {
       this.#withoutHandle.goOn(this.#answer, this.#newest);
     }
@@ -320,7 +320,7 @@ export class TopicStream {
     this.#presence = undefined;
   }
 
-  /** From where the server has to send, so that those who miss something get it, and the others lose nothing. */
+  /** Where the server has to start sending, so that handles that miss something get it, and the others lose nothing. */
   #positionFor(
     missing: readonly TopicConsumer[],
     ready: readonly TopicConsumer[],
@@ -328,7 +328,7 @@ export class TopicStream {
     const lowest = this.#lowest(missing);
     const newest = this.#newest;
     if (newest === undefined || (lowest !== undefined && lowest.epoch !== newest.epoch)) return lowest;
-    // Those that are served already: the server may go back for the others, never forward.
+    // For those that are served already, the server may go back for the others, but never forward.
     const served = this.#lowest(ready.filter((consumer) => consumer.isLive)) ?? newest;
     return lowest !== undefined && lowest.offset < served.offset ? lowest : served;
   }

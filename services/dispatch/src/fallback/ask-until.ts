@@ -1,5 +1,5 @@
 // settle-entry, look-before-sending -> here: asks Redis until it answers.
-// Guarantees: only a lost connection is asked again; any other fault is thrown.
+// Guarantees: retries only after a lost connection; any other fault is thrown.
 import { backoffMs } from "@petrel/shared/kernel/backoff";
 import { describeError } from "@petrel/shared/kernel/errors";
 import { pause } from "@petrel/shared/kernel/pause";

@@ -1,4 +1,4 @@
-// fallback-workers -> here -> fall-back: an entry of the fallback in a worker's hands, and what its attempt may use.
+// fallback-workers -> here -> fall-back: an entry of the fallback that a worker holds, and what its attempt may use.
 import { type BackoffOptions } from "@petrel/shared/kernel/backoff";
 import type { Clock } from "@petrel/shared/kernel/clock";
 import type { Logger } from "@petrel/shared/kernel/logging/logging";

@@ -1,6 +1,7 @@
-// fall-back -> here -> recall/begin-send: what has become of a message just before a channel is asked, and the note that
-// it is being sent.
-// Guarantees: once the note says `go`, nobody takes the message back until the attempt is settled, or its claim is over.
+// fall-back -> here -> recall/begin-send: a message's state just before a channel is asked, and the note that it is
+// being sent.
+// Guarantees: once the note says `go`, nobody can recall the message until the attempt is settled, or its claim has
+// expired.
 import { lineageOf } from "@petrel/shared/protocol/messages/stored-message";
 import { keepRecords } from "@petrel/shared/redis/inbox/keep-records";
 import { readMessage } from "@petrel/shared/redis/inbox/read-message";

@@ -1,5 +1,6 @@
-// fall-back -> here -> settle-entry: the next channel that may reach the user is asked next, by its own workers.
-// Guarantees: where there is none, the message fails of what the first channel failed for, or stays queued.
+// fall-back -> here -> settle-entry: passes an entry on to the next channel that may reach the user, for its own
+// workers.
+// Guarantees: if there is none, the message fails with the first channel's failure, or stays queued.
 import { describeError } from "@petrel/shared/kernel/errors";
 import type { AttemptNote } from "@petrel/shared/protocol/fallback/fallback-attempt";
 import type { FallbackEntry, FallbackFailure } from "@petrel/shared/protocol/fallback/fallback-entry";

@@ -1,5 +1,5 @@
-// fall-back, pass-on -> here -> fallback/settle-fallback: what an attempt comes to, written and counted.
-// Guarantees: asked until Redis answers: a message that was sent and not settled would be sent again.
+// fall-back, pass-on -> here -> fallback/settle-fallback: records and counts the outcome of an attempt.
+// Guarantees: repeats until Redis answers, because a message that was sent but not settled would be sent again.
 import { traceIdOf } from "@petrel/shared/kernel/tracing/tracing";
 import type { AttemptNote } from "@petrel/shared/protocol/fallback/fallback-attempt";
 import { skipStates } from "@petrel/shared/protocol/fallback/fallback-skip";

@@ -1,5 +1,5 @@
-// Tests only: the APNs channel as dispatch opens it, on real Redis, with the simulator's process as its far side.
-// Guarantees: each test begins with an empty Redis, a simulator as new, and a channel with metrics of its own; `stop`
+// Tests only: the APNs channel as dispatch opens it, on real Redis, against the simulator's process.
+// Guarantees: each test begins with an empty Redis, a reset simulator, and a channel with metrics of its own; `stop`
 // leaves no process.
 import { systemClock } from "@petrel/shared/kernel/clock";
 import { createRegistry, type Registry } from "@petrel/shared/kernel/metrics/metrics";
@@ -67,14 +67,14 @@ export class ApnsUnderTest {
     return this.#channel;
   }
 
-  /** Opens `channel` anew, with metrics of its own. */
+  /** Replaces `channel` by a new one, with metrics of its own. */
   async reopen(environment: Readonly<Record<string, string>> = {}): Promise<void> {
     await this.#channel?.close();
     this.#registry = createRegistry("test");
     this.#channel = this.open(environment, this.#registry);
   }
 
-  /** One more channel, as of another process; the caller closes it. */
+  /** One more channel, as in another process; the caller closes it. */
   open(
     environment: Readonly<Record<string, string>> = {},
     registry: Registry = createRegistry("test"),
@@ -116,7 +116,7 @@ export class ApnsUnderTest {
     };
   }
 
-  /** As a worker does, who has found the message's record. */
+  /** Like a worker that has found the message's record. */
   async send(job: FallbackJob, signal: AbortSignal = never): Promise<ChannelAnswer> {
     const record = `${job.seq}\t${job.epoch}\t1\t${job.expiresAtMs}\t${job.userId}\t-\tfirst`;
     const { partitions, redis } = this.store;

@@ -1,7 +1,7 @@
 // push-node/connection/connection-web-socket -> here: a client's bytes as messages, pings, pongs and its close.
-// Guarantees: it judges frames as RFC 6455 requires of a server. It reads frames that come whole and plain by itself, and
-// nearly all do. Anything else, wrong frames included, goes to the receiver of `ws`, which is made when it is first needed
-// and then reads on.
+// Guarantees: judges frames as RFC 6455 requires of a server. It parses complete, plain frames itself, and nearly all
+// are. Anything else, including invalid frames, goes to the receiver of `ws`, which is created on demand and then keeps
+// reading.
 import { isUtf8 } from "node:buffer";
 import type { Writable } from "node:stream";
 import * as ws from "ws";
@@ -17,13 +17,13 @@ export interface FrameListener {
   onMessage(data: Buffer, isBinary: boolean): void;
   onPing(data: Buffer): void;
   onPong(): void;
-  /** Called once; nothing comes after it. @param code 1005: the frame had none */
+  /** Called once; nothing comes after it. @param code 1005 if the frame had none */
   onEnd(code: number, reason: Buffer): void;
-  /** The same, in place of `onEnd`. @param code to close with */
+  /** The same, instead of `onEnd`. @param code to close with */
   onWrong(code: number, error: Error): void;
 }
 
-/** What `ws` exports, and its types lack. */
+/** Exported by `ws`, but missing in its types. */
 const { Receiver } = ws as unknown as {
   readonly Receiver: new (options: {
     readonly isServer: boolean;
@@ -47,7 +47,10 @@ const LENGTH_IN_16_BITS = 126;
 const LONG_HEAD_BYTES = 8;
 /** RFC 6455 section 7.4.1. */
 const NO_STATUS = 1005;
-/** Pieces of an unfinished frame: each byte in a packet of its own would take a hundred in memory. */
+/**
+ * Pieces of an unfinished frame: sent in packets of one byte each, they would take a hundred times their size in
+ * memory.
+ */
 const MAX_PIECES = 1_024;
 const NOTHING = Buffer.alloc(0);
 
@@ -62,14 +65,14 @@ export class ClientFrames {
     this.#listener = listener;
   }
 
-  /** @param chunk is written to */
+  /** @param chunk is modified */
   read(chunk: Buffer): void {
     if (this.#isOver) return;
     const rest = this.#receiver === undefined ? this.#readPlain(chunk) : chunk;
     if (rest !== undefined) (this.#receiver ??= this.#makeReceiver()).write(rest);
   }
 
-  /** @returns what is left for the receiver */
+  /** @returns the rest, for the receiver */
   #readPlain(chunk: Buffer): Buffer | undefined {
     const { length } = chunk;
     let at = 0;
@@ -94,7 +97,7 @@ export class ClientFrames {
     return at === length ? undefined : chunk.subarray(at);
   }
 
-  /** @returns false for what the receiver must judge */
+  /** @returns false if the receiver must judge it */
   #take(opcode: number, payload: Buffer): boolean {
     if (opcode === TEXT) {
       if (!isUtf8(payload)) return false;
@@ -135,7 +138,7 @@ export class ClientFrames {
   }
 }
 
-/** In place, and the mask becomes zero: the frame still says the same. */
+/** In place; the mask becomes zero, so that the frame still means the same. */
 function unmask(chunk: Buffer, start: number, end: number): void {
   const maskAt = start - MASK_BYTES;
   for (let i = start; i < end; i++) {
@@ -147,13 +150,15 @@ function unmask(chunk: Buffer, start: number, end: number): void {
   chunk[maskAt + 3] = 0;
 }
 
-/** Those that a frame may carry: the ones of RFC 6455 and its registry, and the ranges for libraries and applications. */
+/**
+ * The codes that a frame may carry: those of RFC 6455 and its registry, and the ranges for libraries and applications.
+ */
 function isGoodCloseCode(code: number): boolean {
   if (code < 3_000) return code >= 1_000 && code <= 1_014 && (code < 1_004 || code > 1_006);
   return code < 5_000;
 }
 
-/** By the code that `ws` gives its errors; a message of too many parts closes as one that is too big. */
+/** From the code of the error in `ws`; a message of too many parts closes like one that is too big. */
 function closeCodeOf(errorCode: string | undefined): number {
   switch (errorCode) {
     case "WS_ERR_INVALID_UTF8":

@@ -1,4 +1,4 @@
-// Tests only: a history without a violation, and its parts, for the tests of the checker to spoil.
+// Tests only: a history without a violation, and its parts, for the tests of the checker to break.
 import type {
   AckRecord,
   AttemptRecord,

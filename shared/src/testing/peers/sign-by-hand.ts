@@ -1,5 +1,5 @@
-// Tests only: tokens signed by hand: a library would refuse to make most of these.
-// Guarantees: each differs from a good one in what its caller says, and in nothing else.
+// Tests only: tokens signed by hand, because a library would refuse to make most of these.
+// Guarantees: each differs from a valid one only in what its caller says.
 import { createHmac, generateKeyPairSync, type KeyObject, sign } from "node:crypto";
 import { type PublicJwk, toPublicJwk } from "../../security/tokens/public-jwk.js";
 
@@ -25,7 +25,7 @@ export function without(parts: Parts): Parts {
   return Object.fromEntries(Object.entries(parts).filter(([, value]) => value !== undefined));
 }
 
-/** Signed by hand: a library would refuse to make most of these. */
+/** Signed by hand, because a library would refuse to make most of these. */
 export async function signBy(key: KeyObject | string, header: Parts, claims: Parts): Promise<string> {
   const input = `${base64url(without(header))}.${base64url(without(claims))}`;
   if (typeof key === "string") {
@@ -35,7 +35,7 @@ export async function signBy(key: KeyObject | string, header: Parts, claims: Par
   return `${input}.${signature.toString("base64url")}`;
 }
 
-/** With n - s in place of s: valid under the same key, and anybody can make it. */
+/** With n - s instead of s: valid under the same key, and anybody can make it. */
 export function otherSignature(token: string): string {
   const start = token.lastIndexOf(".") + 1;
   const bytes = Buffer.from(token.slice(start), "base64url");

@@ -27,7 +27,7 @@ export async function callEvents(scripts: ScriptRunner, partition: number): Prom
   await releasePartition(scripts, keys, { holder: "d1", token });
 }
 
-/** A webhook that comes, gets on, and goes. */
+/** A webhook that is made, makes progress, and is removed. */
 export async function callWebhooks(scripts: ScriptRunner, partition: number): Promise<void> {
   const keys = partitionKeys(partition);
   const store = new WebhooksStore(scripts);

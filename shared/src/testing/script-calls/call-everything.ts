@@ -1,4 +1,4 @@
-// Tests only: calls every script by its typed caller; what is about one subject stands in a file of its own.
+// Tests only: calls every script by its typed caller; each subject has a file of its own.
 import { createLogger } from "../../kernel/logging/logging.js";
 import { MessageAccepter } from "../../redis/accept/accept-batch.js";
 import { trimReady } from "../../redis/accept/ready-stream.js";

@@ -81,7 +81,7 @@ export async function callWechat(scripts: ScriptRunner, partition: number): Prom
   await noteRefusal(scripts, keys, "u1", { id: "d_1", registeredAtMs: 1 }, "T1");
 }
 
-/** A message that is being sent, and one that is taken back while its user is connected. */
+/** A message that is being sent, and one that is recalled while its user is connected. */
 export async function callRecall(
   scripts: ScriptRunner,
   partition: number,

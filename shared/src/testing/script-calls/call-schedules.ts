@@ -14,7 +14,7 @@ import { MessageScheduler } from "../../redis/schedules/schedule-messages.js";
 import type { ScriptRunner } from "../../redis/scripts/script-runner.js";
 import { message } from "../redis/open-store.js";
 
-/** What waits for its time, is taken back, promoted, fails, and is tried again. */
+/** Messages that wait for their time, are cancelled, promoted, fail, and are retried. */
 export async function callSchedules(scripts: ScriptRunner, partition: number): Promise<void> {
   const keys = partitionKeys(partition);
   const partitions = [partitionKeys(0), partitionKeys(1), partitionKeys(2)];

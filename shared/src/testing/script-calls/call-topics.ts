@@ -34,7 +34,7 @@ export async function callTopics(scripts: ScriptRunner, partition: number): Prom
   await dropTopic(scripts, keys, "u1", "news");
 }
 
-/** A node that reports, begins anew, and is gone. */
+/** A node that reports, starts over, and is gone. */
 export async function callPresence(scripts: ScriptRunner, partition: number): Promise<void> {
   const keys = partitionKeys(partition);
   const [former, holder] = [

@@ -31,7 +31,7 @@ export async function callTokens(scripts: ScriptRunner, partition: number): Prom
   }
   const first = { userId, sessionId: "s2", number: 0, hash: "h0", successorHashes: ["h1"] as const };
   for (let i = 0; i < 2; i++) await sessions.refresh(first);
-  // In this partition alone: revoking a token writes to all partitions.
+  // In this partition only, because revoking a token writes to all partitions.
   const revocations = new TokenRevocations({
     scripts,
     partitions: Array.from({ length: 3 }, () => partitionKeys(partition)),
@@ -45,7 +45,7 @@ export async function callTokens(scripts: ScriptRunner, partition: number): Prom
   await signingKeys.replace((await signingKeys.read()).revision, []);
 }
 
-/** A device that moves between users, is sent to, rests, and goes, in each possible way. */
+/** A device that moves between users, is sent to, is quarantined, and is removed, in each possible way. */
 export async function callDevices(scripts: ScriptRunner, partition: number): Promise<void> {
   const keys = partitionKeys(partition);
   const devices = new DevicesStore(scripts, [partitionKeys(0), partitionKeys(1), partitionKeys(2)], {

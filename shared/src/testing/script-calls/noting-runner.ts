@@ -1,4 +1,4 @@
-// Tests only: a runner of scripts that notes every call and its answer.
+// Tests only: a script runner that records every call and its answer.
 import { type EventType, eventTypes } from "../../protocol/events/event-types.js";
 import type { Redis } from "../../redis/connection/connect.js";
 import { EventWriting } from "../../redis/scripts/event-writing.js";
@@ -12,7 +12,7 @@ export interface Call {
   answer?: unknown;
 }
 
-/** Runs everything as always, with all events, and records the calls. */
+/** Runs everything as usual, with all events, and records the calls. */
 export class NotingRunner extends ScriptRunner {
   readonly calls: Call[] = [];
 

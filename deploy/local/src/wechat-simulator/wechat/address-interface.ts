@@ -1,5 +1,5 @@
-// The WeChat simulator: the interface that tells WeChat's own addresses.
-// Guarantees: a good token is all that it wants; it counts for no limit. Page: see
+// The WeChat simulator: the interface that returns WeChat's own addresses.
+// Guarantees: requires only a valid token; counts against no limit. Page: see
 // services/dispatch/src/channels/wechat/wechat-client.ts.
 import type { Simulation } from "../state/simulation.js";
 import { findCaller } from "./find-caller.js";

@@ -1,5 +1,5 @@
-// The WeChat simulator: which app an access token is of.
-// Guarantees: an error's code says why it is of none: missing, unknown or over.
+// The WeChat simulator: the app that an access token belongs to.
+// Guarantees: an error's code says why it belongs to none: missing, unknown or expired.
 import type { SimulatedApp } from "../state/simulated-apps.js";
 import type { Simulation } from "../state/simulation.js";
 import { wechatError, type WechatAnswer } from "./wechat-error.js";

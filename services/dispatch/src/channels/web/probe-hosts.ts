@@ -1,6 +1,8 @@
-// diagnose/read-diagnosis -> web-channel -> here -> webhooks/sender: whether the push services are reached, and take our key.
-// Guarantees: nobody's browser gets anything: the request names a subscription that does not exist, and is empty. Goes only
-// where WEB_PUSH_HOSTS says. Changes no breaker. A push service that is silent until `signal` is aborted is an answer too.
+// diagnose/read-diagnosis -> web-channel -> here -> webhooks/sender: whether the push services can be reached and
+// accept our key.
+// Guarantees: no browser gets anything, because the request names a subscription that does not exist, and is empty.
+// Contacts only hosts of WEB_PUSH_HOSTS. Changes no breaker. A push service that is silent until `signal` is aborted is
+// reported too.
 import type { PushHosts } from "@petrel/shared/security/web-push/push-hosts";
 import type { PostAnswer } from "../../webhooks/sender/webhook-sender.js";
 import type { ChannelProbe } from "../fallback-channel.js";
@@ -11,7 +13,7 @@ export type ProbeHostsDeps = Pick<SendToBrowserDeps, "senders" | "vapid" | "cloc
   readonly hosts: Pick<PushHosts, "judge">;
 };
 
-/** Where the browser vendors' subscriptions are, and how their addresses begin. Microsoft's hosts differ by region. */
+/** The hosts of the browser vendors' subscriptions, and how their paths begin. Microsoft's hosts differ by region. */
 const known: readonly { readonly host: string; readonly path: string }[] = [
   { host: "fcm.googleapis.com", path: "/fcm/send/" },
   { host: "updates.push.services.mozilla.com", path: "/wpush/v2/" },
@@ -21,7 +23,7 @@ const NOBODY = "petrel-probe";
 
 /**
  * @param entries see WEB_PUSH_HOSTS
- * @returns an address for each push service that can be named: none for `*.example.com`, of which no host is known
+ * @returns an address for each push service that can be named; none for `*.example.com`, whose hosts are unknown
  */
 export function probeEndpoints(entries: readonly string[]): string[] {
   return entries.flatMap((entry) => {
@@ -64,7 +66,7 @@ async function probe(
     });
   if ("error" in answer) return { ...about, verdict: "unreachable", answer: answer.error };
   const { kind } = judgePushAnswer(answer.status, answer.retryAfter, clock.wallMs());
-  // Some look at the subscription before the key: that they do not know it says that they are reached, and no more.
+  // Some check the subscription before the key: an unknown subscription then only proves that they can be reached.
   const verdict = kind === "halted" ? "refused" : kind === "retry" ? "busy" : "good";
   return { ...about, verdict, answer: `HTTP ${answer.status}` };
 }

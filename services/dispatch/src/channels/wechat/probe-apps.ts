@@ -1,8 +1,8 @@
-// diagnose/read-diagnosis -> wechat-channel -> here -> access-tokens, wechat-client: whether WeChat is reached, and takes our
-// apps' secrets and tokens.
-// Guarantees: nobody gets anything, and no quota of sends is used: WeChat is asked for its own addresses. A token is fetched
-// only as a send would do it, never forced. Changes no gate. A WeChat that is silent until `signal` is aborted is an answer
-// too.
+// diagnose/read-diagnosis -> wechat-channel -> here -> access-tokens, wechat-client: whether WeChat can be reached and
+// accepts our apps' secrets and tokens.
+// Guarantees: nobody gets anything, and no sending quota is used, because WeChat is asked only for its own addresses. A
+// token is fetched exactly as for a send, never forced. Changes no gate. If WeChat is silent until `signal` is aborted,
+// that is reported too.
 import type { ChannelProbe } from "../fallback-channel.js";
 import { unlessAborted } from "../unless-aborted.js";
 import type { AccessTokens } from "./access-tokens.js";
@@ -34,7 +34,7 @@ export function probeApps(deps: ProbeAppsDeps, signal: AbortSignal): Promise<Cha
 
 async function probe(deps: ProbeAppsDeps, app: WechatApp, signal: AbortSignal): Promise<Found> {
   const found = await askOnce(deps, app, signal);
-  // Another process may have renewed it: as a send does, once more with the token that is there now.
+  // Another process may have renewed it: like a send, try once more with the token that is there now.
   return found === "renewed" ? await askAgain(deps, app, signal) : found;
 }
 
@@ -52,7 +52,7 @@ async function askOnce(
   if (current.kind === "none" && current.why === "halted") {
     return { verdict: "refused", answer: current.reason };
   }
-  // Without a token WeChat refuses, and so tells that it is reached.
+  // Without a token WeChat refuses, which proves that it can be reached.
   const answer = await client.askAddresses(current.kind === "none" ? "" : current.token.text, signal);
   if (answer.kind === "unanswered") return { verdict: "unreachable", answer: answer.why };
   if (current.kind === "none") return { verdict: "busy", answer: current.reason };
