@@ -1,6 +1,7 @@
 // Before a request's body is read, and again after it if the request is signed: is this a producer, and may they do
 // this?
 // Guarantees: a route with this hook runs for no one else; a stranger learns nothing about the expected body.
+import { hash } from "node:crypto";
 import type { IncomingMessage } from "node:http";
 import type { Readable } from "node:stream";
 import { type Clock, systemClock } from "../../kernel/clock.js";
@@ -15,7 +16,7 @@ import { EMPTY_BODY_SHA256 } from "./request-signature.js";
 
 const DECORATOR = "producer";
 const SIGNED_DECORATOR = "signedRequest";
-/** How long a checked credential counts for its connection. */
+/** How long a checked credential counts without another check. */
 const REMEMBERED_MS = 1_000;
 /** Total for requests whose signature is not checked yet. */
 const UNCHECKED_BYTES = 64 * 1024 * 1024;
@@ -119,14 +120,18 @@ interface Remembered {
 }
 
 /**
- * A producer that keeps its connection sends the same header with each request, and hashing its secret each time would
- * cost more than the rest of the check. So a header that was good a moment ago is compared with what this very
- * connection sent before: the comparison's time reveals nothing that the client did not send itself.
+ * A producer sends the same header with each request, and checking it each time would cost more than the rest of a small
+ * request. So a header that was good a moment ago counts without a check: on the connection that sent it before, and on
+ * others by its digest. A header is compared only with what this very connection sent before, and looked up by its
+ * SHA-256: the time of neither reveals anything that the client did not send itself.
  */
 export class RememberedProducers {
   readonly #authenticator: Pick<ProducerAuthenticator, "forgotten">;
   readonly #clock: Pick<Clock, "monotonicMs">;
   readonly #bySocket = new WeakMap<object, Remembered>();
+  /** By the digest of its header. */
+  readonly #byDigest = new Map<string, Remembered>();
+  #tidyAtMs = 0;
 
   /** For one scope: whoever is remembered has it. */
   constructor(
@@ -137,16 +142,21 @@ export class RememberedProducers {
     this.#clock = clock;
   }
 
+  /** Headers that are held. */
+  get held(): number {
+    return this.#byDigest.size;
+  }
+
   /** @returns undefined where the request must be checked, and for one that is signed */
   find({ headers, socket }: IncomingMessage): Producer | undefined {
-    const known = this.#bySocket.get(socket);
-    const isGood =
-      known !== undefined &&
-      known.authorization === headers.authorization &&
-      this.#clock.monotonicMs() < known.untilMs &&
-      known.forgotten === this.#authenticator.forgotten &&
-      !isSigned(headers);
-    return isGood ? known.producer : undefined;
+    const { authorization } = headers;
+    if (authorization === undefined || isSigned(headers)) return undefined;
+    const ofSocket = this.#bySocket.get(socket);
+    if (ofSocket?.authorization === authorization && this.#isGood(ofSocket)) return ofSocket.producer;
+    const known = this.#byDigest.size === 0 ? undefined : this.#byDigest.get(digestOf(authorization));
+    if (known === undefined || !this.#isGood(known)) return undefined;
+    this.#bySocket.set(socket, known);
+    return known.producer;
   }
 
   /** To be called before a check, with what to call where it was good. */
@@ -156,10 +166,31 @@ export class RememberedProducers {
     const { forgotten } = this.#authenticator;
     const untilMs = this.#clock.monotonicMs() + REMEMBERED_MS;
     return (producer) => {
-      if (authorization !== undefined)
-        this.#bySocket.set(socket, { authorization, producer, untilMs, forgotten });
+      if (authorization === undefined) return;
+      const remembered = { authorization, producer, untilMs, forgotten };
+      this.#tidy();
+      this.#bySocket.set(socket, remembered);
+      this.#byDigest.set(digestOf(authorization), remembered);
     };
   }
+
+  #isGood({ untilMs, forgotten }: Remembered): boolean {
+    return this.#clock.monotonicMs() < untilMs && forgotten === this.#authenticator.forgotten;
+  }
+
+  /** So that no more are held than were checked in two such moments. */
+  #tidy(): void {
+    const nowMs = this.#clock.monotonicMs();
+    if (nowMs < this.#tidyAtMs) return;
+    this.#tidyAtMs = nowMs + REMEMBERED_MS;
+    for (const [digest, remembered] of this.#byDigest) {
+      if (!this.#isGood(remembered)) this.#byDigest.delete(digest);
+    }
+  }
+}
+
+function digestOf(authorization: string): string {
+  return hash("sha256", authorization, "base64");
 }
 
 /**
