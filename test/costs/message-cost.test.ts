@@ -114,6 +114,15 @@ test.each([
   await isAsCommitted(`ack: ${name}`, await countRedis(store.redis, acking));
 });
 
+test("accept: 16 messages in a call to four users, each", async () => {
+  const userIds = USERS.map((_, i) => USERS[i % 4] ?? "");
+  const accepting = { times: userIds.length, prepare: nothing, run: () => accept(userIds) };
+  await isAsCommitted(
+    "accept: 16 messages in a call to four users, each",
+    await countRedis(store.redis, accepting),
+  );
+});
+
 test("a connection, there and back", async () => {
   const userId = "user-comes-and-goes";
   const { redis, scripts, keys } = store;

@@ -4,6 +4,7 @@
 // does not answer delays only its own users. With ACCEPT_DURABILITY above "memory", every answer waits for the
 // confirmation that follows its call, even for a duplicate.
 import { PetrelError } from "../../kernel/errors.js";
+import { groupBy } from "../../kernel/group-by.js";
 import { RandomText } from "../../kernel/random-text.js";
 import {
   decodeMessageRecord,
@@ -160,7 +161,7 @@ export class MessageAccepter {
       args.push(collapseKey);
     }
     return {
-      script: collapses ? "accept-collapsing.v2" : "accept.v4",
+      script: collapses ? "accept-collapsing.v2" : "accept.v5",
       keys: keyList,
       args,
       read: (lines) => {
@@ -227,7 +228,11 @@ function decodeLine(line: string, atMs: number): AcceptResult {
   }
 }
 
-/** Keeps each user's order; a user beyond their share of a batch continues in the next. */
+function sideBySide<Item extends Waiting>(batch: readonly Item[]): Item[] {
+  return [...groupBy(batch, ({ message }) => message.userId).values()].flat();
+}
+
+/** Keeps each user's order, side by side; a user beyond their share of a batch continues in the next. */
 function splitIntoBatches<Item extends Waiting>(messages: readonly Item[]): Item[][] {
   const batches: Item[][] = [];
   let rest = messages;
@@ -236,6 +241,7 @@ function splitIntoBatches<Item extends Waiting>(messages: readonly Item[]): Item
     const later: Item[] = [];
     const perUser = new Map<string, number>();
     let bytes = 0;
+    let repeats = false;
     for (const one of rest) {
       const { userId, id, data, notification } = one.message;
       const ofUser = perUser.get(userId) ?? 0;
@@ -248,10 +254,11 @@ function splitIntoBatches<Item extends Waiting>(messages: readonly Item[]): Item
         continue;
       }
       perUser.set(userId, ofUser + 1);
+      repeats ||= ofUser > 0;
       bytes += size;
       batch.push(one);
     }
-    batches.push(batch);
+    batches.push(repeats ? sideBySide(batch) : batch);
     rest = later;
   }
   return batches;

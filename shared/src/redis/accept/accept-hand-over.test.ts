@@ -35,21 +35,22 @@ function envelopes(heard: readonly string[]): readonly Envelope[] {
   });
 }
 
-test("a node that holds the user hears its messages in the order of seq, in one message a call", async () => {
+test("a node that holds users hears each one's messages side by side, in the order of seq, in one message a call", async () => {
   const heard = await store.listen(`${store.keys.channel}n1`);
   await connectTo("n1");
   await connectTo("n1", "u2");
-  const given = [message({ data: `"\\t"` }), message({ userId: "u2" }), message()];
-  const results = await accept("accept", ...given);
+  const [first, other, second] = [message({ data: `"\\t"` }), message({ userId: "u2" }), message()];
+  const [firstResult, otherResult, secondResult] = await accept("accept", first, other, second);
   await waitFor(() => heard.length > 0, { what: "the hand-over" });
   expect(heard).toHaveLength(1);
   expect(heard[0]).toMatch(/^deliver\n/);
   expect(envelopes(heard)).toEqual(
-    given.map(({ userId, id, priority, data }, i) => {
-      const result = results[i];
-      if (result?.outcome !== "stored") throw new Error("not stored");
-      return { userId, epoch: result.epoch, seq: result.seq, atMs: result.atMs, id, priority, data };
-    }),
+    [[first, firstResult] as const, [second, secondResult] as const, [other, otherResult] as const].map(
+      ([{ userId, id, priority, data }, result]) => {
+        if (result?.outcome !== "stored") throw new Error("not stored");
+        return { userId, epoch: result.epoch, seq: result.seq, atMs: result.atMs, id, priority, data };
+      },
+    ),
   );
   expect(await readySeqs()).toEqual([]);
 });

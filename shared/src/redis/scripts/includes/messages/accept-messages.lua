@@ -36,6 +36,10 @@ local function expiryOf(ttlText)
   return expiry
 end
 
+-- What the message before has read, for the next one of the same user: they come side by side. The user stays as read
+-- unless more than `seq` was changed. (Tables by user would cost every other call more than this saves.)
+local lastId, lastUser, lastNodes = nil, nil, nil
+
 local userFrom = #string.match(KEYS[1], '^[^}]*}') + #':user:' + 1
 local userIds, armed = {}, { 'ZADD', KEYS[2], 'LT' }
 for i = 1, count do
@@ -99,7 +103,14 @@ for i = 1, count do
   local expiresAtText = expiry[2]
 
   local user
-  if receiveLimit > 0 then
+  if userId == lastId then
+    user, lastUser = lastUser, nil
+  else
+    lastId, lastUser, lastNodes = userId, nil, nil
+  end
+  if user then
+    -- Read already.
+  elseif receiveLimit > 0 then
     user = redis.call('HMGET', userKey, 'seq', 'epoch', 'generation', 'acked', 'nextExpiry', 'keepUntil', 'received')
   else
     user = redis.call('HMGET', userKey, 'seq', 'epoch', 'generation', 'acked', 'nextExpiry', 'keepUntil')
@@ -155,9 +166,14 @@ for i = 1, count do
     local inboxValue = epoch .. '\t' .. nowText .. '\t' .. expiresAtText .. '\t' .. body
     redis.call('XADD', inboxKey, seqText .. '-0', 'm', inboxValue)
 
+    local mustKeep = (user[6] or 0) - keepUntil < 0
     local nextExpiry = user[5] and user[5] + 0
     if user[3] == generation and nextExpiry and nextExpiry <= expiry[1] and not notes then
       redis.call('HSET', userKey, 'seq', seqText)
+      if not mustKeep and not collapsing then
+        user[1] = seqText
+        lastUser = user
+      end
     else
       local changes = { 'seq', seqText }
       local function change(field, text)
@@ -180,7 +196,7 @@ for i = 1, count do
       if notes then change('received', noteBeginning(notes, subWindow, seq)) end
       redis.call('HSET', userKey, unpack(changes))
     end
-    if (user[6] or 0) - keepUntil < 0 then keepUser(userKey, inboxKey) end
+    if mustKeep then keepUser(userKey, inboxKey) end
     lines[i + 1] = '+' .. seqText .. '\t' .. epoch
     if collapsing then
       local ended = collapsing.stored(i, userKey, inboxKey, seq + 1, epoch, userId)
@@ -195,7 +211,8 @@ for i = 1, count do
       local head = string.match(string.sub(line, 1, #line - #trace), '^(.*)\t')
       redis.call('XADD', fallback[letter], '*', 'm', head .. trace, 'n', '0')
     end
-    local itsNodes = handOverHere and liveNodes(routesKey, nowText)
+    local itsNodes = handOverHere and (lastNodes or liveNodes(routesKey, nowText))
+    lastNodes = itsNodes
     if itsNodes then
       for n = 1, #itsNodes do
         local node = itsNodes[n]

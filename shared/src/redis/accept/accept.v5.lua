@@ -50,6 +50,8 @@
 -- Since v4 the users of a call are armed together, before anything is stored: mostly they stand in `due` already
 -- (inbox/ack.lua), and nothing is written. A user who is armed for a message that is then refused is taken out by the
 -- wake. The record of a message without idempotency key has neither fingerprint nor attempt: nobody else has its id.
+-- Since v5 a user's messages come side by side, and those behind the first read neither the user nor the routes again.
+-- (In another order they are stored as well.)
 --
 -- Result: lines. First "now <ms>" or "busy" (ready is full: nothing was stored). Then one for each message:
 --   "+" seq TAB epoch      stored
