@@ -7,6 +7,9 @@ import { FakeBrowser } from "../support/tabs/fake-browser.js";
 import { FakePushNode } from "../support/tabs/fake-push-node.js";
 import { loaded, SharedTab, upTo } from "../support/tabs/shared-tab.js";
 
+/** Two looks at a holder that does not answer, and the longest wait of these clients before an attempt. */
+const BACK_WITHIN_MS = 1_500;
+
 const step = fc.oneof(
   {
     arbitrary: fc.record({ do: fc.constant("send" as const), count: fc.integer({ min: 1, max: 4 }) }),
@@ -124,7 +127,9 @@ async function run(
     tab.page.thaw();
     tab.page.look("visible");
   }
-  await vi.advanceTimersByTimeAsync(4_000);
+  await vi.advanceTimersByTimeAsync(BACK_WITHIN_MS);
+  expect(living().map((tab) => tab.client.state)).toEqual(living().map(() => "online"));
+  await vi.advanceTimersByTimeAsync(4_000 - BACK_WITHIN_MS);
   // A tab that crashed is waited for before a connection ends that the others have left.
   for (let i = 0; i < 10 && node.connections > 1; i++) await vi.advanceTimersByTimeAsync(1_000);
   node.send();
