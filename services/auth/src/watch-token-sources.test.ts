@@ -1,5 +1,5 @@
-// Tests that auth notices by itself when an issuer whose tokens it takes is away, and when it is back.
-// Guarantees: the process' own wiring, a real issuer behind HTTP; nobody brings a token.
+// Tests that auth notices by itself when a trusted issuer is down, and when it is back.
+// Guarantees: the production wiring, a real issuer behind HTTP; no token is presented.
 import { createLogger } from "@petrel/shared/kernel/logging/logging";
 import { freePort } from "@petrel/shared/testing/free-port";
 import { openStore, type OpenStore } from "@petrel/shared/testing/redis/open-store";

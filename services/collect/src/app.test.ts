@@ -1,4 +1,4 @@
-// Tests presence, disconnecting, and what collect tells of itself, by its application on real Redis.
+// Tests presence, disconnecting, and collect's own documentation, by its application on real Redis.
 import { connectRoute } from "@petrel/shared/redis/nodes/route-store";
 import { producerSecurity } from "@petrel/shared/security/producers/producer-security";
 import { waitFor } from "@petrel/shared/testing/wait-for";
@@ -121,7 +121,7 @@ describe("the documentation", () => {
     // Code fills it in, and not for topics.
     expect(Message).toMatchObject({ properties: { fallback: { default: "offline" } } });
     expect(text).not.toContain("x-default");
-    // A field whose name is that of a schema's own part.
+    // A field whose name is also a keyword of schemas.
     expect(Notification).toMatchObject({ properties: { title: { type: "string" } } });
   });
 

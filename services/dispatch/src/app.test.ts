@@ -1,4 +1,4 @@
-// Tests what operators are told over HTTP.
+// Tests what operators see over HTTP.
 // Guarantees: every route of the contract answers; nobody without the scope gets an answer.
 import { ArchiveError } from "@petrel/shared/archive/message-archive";
 import { systemClock } from "@petrel/shared/kernel/clock";
@@ -24,7 +24,7 @@ const sender = { authorization: `Bearer sender.${secret}` };
 
 let away = false;
 let asked: readonly number[] = [];
-/** Says of each partition something else. */
+/** Returns something different for each partition. */
 const archiveStandIn: ArchiveViewDeps["archive"] = {
   status: async () => {
     if (away) throw new ArchiveError("gone");

@@ -1,5 +1,5 @@
-// Tests that what an old encryption key has sealed is sealed with the new one, on a real Redis.
-// Guarantees: afterwards the old key opens nothing, the new one everything; nothing that changed meanwhile is set back.
+// Tests that secrets sealed with an old encryption key are resealed with the new one, on a real Redis.
+// Guarantees: afterwards the old key opens nothing, the new one everything; nothing that changed meanwhile is reverted.
 import { randomBytes } from "node:crypto";
 import { Registry } from "prom-client";
 import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";

@@ -1,5 +1,5 @@
-// Tests on a real Redis that keys of the key file come back after Redis has lost everything.
-// Guarantees: what is there stays as it is.
+// Tests on a real Redis that keys of the key file are restored after Redis has lost everything.
+// Guarantees: existing keys stay as they are.
 import { randomBytes } from "node:crypto";
 import { createLogger } from "@petrel/shared/kernel/logging/logging";
 import { AuditLog } from "@petrel/shared/redis/auth/audit-log";

@@ -1,6 +1,6 @@
-// Tests what becomes of signing keys, by cases and by a model: several processes that look, rotate, lose and regain their
+// Tests the states of signing keys, by cases and by a model: several processes that read, rotate, lose and regain their
 // Redis in any order.
-// Guarantees: what is held is checked after every step, not at the end.
+// Guarantees: invariants are checked after every step, not at the end.
 import type { SigningKeyRecord, SigningKeyState } from "@petrel/shared/redis/auth/signing-keys-store";
 import { signingKeyStates } from "@petrel/shared/redis/auth/signing-keys-store";
 import * as fc from "fast-check";
@@ -72,7 +72,7 @@ interface Process {
 
 type Step =
   | { readonly what: "look" | "rotate" | "replace"; readonly by: number }
-  /** Computes its proposal, and dies or loses the race before it is written. */
+  /** Computes its proposal, but dies or loses the race before it is written. */
   | { readonly what: "stall"; readonly by: number }
   | { readonly what: "wait"; readonly ms: number }
   | { readonly what: "lose" }
@@ -140,7 +140,7 @@ test("in any order of steps a state only moves forward, and no key signs before 
           expect(wanted.filter(({ state }) => state === "active")).toHaveLength(1);
           for (const { kid, state } of before) {
             const now = wanted.find((found) => found.kid === kid)?.state;
-            // What this process knew to be active or upcoming may meanwhile have been retired for its time, by others.
+            // Keys that this process knew as active or upcoming may meanwhile have been retired by others.
             if (now !== undefined)
               expect(rankOf(now), `${kid} was ${state}`).toBeGreaterThanOrEqual(rankOf(state));
           }
@@ -164,7 +164,7 @@ test("joining is commutative, associative and idempotent", () => {
       kid: fc.constantFrom("a", "b", "c"),
       state: fc.constantFrom(...signingKeyStates),
     })
-    // Of a key in one state there is one text.
+    // There is only one text for a key in one state.
     .map(({ kid, state }) => key(kid, kid.charCodeAt(0), { state }));
   const set = fc.uniqueArray(record, { selector: ({ kid }) => kid }).map((keys) => joinKeySets([], keys));
   fc.assert(

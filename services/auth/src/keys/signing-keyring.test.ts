@@ -1,4 +1,4 @@
-// Tests of the key that signs, on a real Redis, with several auth processes' keyrings at once.
+// Tests the signing keyring on a real Redis, with several auth processes at once.
 // Guarantees: what one signs, all can check.
 import { randomBytes } from "node:crypto";
 import { readFileSync } from "node:fs";
@@ -19,7 +19,7 @@ const encryptionKey = randomBytes(32);
 const names = { issuer: "petrel", audience: "petrel" };
 const sign = createSignToken({ ...names, clock: systemClock });
 const NAME = "petrel:{auth}:signing-keys";
-/** Of hours: what comes to its time is brought there by Redis' clock being told otherwise, see `age`. */
+/** In hours: a test makes keys due by changing their times in Redis, see `age`. */
 const times = {
   leadMs: 3_600_000,
   rotateAfterMs: 0,
@@ -74,7 +74,7 @@ async function stored(): Promise<SigningKeyRecord[]> {
   return JSON.parse(text.slice(text.indexOf("\n") + 1)) as SigningKeyRecord[];
 }
 
-/** Lets all keys be older than they are, as if time had passed. */
+/** Makes all keys older than they are, as if time had passed. */
 async function age(ms: number): Promise<void> {
   const older = (await stored()).map((key) => ({
     ...key,

@@ -41,7 +41,7 @@ afterAll(async () => {
   await store.close();
 });
 
-/** Takes down what is said, before anything is taken out of it. */
+/** Records what is logged, before secrets are removed. */
 function notingLogger(): Logger {
   const logger = createLogger({ service: "test", level: "silent" });
   const note = (...said: unknown[]): void => void logged.push(JSON.stringify(said));
@@ -107,7 +107,7 @@ const errorCode = (code: string) => ({
   error: expect.objectContaining({ code, message: expect.any(String), retryable: expect.any(Boolean) }),
 });
 
-/** The two doors: an app with its user's token, a business system with a key. */
+/** The two APIs: an app with its user's token, a business system with a key. */
 const doors = [
   { door: "/v1/devices", as: () => tokenOf("alice") },
   { door: "/v1/users/alice/devices", as: async () => "devices" },

@@ -1,5 +1,5 @@
 // Tests sign-in and refresh as a client sees them, on a real Redis, with two auth processes of one cluster.
-// Guarantees: the leeway is given, never slept: endless in the one cluster, over at once in the other.
+// Guarantees: the leeway is configured, never slept: endless in one cluster, zero in the other.
 import { randomBytes } from "node:crypto";
 import { afterEach, afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import type { HttpApp } from "@petrel/shared/kernel/http/http-app";

@@ -1,5 +1,5 @@
 // Tests sign-out, revocation and tickets as their callers see them, on a real Redis.
-// Guarantees: in each test what was not revoked stays good.
+// Guarantees: in each test, tokens that were not revoked stay valid.
 import { randomBytes } from "node:crypto";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -193,7 +193,7 @@ describe("as a business system", () => {
       expect(code(answer)).toEqual([429, "PETREL_RATE_LIMITED"]);
       expect(answer.headers["ratelimit-policy"]).toBe('"revocations";q=20;w=3600');
       expect(Number(answer.headers["retry-after"])).toBeGreaterThan(0);
-      // What is refused is neither written nor noted.
+      // A refused revocation is neither written nor audited.
       const { items } = await auth.audit.list({ limit: 100, action: "token.revoke" });
       expect(items).toHaveLength(taken);
     });

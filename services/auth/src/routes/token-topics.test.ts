@@ -1,5 +1,6 @@
-// Tests what a user's token may do with topics: given at sign-in, kept by the session.
-// Guarantees: real Redis, two auth processes of one cluster; each wrong list is refused, and its place named.
+// Tests a token's topic rights: granted at sign-in, kept by the session.
+// Guarantees: real Redis, two auth processes of one cluster; each invalid list is refused, and the place of the error
+// is named.
 import { randomBytes } from "node:crypto";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { TicketsStore } from "@petrel/shared/redis/auth/tickets-store";

@@ -1,6 +1,6 @@
-// Tests collect where a message must have reached a replica before it is answered for.
-// Guarantees: on a real Redis with a real replica; what is not confirmed in time is 503 with Retry-After, and the same
-// request again is the same message.
+// Tests collect with ACCEPT_DURABILITY=replicas.
+// Guarantees: on a real Redis with a real replica; a message that is not confirmed in time gets 503 with Retry-After,
+// and repeating the request is the same message.
 import { createLogger } from "@petrel/shared/kernel/logging/logging";
 import { chooseConfirmation } from "@petrel/shared/redis/accept/confirm-writes";
 import { startRedis, type TestRedis } from "@petrel/shared/testing/redis/start-redis";
@@ -55,11 +55,11 @@ test("a replica that is away: 503 and Retry-After; when it is back, the same req
     () => send("second", news),
     () => send("second", { all: true }),
     () => keep("PUT", "new"),
-    // There is nothing to change, and yet.
+    // Nothing has to change, but the answer must still be confirmed.
     () => keep("PUT", "kept"),
     () => keep("DELETE", "dropped"),
     () => cancel(toCancel),
-    // It is cancelled, and yet.
+    // It is cancelled, but the answer must still be confirmed.
     () => cancel(toCancel),
   ]) {
     const answer = await call();
@@ -69,7 +69,7 @@ test("a replica that is away: 503 and Retry-After; when it is back, the same req
     });
     expect(Number(answer.headers["retry-after"])).toBeGreaterThanOrEqual(1);
   }
-  // The original's duplicate needs the replica as much.
+  // The duplicate's answer needs the replica's confirmation as much as the original's.
   expect((await send("first")).status).toBe(503);
   expect((await send("first", news)).status).toBe(503);
 

@@ -1,5 +1,5 @@
-// Tests how much collect takes upon itself at once.
-// Guarantees: beyond the bound a message is refused at once, and what has ended makes room again.
+// Tests how many messages collect has in progress at once.
+// Guarantees: beyond the bound a message is refused at once; finished ones make room again.
 import { systemClock } from "@petrel/shared/kernel/clock";
 import type { AcceptResult, MessageToAccept } from "@petrel/shared/redis/accept/accept-batch";
 import type { PendingRequest } from "@petrel/shared/redis/accept/turn-batches";
@@ -62,7 +62,7 @@ test("the answer is there by the deadline, with what is known by then; what come
     { outcome: "unavailable", error: { code: "PETREL_UNAVAILABLE" } },
     { outcome: "accepted", duplicate: false },
   ]);
-  // Which tells the store that it need not be sent, where it still waits.
+  // This tells the store not to send it if it is still waiting.
   expect(requests.map((request) => request?.isOver)).toEqual([true, true]);
   held.get("stuck")?.({ outcome: "stored", seq: 2, epoch: "e", atMs: 0 });
 });

@@ -1,5 +1,6 @@
-// Tests how many messages a key may send, and a user may be sent, as producers see it.
-// Guarantees: messages are counted, not requests; refused whole, before anything is stored; the headers say when.
+// Tests how many messages a key may send, and a user may get, as producers see it.
+// Guarantees: counts messages, not requests; refuses whole requests before anything is stored; the headers say when to
+// retry.
 import { afterEach, expect, test } from "vitest";
 import { type OpenCollect, openCollect } from "../testing/open-collect.js";
 
@@ -24,7 +25,7 @@ test("a key over its limit is refused, with the headers of a limit, and nothing 
     "ratelimit-policy": '"messages";q=10;w=10;qu="messages"',
     ratelimit: expect.stringMatching(/^"messages";r=1;t=1[01]$/) as string,
   });
-  // 2 do not fit, 1 does: what was refused has cost nothing.
+  // 2 do not fit, 1 does: the refused request has cost nothing.
   const two = await postBatch(batchOf(2));
   expect(two.status).toBe(429);
   expect(two.body).toMatchObject(limited);

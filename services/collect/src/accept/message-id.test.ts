@@ -6,7 +6,7 @@ import { expect, test } from "vitest";
 import { sized } from "../../../../test/support/sizes.js";
 import { keyedMessageId, RandomMessageIds } from "./message-id.js";
 
-// Few characters, those of the length prefixes among them: so that parts run into one another.
+// Few characters, including those of the length prefixes, so that parts can run into one another.
 const anyText = fc.string({ unit: fc.constantFrom("a", "1", ":", '"', "\ud800"), maxLength: 4 });
 
 test("an id names its partition and has the form that look-ups know", () => {

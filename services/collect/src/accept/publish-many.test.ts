@@ -1,5 +1,5 @@
 // Tests repeated, batched and counted messages to topics by collect's application on real Redis.
-// Guarantees: what is sent again is stored once; an entry of a batch fails alone.
+// Guarantees: a repeated message is stored once; an entry of a batch fails alone.
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";

@@ -1,5 +1,5 @@
 // Tests sending to topics and to all by collect's application on real Redis.
-// Guarantees: what is answered 202 stands in the topic's log, in order, once; its state says where.
+// Guarantees: a message answered with 202 is in the topic's log, in order, once; its state says where.
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";

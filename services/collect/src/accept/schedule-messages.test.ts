@@ -1,6 +1,6 @@
-// Tests `deliverAt` as producers see it: sent, repeated, listed, taken back, and when its time comes.
-// Guarantees covered: no number before its time; a repetition is the same message before and after; a bad entry of a
-// batch fails alone; what has a time in the past is never scheduled.
+// Tests `deliverAt` as producers see it: sent, repeated, listed, cancelled, and promoted. Guarantees covered: no number
+// before its time; a repetition is the same message before and after; a bad entry of a batch fails alone; a time in the
+// past is never scheduled.
 import { partitionOfTopic } from "@petrel/shared/protocol/topics/topic-name";
 import { takePartition } from "@petrel/shared/redis/partitions/partition-lease";
 import {
@@ -29,7 +29,7 @@ const scheduledOf = async (user: string, query = ""): Promise<Record<string, unk
     unknown
   >;
 
-/** As the dispatcher does, once the times of all that waits are over. */
+/** As the dispatcher does, once everything that waits is due. */
 async function passTime(): Promise<void> {
   const { redis, scripts, partitions } = collect.store;
   for (const keys of partitions) {
@@ -167,7 +167,7 @@ describe("the idempotency key of a message with deliverAt", () => {
     const body = { to: { user: "key" }, data: 1, deliverAt, idempotencyKey: "k1" };
     const first = await send(body);
     expect(first.body).toMatchObject({ duplicate: false });
-    // The same moment, written otherwise.
+    // The same moment, written differently.
     const shifted = `${new Date(Date.parse(deliverAt) + HOUR_MS).toISOString().slice(0, -1)}+01:00`;
     for (const again of [body, { ...body, deliverAt: shifted }])
       expect((await send(again)).body).toEqual({ id: idOf(first), duplicate: true });
@@ -184,7 +184,7 @@ describe("the idempotency key of a message with deliverAt", () => {
     for (const other of [{ ...body, deliverAt: inHours(2) }, now, { ...body, data: 2 }])
       expect(await send(other)).toMatchObject({ status: 422 });
     expect(await collect.inboxOf("mis")).toEqual([]);
-    // And the other way round: what was sent at once is not scheduled later.
+    // And the other way round: an immediate message is not rescheduled.
     await send({ to: { user: "mis" }, data: 1, idempotencyKey: "k2" });
     expect(await send({ ...body, idempotencyKey: "k2" })).toMatchObject({ status: 422 });
     expect((await scheduledOf("mis"))["items"]).toHaveLength(1);

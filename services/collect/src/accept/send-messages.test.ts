@@ -1,5 +1,5 @@
 // Tests sending by collect's application on real Redis: single messages, lists, batches.
-// Guarantees: what is answered 202 stands in the inbox, in order, once.
+// Guarantees: a message answered with 202 is in the inbox, in order, once.
 import { splitNotification } from "@petrel/shared/protocol/messages/notification-text";
 import { gzipSync } from "node:zlib";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";

@@ -1,5 +1,5 @@
 // Tests collect while Redis is paused, gone, or full, and while answers are lost.
-// Guarantees: in time, 202 for what is stored, 503 for what is not known to be; never two messages for one.
+// Guarantees: in time, 202 for what is stored, 503 for what is not known to be; one message is never stored twice.
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -11,7 +11,7 @@ import { afterEach, expect, test } from "vitest";
 import { type OpenCollect, openCollect, type OpenCollectOptions } from "../testing/open-collect.js";
 
 const DEADLINE_MS = 1_500;
-/** Long after it, on a busy machine too. */
+/** Long after the deadline, even on a busy machine. */
 const LATE_MS = 15_000;
 let collect: OpenCollect;
 
@@ -22,7 +22,7 @@ afterEach(async () => {
 
 async function open(options: OpenCollectOptions = {}): Promise<void> {
   collect = await openCollect({ acceptDeadlineMs: DEADLINE_MS, ...options });
-  // The producer's key is cached from here on: what follows is about messages.
+  // Caches the producer's key, because what follows is about messages.
   expect((await send("warm-up", 0)).status).toBe(202);
 }
 
@@ -45,7 +45,7 @@ const unavailable = { status: 503, body: { error: { code: "PETREL_UNAVAILABLE", 
 
 type Store = Pick<MessageAccepter, "accept">;
 
-/** A store of which some messages' first answers are lost: after they were stored, or before. */
+/** A store that loses the first answer for some messages, before or after storing them. */
 function losing(
   when: "before" | "after",
   times: number,
@@ -93,7 +93,7 @@ test("Redis paused in the middle of requests: 503 on every route, and within the
     collect.ask("POST", "/v1/messages/batch", { body: { messages: [{ to: { user: "ada" }, data: 1 }] } }),
     collect.ask("GET", "/health/ready"),
   ]);
-  // The reads' link waits five seconds for an answer: whoever sends was told before, after DEADLINE_MS.
+  // The link for reads waits five seconds for an answer; senders are told earlier, after DEADLINE_MS.
   expect(readsAnswered).toBe(0);
   expect(single).toMatchObject(unavailable);
   expect(published).toMatchObject(unavailable);
@@ -233,7 +233,7 @@ test("a list of which a part cannot be stored: 503 names what is, and the same l
 });
 
 test("Redis out of memory: 503 at once, nothing stored", async () => {
-  // Whoever waited for this deadline would outlast the test.
+  // Waiting for this deadline would outlast the test.
   await open({ acceptDeadlineMs: 60_000 });
   await collect.store.redis.config("SET", "maxmemory", "1mb");
   for (const answer of [await send("ada", 1), await publish("news", 1)]) {

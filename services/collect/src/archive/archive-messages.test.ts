@@ -1,6 +1,6 @@
 // Tests collect with a message archive: real Redis, a real server that speaks MongoDB's protocol.
-// Guarantees: what is answered 202 is in the archive, or in its spool; what is refused is not pending; what Redis has
-// forgotten is found; an archive that is away does what its mode says.
+// Guarantees: a message answered with 202 is in the archive, or in its spool; a refused one is not pending; one that
+// Redis has forgotten is found; while the archive is down, its mode decides.
 import { openArchive } from "@petrel/shared/archive/open-archive";
 import type { MessageArchive, NewRow } from "@petrel/shared/archive/message-archive";
 import { createLogger } from "@petrel/shared/kernel/logging/logging";

@@ -1,6 +1,6 @@
 // Tests topics whose history is the message archive, on real Redis and a real server that speaks MongoDB's protocol.
-// Guarantees: what was answered 202 is in the list, beyond what the log keeps, page by page; topics without the rule have
-// their log alone.
+// Guarantees: a message answered with 202 is in the list, beyond what the log keeps, page by page; topics without the
+// rule have only their log.
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -77,14 +77,14 @@ describe.skipIf(!hasFerretDb())("a topic whose history is the archive", () => {
     const all = await list("kept.a");
     expect(all.items.map(({ data }) => data)).toEqual([1, 2, 3, 4, 5, 6, 7].map((n) => ({ n })));
     expect(offsets(all)).toEqual([1, 2, 3, 4, 5, 6, 7]);
-    // What a subscriber may recover is the log's alone.
+    // Subscribers can recover only from the log.
     expect(all).toMatchObject({ oldest: 6, nextAfter: null });
     expect(offsets(await list("kept.a", "limit=3"))).toEqual([1, 2, 3]);
     expect(await list("kept.a", "after=3&limit=3")).toMatchObject({ nextAfter: 6 });
     expect(offsets(await list("kept.a", "after=3&limit=3"))).toEqual([4, 5, 6]);
     expect(offsets(await list("kept.a", "after=5"))).toEqual([6, 7]);
     expect(offsets(await list("kept.a", "after=7"))).toEqual([]);
-    // The log is over its time, the archive is not.
+    // The message has expired in the log, but not in the archive.
     await collect.store.redis.del(keysOf("kept.a").topicLog("kept.a"));
     expect(offsets(await list("kept.a", "after=2&limit=5"))).toEqual([3, 4, 5, 6, 7]);
     expect(await list("kept.a", "after=2&limit=5")).toMatchObject({ nextAfter: 7 });

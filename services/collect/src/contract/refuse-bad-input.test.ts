@@ -9,7 +9,7 @@ let before: Record<string, unknown>;
 
 beforeAll(async () => {
   collect = await openCollect();
-  // The producer's key is read once, and cached, before anything is compared.
+  // The producer's key is read once, and cached, before snapshots are compared.
   await collect.ask("GET", "/v1/users/nobody/presence");
 });
 afterAll(() => collect.close());
@@ -217,7 +217,7 @@ describe("a body that cannot be read", () => {
     try {
       const answer = await send({ raw, headers: { "content-encoding": "gzip" } });
       await expectRefused(answer, 400, "PETREL_INVALID_REQUEST");
-      // Parsed, it takes seconds in which nobody else is answered.
+      // Parsing it takes seconds in which nobody else is answered.
       expect(Math.max(...parse.mock.calls.map(([text]) => text.length))).toBeLessThan(1_000_000);
     } finally {
       parse.mockRestore();

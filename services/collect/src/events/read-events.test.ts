@@ -1,6 +1,6 @@
 // Tests GET /v1/events: pages, long polls and streams, on a real Redis.
-// Guarantees: each sentence of the contract; whatever the cuts, every event once and in order; nothing runs when nobody
-// waits.
+// Guarantees: each sentence of the contract; however pages are cut, every event once and in order; nothing runs when
+// nobody waits.
 import { get, type IncomingMessage } from "node:http";
 import { eventTypes, type EventType } from "@petrel/shared/protocol/events/event-types";
 import { encodeStoredEvent } from "@petrel/shared/protocol/events/stored-event";
@@ -170,7 +170,7 @@ describe("a long poll", () => {
   });
 });
 
-/** How often events were read so far, by the script's calls. */
+/** How often events have been read so far, by the script's calls. */
 async function looks(): Promise<number> {
   const stats = await collect.store.redis.info("commandstats");
   return Number(/cmdstat_evalsha:calls=(\d+)/.exec(stats)?.[1] ?? 0);
@@ -243,7 +243,7 @@ describe("a stream", () => {
 
   test("tells who begins now where to resume, before the first event", async () => {
     const stream = await openStream("?after=now");
-    // Not the one that comes every 15 s.
+    // Not the comment that comes every 15 s.
     await waitFor(() => stream.text() !== "", { what: "a comment", deadlineMs: 12_000 });
     const id = /^:\nid: (\S+)\n\n$/.exec(stream.text())?.[1];
     stream.close();

@@ -1,5 +1,5 @@
-// Tests that the express lane answers as the framework's way does: the same requests go both ways.
-// Guarantees: each pair of answers is equal in status, headers and body; what the lane shall take, it takes.
+// Tests that the express lane answers as the framework does: the same requests take both paths.
+// Guarantees: each pair of answers is equal in status, headers and body; the lane takes what it should.
 import { subscribe, unsubscribe } from "node:diagnostics_channel";
 import { connect, type Socket } from "node:net";
 import { gzipSync } from "node:zlib";
@@ -46,7 +46,7 @@ interface Case {
   readonly as?: string;
   readonly body: string | Buffer;
   readonly headers?: Readonly<Record<string, string>>;
-  /** Without the length of the body, which comes in the headers then. */
+  /** Without the body's length, which then comes in the headers. */
   readonly framed?: boolean;
   readonly version?: string;
   /** Sent a moment later than the rest. */

@@ -72,7 +72,7 @@ test("a hundred topics, not one more: 409, and nothing was changed", async () =>
     status: 409,
     body: { error: { code: "PETREL_TOO_MANY_TOPICS", retryable: false, details: { limit: 100 } } },
   });
-  // One that is kept already is no more.
+  // A topic that is kept already does not count again.
   expect((await put("t.5")).status).toBe(204);
   expect(await names("?limit=1000")).toHaveLength(100);
   await drop("t.5");

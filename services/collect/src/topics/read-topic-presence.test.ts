@@ -1,5 +1,5 @@
 // Tests who is in a topic and which users are connected, by collect's application on real Redis.
-// Guarantees: a topic's rule decides what is told; pages go by name; users are answered in the order of the question.
+// Guarantees: a topic's rule decides what is shown; pages go by name; users are answered in the order of the query.
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";

@@ -1,4 +1,4 @@
-// Tests DELETE /v1/users/:id and what the audit log says of operators' calls, on a real Redis.
+// Tests DELETE /v1/users/:id and the audit entries of operators' calls, on a real Redis.
 import { AuditLog } from "@petrel/shared/redis/auth/audit-log";
 import { erasedUserTarget } from "@petrel/shared/redis/erasure/erased-user-target";
 import { createLogger } from "@petrel/shared/kernel/logging/logging";
@@ -71,7 +71,7 @@ test("everything stored before a call is gone once it is answered, even if the s
   let isThere = true;
   const walks: (() => void)[] = [];
   const eraser = {
-    // As the real one: what comes after its first step stays.
+    // Like the real one: what arrives after its first step stays.
     erase: async () => {
       isThere = false;
       await new Promise<void>((resolve) => walks.push(resolve));
@@ -93,7 +93,7 @@ test("everything stored before a call is gone once it is answered, even if the s
   expect({ isThere, answered }).toEqual({ isThere: false, answered: 0 });
   walks[1]?.();
   await Promise.all(waiting);
-  // One more for all three, and another for who comes later.
+  // One more erasure for all three, and another for the later call.
   expect(walks).toHaveLength(2);
   const later = erasure.erase("ada", "k");
   await began(3);

@@ -1,4 +1,4 @@
-// Tests what collect tells of messages, by its application on real Redis.
+// Tests how collect reports messages, by its application on real Redis.
 import { setTimeout as sleep } from "node:timers/promises";
 import { ackUsers } from "@petrel/shared/redis/inbox/ack-users";
 import { waitFor } from "@petrel/shared/testing/wait-for";
@@ -60,7 +60,7 @@ describe("a message's state", () => {
     const [delivered, last] = [await read(first), await read(second)];
     expect(delivered.state).toBe("delivered");
     expect(delivered.timeline.map(({ event }) => event)).toEqual(["accepted", "delivered"]);
-    // The ack named the second: of the first it is only known that it was not later.
+    // The ack named the second message, so the first one's time is only an upper bound.
     expect(delivered.timeline[1]?.approximate).toBe(true);
     expect(last.timeline[1]).toEqual({ at: delivered.timeline[1]?.at, event: "delivered" });
   });
@@ -262,7 +262,7 @@ describe("a user's messages", () => {
     vi.spyOn(Date, "now").mockImplementation(() => real() + hours * 3_600_000);
     try {
       expect((await page(user)).items.map(({ id }) => id)).toEqual([long]);
-      // Long enough to be read before it is over, on a busy machine too.
+      // Long enough to be read before it expires, even on a busy machine.
       const other = await send(`other${hours}`, 1, { ttlSeconds: 4 });
       expect((await read(other)).state).toBe("queued");
       await waitFor(async () => (await read(other)).state === "expired", {

@@ -1,5 +1,5 @@
 // Tests the archiver on real Redis and a real server that speaks MongoDB's protocol.
-// Guarantees: ends reach the archive; the spool drains in order; what Redis lost is driven on, once, with its id and in
+// Guarantees: ends reach the archive; the spool drains in order; what Redis lost is re-driven, once, with its id and in
 // order, and nothing that had ended or was erased.
 import { openArchive } from "@petrel/shared/archive/open-archive";
 import type { ArchivedRow, MessageArchive, NewRow } from "@petrel/shared/archive/message-archive";
@@ -88,7 +88,7 @@ describe.skipIf(!hasFerretDb())("the archiver", () => {
     await store.accepter().accept(message({ userId, id: row.id, data }));
     return row;
   }
-  /** The archive, with another answer to one question. */
+  /** The archive, with a different answer to one query. */
   const withErasedUntil = (erasedUntil: MessageArchive["erasedUntil"]): MessageArchive =>
     new Proxy(archive, {
       get: (target, name) => {
@@ -225,7 +225,7 @@ describe.skipIf(!hasFerretDb())("the archiver", () => {
     const racing = withErasedUntil(async (users) => {
       const found = await archive.erasedUntil(users);
       if (++asked === 2) throw new Error("the archive is away");
-      // The whole erasure, between the look at the tombstones and the driving on.
+      // The whole erasure, between reading the tombstones and the re-drive.
       if (asked === 1) {
         await archive.noteErasure("gone", Date.now());
         await archive.erase("gone");

@@ -1,5 +1,5 @@
-// Tests what a row of the archive says next.
-// Guarantees: every state of a message leads to its end, or to another look; only what Redis lost is driven on.
+// Tests the decisions about archive rows.
+// Guarantees: every state of a message leads to its end, or to another look; only what Redis lost is re-driven.
 import type { ArchivedRow } from "@petrel/shared/archive/message-archive";
 import type { FoundMessage, FoundUserMessage } from "@petrel/shared/redis/inbox/read-message";
 import { expect, test } from "vitest";

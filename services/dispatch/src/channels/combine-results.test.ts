@@ -1,4 +1,4 @@
-// Tests what a message's answer is, of what became of it at each device.
+// Tests a message's answer, from its results at each device.
 import { expect, test } from "vitest";
 import { combineResults, type DeviceResult, type NextAttempt } from "./combine-results.js";
 

@@ -1,4 +1,4 @@
-// Tests what is done with one entry where it may not be sent any more, on a real Redis.
+// Tests what happens to an entry that may no longer be sent, on a real Redis.
 import { systemClock } from "@petrel/shared/kernel/clock";
 import { createLogger } from "@petrel/shared/kernel/logging/logging";
 import { createRegistry } from "@petrel/shared/kernel/metrics/metrics";

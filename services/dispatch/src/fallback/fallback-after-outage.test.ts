@@ -1,5 +1,6 @@
-// Tests what workers do with what they were sending while Redis was away for longer than entries may be held.
-// Guarantees: a real Redis that is killed and comes back on its append-only file; messages are not sent twice for it.
+// Tests what workers do with sends in progress while Redis is down for longer than entries may be held.
+// Guarantees: a real Redis that is killed and returns on its append-only file; messages are not sent twice because of
+// it.
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";

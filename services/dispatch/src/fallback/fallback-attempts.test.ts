@@ -1,5 +1,5 @@
-// Tests attempts of the fallback that fail, on a real Redis, with a channel that takes notes.
-// Guarantees: retried with the same id, within the message's time, up to the last attempt; then it is a dead letter.
+// Tests failing attempts of the fallback, on a real Redis, with a recording channel.
+// Guarantees: retried with the same id, within the message's TTL, up to the last attempt; then it is a dead letter.
 import { ackUsers } from "@petrel/shared/redis/inbox/ack-users";
 import { readMessage } from "@petrel/shared/redis/inbox/read-message";
 import { waitFor } from "@petrel/shared/testing/wait-for";

@@ -1,5 +1,5 @@
-// Tests which entries of the fallback are sent at all, on a real Redis, with a channel that takes notes.
-// Guarantees: what has ended is dropped; without a device or a channel the message stays queued.
+// Tests which entries of the fallback are sent at all, on a real Redis, with a recording channel.
+// Guarantees: a message that has ended is dropped; without a device or a channel it stays queued.
 import { systemClock } from "@petrel/shared/kernel/clock";
 import { joinNotification } from "@petrel/shared/protocol/messages/notification-text";
 import { ackUsers } from "@petrel/shared/redis/inbox/ack-users";

@@ -1,5 +1,6 @@
-// Tests several fallback channels, one after the other, on a real Redis, with channels that take notes.
-// Guarantees: the next is asked where one cannot; a retry begins where it was asked for; one that hangs delays no other.
+// Tests several fallback channels, one after the other, on a real Redis, with recording channels.
+// Guarantees: the next is asked if one cannot reach the user; a retry begins at the channel that asked for it; one that
+// hangs delays no other.
 import { DevicesStore } from "@petrel/shared/redis/devices/devices-store";
 import { joinNotification } from "@petrel/shared/protocol/messages/notification-text";
 import { readMessage } from "@petrel/shared/redis/inbox/read-message";

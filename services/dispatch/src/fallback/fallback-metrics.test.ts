@@ -1,4 +1,4 @@
-// Tests what is said of the queues, without Redis.
+// Tests the metrics of the queues, without Redis.
 import { createRegistry } from "@petrel/shared/kernel/metrics/metrics";
 import type { FallbackBacklog } from "@petrel/shared/redis/fallback/fallback-queue";
 import { expect, test } from "vitest";

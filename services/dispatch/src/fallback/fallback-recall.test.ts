@@ -1,4 +1,4 @@
-// Tests that a message which is taken back and a worker never both win, on a real Redis, with a channel that takes notes.
+// Tests that a recall and a worker never both win, on a real Redis, with a recording channel.
 // Guarantees: while a channel is being asked the message cannot be cancelled; a cancelled one is never sent.
 import { cancelMessage } from "@petrel/shared/redis/recall/cancel-message";
 import { waitFor } from "@petrel/shared/testing/wait-for";

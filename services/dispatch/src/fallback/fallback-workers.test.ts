@@ -1,5 +1,5 @@
-// Tests the workers of the fallback, on a real Redis, with a channel that takes notes: what they read, and how they stop.
-// Guarantees: each message is sent once, no more at a time than allowed; a stop settles or gives back what it has.
+// Tests the workers of the fallback, on a real Redis, with a recording channel: what they read, and how they stop.
+// Guarantees: each message is sent once, within the concurrency; a stop settles or gives back what it holds.
 import { createLogger } from "@petrel/shared/kernel/logging/logging";
 import { systemClock } from "@petrel/shared/kernel/clock";
 import { ConfigError } from "@petrel/shared/kernel/config";

@@ -1,4 +1,4 @@
-// Tests the loop of the hand-over, with whole dispatchers.
+// Tests the hand-over loop, with whole dispatchers.
 // Guarantees: on a real Redis with a real subscriber; what is handed over is what was accepted, in order.
 import { decodeNodeMessage } from "@petrel/shared/protocol/messages/node-messages";
 import type { PartitionKeys } from "@petrel/shared/redis/keys";

@@ -1,4 +1,4 @@
-// Tests reading what waits in the owned partitions.
+// Tests reading the backlog of owned partitions.
 // Guarantees: on a real Redis.
 import { once } from "node:events";
 import { systemClock } from "@petrel/shared/kernel/clock";

@@ -1,4 +1,4 @@
-// Tests whose each partition is.
+// Tests which member owns which partition.
 // Guarantees: for all members and partition counts, not only for some.
 import * as fc from "fast-check";
 import { expect, test } from "vitest";

@@ -1,5 +1,5 @@
-// Tests what a lease lets be done.
-// Guarantees: by a stepped clock, so that a pause is one line.
+// Tests what a lease allows.
+// Guarantees: by a stepped clock, so that a suspension is one line.
 import { partitionKeys } from "@petrel/shared/redis/keys";
 import { beforeEach, expect, test } from "vitest";
 import { HeldPartition } from "./held-partition.js";

@@ -1,5 +1,5 @@
 // Tests taking, keeping and giving back partitions, with several dispatchers.
-// Guarantees: on a real Redis; a crash is a connection cut, a pause is a clock moved on.
+// Guarantees: on a real Redis; a crash is a cut connection, a suspension is a clock moved forward.
 import { allPartitionKeys, clusterKeys } from "@petrel/shared/redis/keys";
 import { renewMembership } from "@petrel/shared/redis/partitions/dispatcher-members";
 import { readPartitionOwners, takePartition } from "@petrel/shared/redis/partitions/partition-lease";

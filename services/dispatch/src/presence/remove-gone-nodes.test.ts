@@ -1,6 +1,6 @@
-// Tests what becomes of a node's users in topics when it is gone, with a whole dispatcher.
-// Guarantees: on a real Redis; they go once the lease has ended, all of them, and no other node's; a dispatcher that takes
-// over goes on; while the nodes may be on their way back nobody goes.
+// Tests how a gone node's users leave topics, with a whole dispatcher.
+// Guarantees: on a real Redis; they are removed once the lease has ended, all of them, and no other node's; a
+// dispatcher that takes over continues; while nodes may be returning nobody is removed.
 import { systemClock } from "@petrel/shared/kernel/clock";
 import { createLogger } from "@petrel/shared/kernel/logging/logging";
 import type { PartitionKeys } from "@petrel/shared/redis/keys";

@@ -1,5 +1,5 @@
 // Tests the reconciler, with a whole dispatcher.
-// Guarantees: on a real Redis; what hangs is driven on by the dispatcher itself, counted and told apart.
+// Guarantees: on a real Redis; the dispatcher itself restarts what hangs, counts it and tells the cases apart.
 import type { PartitionKeys } from "@petrel/shared/redis/keys";
 import { message, openStore, type OpenStore } from "@petrel/shared/testing/redis/open-store";
 import { waitFor } from "@petrel/shared/testing/wait-for";

@@ -1,4 +1,4 @@
-// Tests what operators are told of devices that are not sent to any more, on a real Redis.
+// Tests what operators see of devices that are no longer sent to, on a real Redis.
 // Guarantees: each answer's status and shape are the contract's; nobody without the scope gets one.
 import type { HttpApp } from "@petrel/shared/kernel/http/http-app";
 import { createLogger } from "@petrel/shared/kernel/logging/logging";

@@ -1,6 +1,5 @@
-// Tests that a dispatcher promotes what is due, on a real Redis.
-// Guarantees covered: none early; in order of time, whatever partition; another owner goes on where one died; a broken
-// recipient keeps nobody else; topics are published.
+// Tests that a dispatcher promotes what is due, on a real Redis. Guarantees covered: none early; in order of time,
+// across partitions; another owner continues if one died; a broken recipient delays nobody else; topics are published.
 import { partitionOfUser } from "@petrel/shared/protocol/messages/partition";
 import { partitionOfTopic } from "@petrel/shared/protocol/topics/topic-name";
 import { decodeInboxMessage } from "@petrel/shared/protocol/messages/stored-message";

@@ -1,4 +1,4 @@
-// Holds the recording channel to what every channel owes.
+// Runs the channel conformance suite on the recording channel.
 import type { ChannelAnswer } from "../channels/fallback-channel.js";
 import { describeChannel } from "./channel-conformance.js";
 import { RecordingChannel } from "./recording-channel.js";

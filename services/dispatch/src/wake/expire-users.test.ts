@@ -1,4 +1,4 @@
-// Tests writing the ends of what has waited too long.
+// Tests writing the ends of expired messages.
 // Guarantees: on a real Redis; more messages than a page holds.
 import { ackUsers } from "@petrel/shared/redis/inbox/ack-users";
 import { expireMessages } from "@petrel/shared/redis/inbox/expire-messages";

@@ -1,4 +1,4 @@
-// Tests what waits for a clock that was set back: nothing does.
+// Tests that nothing waits for a clock that was set back.
 // Guarantees: a real Redis whose clock is stepped; a step of forty seconds, and deadlines of half of it.
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";

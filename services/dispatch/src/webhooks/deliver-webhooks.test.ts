@@ -1,6 +1,6 @@
-// Tests that events reach their webhooks, on a real Redis and a real receiver.
-// Guarantees covered: from the creation on, in order, signed; a batch keeps its id and bytes whatever happens to it, and
-// holds up nobody else; an endpoint that is given up keeps its place; what is gone is told.
+// Tests that events reach their webhooks, on a real Redis and a real receiver. Guarantees covered: from the creation
+// on, in order, signed; a batch keeps its id and bytes whatever happens to it, and delays nobody else; an endpoint that
+// is given up keeps its place; lost events are reported.
 import { partitionOfUser } from "@petrel/shared/protocol/messages/partition";
 import type { EventItem } from "@petrel/shared/protocol/events/event-item";
 import type { EventType } from "@petrel/shared/protocol/events/event-types";

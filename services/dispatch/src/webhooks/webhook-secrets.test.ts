@@ -1,4 +1,4 @@
-// Tests which secrets sign: the present one, and each former one until its time is over.
+// Tests which secrets sign: the current one, and each former one until its overlap is over.
 import { randomBytes } from "node:crypto";
 import { createAtRestCipher } from "@petrel/shared/security/encrypt-at-rest";
 import type { WebhookRecord } from "@petrel/shared/redis/webhooks/webhook-record";

@@ -1,4 +1,4 @@
-// The upgrade itself, on a real socket: what is refused before it, in which words, and what the server selects.
+// The upgrade itself, on a real socket: what is refused before it, with which error, and what the server selects.
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { waitFor } from "@petrel/shared/testing/wait-for";
 import { approach, join, openNodeBench, type NodeBench } from "../testing/node-bench.js";

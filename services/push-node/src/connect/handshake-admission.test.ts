@@ -1,4 +1,4 @@
-// How fast handshakes are let in: by a clock that the test moves, so that counts are exact.
+// How fast handshakes are admitted: by a clock that the test moves, so that counts are exact.
 import { waitFor } from "@petrel/shared/testing/wait-for";
 import * as fc from "fast-check";
 import { describe, expect, test, vi } from "vitest";
@@ -40,7 +40,7 @@ describe("the rate", () => {
     clock.pass(50);
     crowd(50);
     expect(admitted).toHaveLength(15);
-    // A long rest gives one burst, not what was not used.
+    // A long idle time gives one burst, not everything that was unused.
     clock.pass(3_600_000);
     crowd(50);
     expect(admitted).toHaveLength(25);
@@ -130,7 +130,7 @@ describe("those beyond it", () => {
   });
 });
 
-/** Handshakes from several addresses: who was let in, and who was refused, in their order. */
+/** Handshakes from several addresses: which were admitted, and which refused, in order. */
 function openShared(options: Partial<HandshakeAdmissionOptions>) {
   const clock = stillClock();
   const admission = new HandshakeAdmission({ clock, perSecond: 100, burst: 1, maxWaitMs: 200, ...options });

@@ -1,4 +1,4 @@
-// From the upgrade to the welcome: who brings no credential, a bad one, or frames too early.
+// From the upgrade to the welcome: clients without a credential, with a bad one, or with early frames.
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
 import { setImmediate as nextTurn } from "node:timers/promises";
@@ -61,7 +61,7 @@ describe("a credential as the first frame", () => {
     await waitFor(() => client.socket.readyState === client.socket.OPEN, { what: "the upgrade" });
     client.send({ type: "auth", token: "user.first" });
     expect(await client.frame("welcome")).toMatchObject({ user: "first" });
-    // Its time does not run out afterwards.
+    // Its timeout does not fire afterwards.
     await waitFor(() => client.closed() !== undefined, { what: "nothing", deadlineMs: 500 }).catch(() => "");
     expect(client.closed()).toBeUndefined();
     client.close();
@@ -156,7 +156,7 @@ describe("while the token is being checked", () => {
     const before = process.memoryUsage().heapUsed + process.memoryUsage().external;
     for (let i = 0; i < 500; i++) raw.socket.write(ping);
     await waitFor(() => raw.socket.writableLength === 0, { what: "the flood's end" });
-    // What is not kept is garbage, but not at once gone.
+    // What is not kept is garbage, but not collected at once.
     setFlagsFromString("--expose-gc");
     const collect = runInNewContext("gc") as () => void;
     const grown = (): number => {

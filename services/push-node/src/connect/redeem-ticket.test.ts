@@ -1,4 +1,4 @@
-// Tickets in the address: good once, and what a connection that came by one lives under.
+// Tickets in the address: valid once, and the token that such a connection depends on.
 import { PetrelError } from "@petrel/shared/kernel/errors";
 import { TicketsStore } from "@petrel/shared/redis/auth/tickets-store";
 import { TokenRevocations } from "@petrel/shared/redis/auth/token-revocations";

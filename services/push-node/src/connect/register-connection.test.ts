@@ -21,7 +21,7 @@ afterEach(() => {
 });
 afterAll(() => bench.close());
 
-/** The script runs, but its answer is kept back until the returned function is called. */
+/** The script runs, but its answer is held back until the returned function is called. */
 function holdConnectAnswers(): () => void {
   let release = (): void => undefined;
   const released = new Promise<void>((resolve) => {
@@ -318,7 +318,7 @@ describe("routes", () => {
     expect(client.frames).toMatchObject([{ type: "error", code: "PETREL_UNAVAILABLE", action: "resume" }]);
     await waitFor(() => impatient.registry.size === 0, { what: "an empty registry" });
     bench.store.server.signal("SIGCONT");
-    // It runs late: seen by the user's hash, which it made.
+    // It runs late, as the user's hash shows, which it created.
     await waitFor(async () => "epoch" in (await bench.user(userId)), { what: "the script" });
     await waitFor(async () => (await bench.routes(userId)).length === 0, { what: "no route" });
   });

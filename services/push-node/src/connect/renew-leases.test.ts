@@ -1,4 +1,4 @@
-// Leases: kept, found missing, taken again; and what happens to them over a pause or a lost subscription.
+// Leases: renewed, found missing, taken again; and what happens to them over a suspension or a lost subscription.
 import { waitFor } from "@petrel/shared/testing/wait-for";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import { approach, join, openNodeBench, range, seqsOf, type NodeBench } from "../testing/node-bench.js";
@@ -82,7 +82,7 @@ describe("heartbeats", () => {
     const there = await own.startNode({ routeLeaseMs: LEASE_MS, renewing: true });
     const clients = await Promise.all(range(1, 30).map((n) => join(there, `lost${n}`)));
     await own.store.redis.flushall();
-    // Another history: each is asked to come again.
+    // Another history: each client is asked to reconnect.
     for (const client of clients) expect(await client.untilClosed()).toMatchObject({ code: 1012 });
     await own.close();
   });
@@ -97,7 +97,7 @@ test("a pause longer than half a lease: all are registered again, and brought up
     await bench.store.redis.del(bench.keysOf(userId).routes(userId));
     await bench.accept(userId, "during the pause");
   }
-  // A beat is a second here, a round of all slots twenty: within a few beats only the pause can be the cause.
+  // A beat is a second here, a round of all slots twenty: within a few beats only the suspension can be the cause.
   own.clock.step(31_000);
   await Promise.all(clients.map((client) => client.untilMessages(1, 5_000)));
   expect(await Promise.all(userIds.map((userId) => bench.routes(userId)))).toEqual(before);

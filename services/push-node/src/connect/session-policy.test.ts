@@ -1,4 +1,4 @@
-// The session policy over two nodes: who is closed, and what it is told.
+// The session policy over two nodes: which connection is closed, and what its client is told.
 import { waitFor } from "@petrel/shared/testing/wait-for";
 import type { WsClient } from "@petrel/shared/testing/peers/ws-client";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
@@ -83,7 +83,7 @@ describe("one that missed its eviction", () => {
 });
 
 test("a registration that was stuck on its way to Redis replaces nobody when it is run at last", async () => {
-  // Its patience is long over by Redis' clock when the script runs, as after a stall.
+  // By Redis's clock its deadline is long over when the script runs, as after a stall.
   const stuck = await bench.startNode({ sessionPolicy: "one", redisNowMs: () => Date.now() - 60_000 });
   const { scripts } = stuck;
   const run = scripts.run.bind(scripts);

@@ -1,4 +1,4 @@
-// Tests the reader of a client's frames beside the receiver of `ws`: of the same bytes both say the same, however they
+// Tests the parser of client frames against the receiver of `ws`: both report the same for the same bytes, however they
 // are cut.
 import type { Writable } from "node:stream";
 import * as fc from "fast-check";

@@ -1,4 +1,4 @@
-// Revocations, as they come over the channel of all nodes, and as a connection meets them by itself.
+// Revocations, as they come over the channel of all nodes, and as a connection finds them itself.
 import { TokenRevocations } from "@petrel/shared/redis/auth/token-revocations";
 import { waitFor } from "@petrel/shared/testing/wait-for";
 import type { WsClient } from "@petrel/shared/testing/peers/ws-client";
@@ -152,7 +152,7 @@ describe("met by the connection itself", () => {
     await waitFor(async () => (await bench.routes(userId)).length === 0, { what: "no route" });
   });
 
-  /** What a node misses whose subscription is down: written, and told to nobody. */
+  /** A revocation that a node with a lost subscription misses: written, but announced to nobody. */
   async function revokeUnheard(userId: string): Promise<void> {
     await bench.store.redis.set(bench.keysOf(userId).tokenGeneration(userId), String(Date.now()));
   }

@@ -1,4 +1,4 @@
-// What an idle connection costs, and that nothing of its handshake is kept.
+// The memory of an idle connection, and that nothing of its handshake is kept.
 import { spawn, type ChildProcess } from "node:child_process";
 import { IncomingMessage, ServerResponse } from "node:http";
 import { queryObjects, setFlagsFromString } from "node:v8";
@@ -11,7 +11,7 @@ import type { PushNode } from "../testing/start-push-node.js";
 
 const CONNECTIONS = sized(2_000, 500);
 const LIMIT_BYTES = 8 * 1024;
-/** A token that is not forgotten goes beyond the limit with it. */
+/** A token that is kept would exceed the limit. */
 const TOKEN_PADDING_BYTES = 5_500;
 
 /** Clients in a process of their own, so that only the server's end is measured: sockets that say hello and wait. */

@@ -1,4 +1,4 @@
-// Tests the server's end of a WebSocket: how it closes, by whomever and whatever it is closed, and its pongs.
+// Tests the server's end of a WebSocket: how it closes, whoever closes it and why, and its pongs.
 import { once } from "node:events";
 import { connect, createServer, type AddressInfo, type Server, type Socket } from "node:net";
 import { waitFor } from "@petrel/shared/testing/wait-for";
@@ -68,7 +68,7 @@ test("a client that closes gets its close back, and the end of the socket; its c
   client.write(closing(4000, "bye"));
   await once(client, "end");
   expect(got()).toBe(`8805${(4000).toString(16).padStart(4, "0")}${Buffer.from("bye").toString("hex")}`);
-  // Ended, not cut.
+  // Ended, not destroyed.
   expect([ws.isOpen, socket.destroyed, heard]).toEqual([false, false, []]);
   client.end();
   await waitFor(() => heard.length > 0, { what: "the close", everyMs: 2 });
@@ -89,7 +89,7 @@ test("this end closes: the socket stays for the client's answer, and then ends",
   await waitFor(() => got() !== "", { what: "the close frame", everyMs: 2 });
   expect(got()).toBe(`8808${(1012).toString(16).padStart(4, "0")}${Buffer.from("PETREL").toString("hex")}`);
   expect(socket.writableEnded).toBe(false);
-  // What was under way is still heard.
+  // Frames in progress are still handled.
   client.write(Buffer.concat([maskedFrame(1, Buffer.from("last"), true), closing(1012)]));
   await once(client, "end");
   client.end();
@@ -150,7 +150,7 @@ test("a ping is answered with its bytes; a client that pings and does not read i
   client.write(maskedFrame(9, Buffer.from("hi"), true));
   await waitFor(() => got() !== "", { what: "the pong", everyMs: 2 });
   expect([got(), heard]).toEqual(["8a026869", ["control"]]);
-  // The kernel takes nothing more.
+  // The kernel accepts nothing more.
   socket.write = () => false;
   client.write(Buffer.concat(Array.from({ length: 1_000 }, () => maskedFrame(9, Buffer.alloc(0), true))));
   await waitFor(() => heard.length === 1_001, { what: "the pings", everyMs: 2 });

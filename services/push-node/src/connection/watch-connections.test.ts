@@ -1,4 +1,4 @@
-// The one shared timer, driven by hand on a stepped clock: silence, and the token's end.
+// The shared timer, driven by hand on a stepped clock: silence, and the token's expiry.
 import { waitFor } from "@petrel/shared/testing/wait-for";
 import type { WsClient } from "@petrel/shared/testing/peers/ws-client";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";

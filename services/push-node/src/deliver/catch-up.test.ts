@@ -1,4 +1,4 @@
-// The one way by which a connection is brought up to date: slow readers, expired messages, faults of Redis.
+// The one path that brings a connection up to date: slow readers, expired messages, faults of Redis.
 import { decodeMessageRecord } from "@petrel/shared/protocol/messages/stored-message";
 import { readMessage } from "@petrel/shared/redis/inbox/read-message";
 import { waitFor } from "@petrel/shared/testing/wait-for";
@@ -139,7 +139,7 @@ describe("a slow reader", () => {
     expect(connection.waitingBytes).toBeLessThan(3 * BOUND_BYTES);
     const before = node.closes.length;
     await tickFor(5);
-    // By the watch: the answer to a close may take longer.
+    // Destroyed by the watch: the answer to a close may take longer.
     await waitFor(() => node.closes.length > before, { what: "the cut", deadlineMs: 1_000 });
     expect([...node.registry.ofUser(userId)]).toEqual([]);
     // What it missed is still there.

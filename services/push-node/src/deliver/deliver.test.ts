@@ -1,4 +1,4 @@
-// What arrives over a node's channel reaches the sockets strictly in order, whatever arrives, and however late.
+// What arrives on a node's channel reaches the sockets strictly in order, whatever arrives, and however late.
 import { encodeDeliver, type Envelope } from "@petrel/shared/protocol/messages/node-messages";
 import { waitFor } from "@petrel/shared/testing/wait-for";
 import type { WsClient } from "@petrel/shared/testing/peers/ws-client";
@@ -123,7 +123,7 @@ describe("live", () => {
     await bench.accept(userId, "four");
     await client.untilMessages(3);
     expect(seqsOf(client)).toEqual([1, 2, 4]);
-    // Also where there is nothing behind it.
+    // Even if nothing follows it.
     for (const seq of [5, 6]) {
       await bench.accept(userId, "trimmed", "dispatch");
       await bench.store.redis.xdel(bench.keysOf(userId).inbox(userId), `${seq}-0`);
@@ -199,7 +199,7 @@ describe("epochs", () => {
     await publish(late);
     await settled(client);
     expect(client.closed()).toBeUndefined();
-    // Once, however many come.
+    // Once, however many arrive.
     expect(asked).toHaveBeenCalledTimes(1);
     await bench.accept(userId, "three");
     await client.untilMessages(3);

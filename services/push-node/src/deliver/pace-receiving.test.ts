@@ -1,5 +1,5 @@
-// Tests the pace by a clock that the test moves, and on a node: what is too much for one waits, in order.
-// Guarantees: the bound holds in every window, over any arrivals; all of the rest arrives; nobody else waits.
+// Tests the pace by a clock that the test moves, and on a node: messages over the pace wait, in order.
+// Guarantees: the bound holds in every window, for any arrivals; all of the rest arrives; nobody else waits.
 import * as fc from "fast-check";
 import { waitFor } from "@petrel/shared/testing/wait-for";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
@@ -63,7 +63,7 @@ describe("by a clock that is moved", () => {
           } else {
             while (count < wanted && pace.takeOne(connection, nowMs())) count++;
           }
-          // Whoever got less than it wanted has had all there was.
+          // Whoever got less than requested has had everything there was.
           if (count < wanted) expect(pace.allowance(connection)).toBe(0);
           sentAt.push({ atMs: nowMs(), count });
           for (let from = 0; from < sentAt.length; from++) {
@@ -106,9 +106,9 @@ describe("on a node", () => {
     await flooded.untilMessages(200, 20_000);
     const seconds = (performance.now() - startMs) / 1_000;
     expect(seqsOf(flooded)).toEqual(range(1, 200));
-    // However slow this machine is: fewer seconds would be more than the pace.
+    // However slow this machine is: fewer seconds would exceed the pace.
     expect(200).toBeLessThanOrEqual(50 * (1 + seconds) + 1);
-    // A wait for several together, not one for each.
+    // One wait for several messages, not one for each.
     expect(node.paced()).toBeGreaterThan(0);
     expect(node.paced()).toBeLessThan(80);
     await waitFor(async () => (await bench.user("flooded"))["acked"] === "200", { what: "the last ack" });

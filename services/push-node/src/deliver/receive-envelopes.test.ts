@@ -1,4 +1,4 @@
-// What else comes over a node's channel: nudges, evictions, an operator's wish.
+// What else arrives on a node's channel: nudges, evictions, operators' requests.
 import { encodeDisconnect } from "@petrel/shared/protocol/messages/node-messages";
 import { waitFor } from "@petrel/shared/testing/wait-for";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";

@@ -1,5 +1,5 @@
-// A device that is slower than another of its user: what the quick one acknowledges is kept for it, within a bound;
-// whoever falls further behind is told, and never left with a hole.
+// A device that is slower than another of its user: what the quick one acknowledges is kept for it, within a bound; one
+// that falls further behind is told, and never left with a gap.
 import { waitFor } from "@petrel/shared/testing/wait-for";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { Connection } from "../connection/connection.js";
@@ -116,7 +116,7 @@ test("one that is further behind than the bound is told, without a hole before; 
   expect(after).toBeLessThanOrEqual(COUNT - HISTORY);
   await again.untilMessages(COUNT - after);
   expect(seqsOf(again)).toEqual(range(after + 1, COUNT));
-  // What it was told once, it is not told again.
+  // It is told only once.
   await bench.accept(userId, "on");
   await again.untilMessages(COUNT - after + 1);
   again.close();

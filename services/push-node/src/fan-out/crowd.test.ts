@@ -1,4 +1,4 @@
-// A crowd that comes back to a topic, and sockets that are slow: what they cost the others, and that nothing is missing.
+// A crowd that returns to a topic, and slow sockets: what they cost the others, and that nothing is missing.
 import { waitFor } from "@petrel/shared/testing/wait-for";
 import type { WsClient } from "@petrel/shared/testing/peers/ws-client";
 import { afterAll, beforeAll, expect, test } from "vitest";
@@ -50,7 +50,7 @@ test("a crowd that comes back to a new node costs one read, and all have everyth
   const clients = await crowd(node, CROWD);
   for (const [i, client] of clients.entries()) {
     client.send({ type: "subscribe", topic: "crowd", epoch, offset: i % 60 });
-    // Messages come meanwhile.
+    // Messages arrive meanwhile.
     if (i % 30 === 0) void topics.publish("crowd", 61 + i / 30);
   }
   await Promise.all(clients.map((client) => untilOffset(client, "crowd", 65)));

@@ -1,6 +1,6 @@
-// Tests fan-out against a model: whatever comes, joins, leaves, stalls and restarts, in whatever order.
-// Guarantees checked: between two `subscribed` a member sees every number once and in order, from where `subscribed` says
-// on; those who stay have everything in the end; nothing comes after the end of a membership.
+// Tests fan-out against a model: messages, joins, leaves, stalls and restarts, in any order. Guarantees checked:
+// between two `subscribed` a member sees every number once and in order, from where `subscribed` says on; members that
+// stay have everything in the end; nothing comes after the end of a membership.
 import type { TopicMessage } from "@petrel/shared/protocol/topics/topic-messages";
 import { DEFAULT_TOPIC_RULE } from "@petrel/shared/protocol/topics/topic-rules";
 import { partitionKeys } from "@petrel/shared/redis/keys";
@@ -22,7 +22,7 @@ interface SeenFrame {
   readonly recovered: boolean;
 }
 
-/** A socket that may stop taking bytes. */
+/** A socket that may stop accepting bytes. */
 class FakeConnection {
   readonly isOpen = true;
   waitingBytes = 0;
@@ -92,7 +92,7 @@ class Model {
       outboundBoundBytes: BOUND_BYTES,
       topicOf: () => this.topic,
       readLog: async (topic) => {
-        // As repair-topics does: the ring is not let go of while somebody waits for it.
+        // Like repair-topics: the ring is kept while somebody waits for it.
         topic.logReaders++;
         await Promise.resolve();
         topic.takeOlder(this.page());
@@ -120,7 +120,7 @@ class Model {
     };
   }
 
-  /** A new epoch. @param keeps whether all that was numbered is still there; else the log is gone */
+  /** A new epoch. @param keeps whether everything that was numbered is still there; otherwise the log is gone */
   restart(keeps: boolean): void {
     const { offset } = this.topic;
     const previous = { epoch: `e${this.#epochs}`, offset: keeps ? offset : -1 };
@@ -261,7 +261,7 @@ test("what members see is what the model says, for any order of events", async (
             if (frame.type === "subscribed") {
               met[frame.recovered ? "recovered" : "refused"]++;
               if (!isFirst) met.restarts++;
-              // Recovered: it goes on where the client was; else behind the newest.
+              // Recovered: it continues where the client was; otherwise after the newest.
               if (!frame.recovered) next = frame.offset + 1;
               else if (isFirst) next = (given[0] ?? Number.NaN) + 1;
               expect(next).toBeDefined();
@@ -279,6 +279,6 @@ test("what members see is what the model says, for any order of events", async (
     ),
     { numRuns: sized(150, 50) },
   );
-  // The steps meet what they are there for.
+  // The steps reach the cases that they are meant for.
   for (const [what, count] of Object.entries(met)) expect(count, what).toBeGreaterThan(20);
 }, 120_000);

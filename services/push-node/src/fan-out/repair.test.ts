@@ -50,12 +50,12 @@ async function subscribe(topic: string, position: { epoch?: string; offset?: num
   return { client, answer: await subscribed(client, topic) };
 }
 
-/** Looks at every quiet topic. */
+/** Checks every quiet topic. */
 function look(): void {
   for (let i = 0; i < 4; i++) node.topics.follow.tick();
 }
 
-/** Until this node has read where a topic stands, and follows it. */
+/** Until this node knows where a topic stands, and follows it. */
 async function untilFollowing(topic: string): Promise<void> {
   await waitFor(() => node.topics.follow.topicOf(topic)?.isReady === true, {
     what: `${topic} to be followed`,
@@ -114,7 +114,7 @@ describe("a message that was lost on its way", () => {
     await untilOffset(client, "small.hole", 22);
     expect(offsetsOf(client, "small.hole")).toEqual([1, 22]);
     expect(await figure(node, "petrel_topic_repairs_total", { outcome: "lost" })).toBeGreaterThan(0);
-    // What is kept can be had.
+    // What is kept is available.
     const back = await subscribe("small.hole", { epoch: answer.epoch, offset: 16 });
     expect(back.answer.recovered).toBe(false);
     const kept = await subscribe("small.hole", { epoch: answer.epoch, offset: 17 });
@@ -197,7 +197,7 @@ describe("a new epoch", () => {
     await topics.publish("tail", "and on");
     await waitFor(() => framesOf(client, "tail").at(-1)?.["data"] === "and on", { what: "the next" });
     expect(offsetsOf(client, "tail")).toEqual([1, 2, 3, 4, 5, 6, 5]);
-    // Who stopped before the loss has lost nothing.
+    // A client that stopped before the loss has lost nothing.
     const [first] = framesOf(client, "tail");
     const back = await subscribe("tail", { epoch: String(first?.["epoch"]), offset: 3 });
     expect(back.answer).toMatchObject({ epoch: second.epoch, offset: 5, recovered: true });

@@ -1,4 +1,4 @@
-// How long acks may wait, for any timeout that can be configured.
+// How long acks may linger, for any timeout that can be configured.
 import { expect, test } from "vitest";
 import { ackTimesOf } from "./ack-times.js";
 

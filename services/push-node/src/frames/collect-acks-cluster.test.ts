@@ -1,6 +1,6 @@
-// Acknowledgements on a real Redis Cluster of which one master stands still.
-// Guarantees: those of the other masters' users are written meanwhile, one after the other; the held ones when it goes
-// on.
+// Acknowledgements on a real Redis Cluster with one suspended master.
+// Guarantees: those of the other masters' users are written meanwhile, one after the other; the held ones when it
+// continues.
 import { createLogger } from "@petrel/shared/kernel/logging/logging";
 import { MessageAccepter } from "@petrel/shared/redis/accept/accept-batch";
 import { connectRedis, type Redis } from "@petrel/shared/redis/connection/connect";
@@ -24,7 +24,7 @@ afterEach(async () => {
   await cluster?.stop();
 });
 
-/** Patient: a call to a master that stands still fails in no time that counts here. */
+/** Patient: no call to a suspended master fails within this test. */
 async function connect(): Promise<Redis> {
   const { REDIS_CLUSTER: redisCluster, REDIS_URL: redisUrl } = cluster.environment;
   const link = await connectRedis({

@@ -1,4 +1,4 @@
-// Acknowledgements on their way to Redis: gathered, clamped, kept while Redis is away.
+// Acknowledgements on their way to Redis: batched, clamped, kept while Redis is down.
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join as joinPath } from "node:path";
@@ -121,7 +121,7 @@ describe("ack=auto", () => {
       { what: "a full socket that takes nothing", everyMs: 50 },
     );
     await node.acks.drained();
-    // The last page was written to the socket, but the kernel has not all of it.
+    // The last page was written to the socket, but the kernel has not accepted all of it.
     const { acked } = await bench.user(userId);
     expect(Number(acked)).toBeGreaterThan(0);
     expect(Number(acked)).toBeLessThan(connection.lastDelivered);
@@ -225,8 +225,8 @@ describe("while Redis is away", () => {
         extraArgs: ["--appendfsync", "always"],
       });
       try {
-        // Another master: whoever registers first sees the user's new epoch. Then the ack is of a foreign one, and
-        // the client is told to come again; else it is written, and still holds after that.
+        // Another master: whoever registers first sees the user's new epoch. Then the ack is of another epoch, and the
+        // client is told to reconnect; otherwise it is written, and remains valid.
         await waitFor(
           async () => (await own.user("survivor"))["acked"] === "10" || client.closed()?.code === 1012,
           { what: "the ack, or the new epoch", deadlineMs: 15_000 },

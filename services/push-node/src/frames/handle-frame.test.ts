@@ -1,4 +1,4 @@
-// What a client says once it is welcome: good frames, bad ones, and those that ws refuses by itself.
+// A welcomed client's frames: good ones, bad ones, and those that ws refuses by itself.
 import { waitFor } from "@petrel/shared/testing/wait-for";
 import type { WsClient } from "@petrel/shared/testing/peers/ws-client";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";

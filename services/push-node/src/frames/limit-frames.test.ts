@@ -1,5 +1,5 @@
-// How many frames a client may send, before it is welcome and after, on real sockets.
-// Guarantees: a flood ends with the code that says so, and in the end without one; acks that move forward are free.
+// How many frames a client may send, before its welcome and after, on real sockets.
+// Guarantees: a flood ends with the code that says so, and finally without one; acks that move forward are free.
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { waitFor } from "@petrel/shared/testing/wait-for";
 import { approach, join, openNodeBench, type NodeBench } from "../testing/node-bench.js";

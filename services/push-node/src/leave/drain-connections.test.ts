@@ -1,4 +1,4 @@
-// A planned stop: everybody is asked to move, each at a moment of its own, and nothing is lost on the way.
+// A planned stop: all clients are asked to move, each at its own moment, and nothing is lost on the way.
 import { waitFor } from "@petrel/shared/testing/wait-for";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import { approach, join, openNodeBench, typesOf, type NodeBench } from "../testing/node-bench.js";
@@ -44,7 +44,7 @@ describe("a drain", () => {
       expect((closedAtMs.get(i) ?? 0) - startMs).toBeGreaterThanOrEqual(Number(moments[i]) + 995);
     }
     for (const userId of userIds) {
-      // No route, but the grace lease of one who is about to be back: nobody's phone rings.
+      // No route, but a grace lease for a user who is about to return: no phone rings.
       for (const member of await bench.routes(userId)) expect(member).toContain("/-/");
     }
     expect(node.registry.size).toBe(0);
@@ -67,7 +67,7 @@ describe("a drain", () => {
   });
 
   test("a client that moves on time is told by no 1012, and the drain ends with the last one, not with the window", async () => {
-    // One that waited for its window would outlast the test.
+    // Waiting for its window would outlast the test.
     const node = await bench.startNode({ drainWindowMs: 600_000 });
     const other = await bench.startNode();
     const clients = await Promise.all(Array.from({ length: 10 }, (_, i) => join(node, `early${i}`)));
@@ -146,7 +146,7 @@ describe("a drain", () => {
     const raw = await openRaw({ port: node.port, headers: { authorization: "Bearer user.mute" } });
     await waitFor(() => node.registry.size === 1, { what: "the connection" });
     await node.drain();
-    // Cut by the drain: the answer to a close may take longer.
+    // Destroyed by the drain: the answer to a close may take longer.
     await raw.untilGone(1_000);
     await waitFor(async () => (await bench.routes("mute")).length === 0, { what: "no route" });
   });

@@ -1,5 +1,5 @@
-// Tests after which closes a user counts as on the way back, and after which not; and what a stopping node's
-// connections leave to their users' other devices.
+// Tests after which closes a user counts as about to return, and what a stopping node's connections leave to their
+// users' other devices.
 // Guarantees: a whole node on a real Redis, real sockets.
 import { waitFor } from "@petrel/shared/testing/wait-for";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";

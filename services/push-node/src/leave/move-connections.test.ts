@@ -1,4 +1,4 @@
-// A new generation sends nobody away in a crowd, and nobody's phone rings for it.
+// A new generation makes no crowd of returning clients, and no phone rings for it.
 import { waitFor } from "@petrel/shared/testing/wait-for";
 import type { WsClient } from "@petrel/shared/testing/peers/ws-client";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
@@ -15,7 +15,7 @@ beforeAll(async () => {
 });
 beforeEach(async () => {
   await bench.store.redis.flushall();
-  // No time passes but what the test lets pass: a moment that has not come does not come by itself.
+  // Only the test lets time pass: a moment that has not come does not come by itself.
   clock = createStoppedClock();
   node = await bench.startNode({ clock, drainWindowMs: 60_000, connectsPerSecond: 500 });
 });
@@ -33,7 +33,7 @@ const wasAsked = (client: WsClient): boolean => client.frames.some(({ type }) =>
 const routesOf = async (userIds: readonly string[]): Promise<string[]> =>
   (await Promise.all(userIds.map((userId) => bench.routes(userId)))).flat();
 
-/** Lets time pass, and the node notice it. */
+/** Lets time pass, and makes the node notice it. */
 async function pass(ms: number): Promise<void> {
   clock.step(ms);
   await new Promise((resolve) => setTimeout(resolve, 60));
@@ -56,7 +56,7 @@ describe("another generation", () => {
     expect(routes).toHaveLength(20);
     expect(routes.filter((member) => member.includes("/-/"))).toEqual([]);
 
-    // 100 ms each, give or take half of it; a time in which the node did not run is not made up for.
+    // 100 ms each, give or take half of it; time in which the node was suspended is not made up for.
     await pass(500);
     expect(clients.filter(wasAsked).length).toBeLessThanOrEqual(2);
     await untilAllClosed(clients);
@@ -89,7 +89,7 @@ describe("another generation", () => {
     await becomeAnotherMaster();
     await waitFor(() => wasAsked(last), { what: "the one with an open message" });
     await pass(0);
-    // One of each: those with something open are in nobody's way, and nobody is in theirs.
+    // One of each: users with open messages delay nobody, and nobody delays them.
     expect(clients.filter(wasAsked)).toHaveLength(2);
     expect(seqsOf(last)).toEqual([1]);
   });
@@ -118,7 +118,7 @@ describe("another generation", () => {
     await small.renewal.renewAll("resubscribed");
     await waitFor(() => wasAsked(client), { what: "the request to move" });
     const moved = await join(small, "u1");
-    // Registered once more in that second, it still counts against nobody.
+    // Registering once more in that second, it still counts against nobody.
     await small.renewal.renewAll("resubscribed");
     clock.step(1_100);
     expect(await client.untilClosed()).toEqual({ code: 1012, reason: "PETREL_EPOCH_CHANGED" });

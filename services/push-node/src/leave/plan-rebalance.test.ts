@@ -1,6 +1,6 @@
-// Tests who is asked to move after a scale-up, and simulates where a balancer sends them.
-// Guarantees: for any cluster and any balancer each client moves at most once; by least connections only what is above
-// the mean moves; by round robin the nodes end within a tenth of the mean.
+// Tests which clients are asked to move after a scale-up, and simulates where a balancer sends them.
+// Guarantees: for any cluster and any balancer each client moves at most once; with least connections only the excess
+// over the mean moves; with round robin the nodes end within a tenth of the mean.
 import type { NodeLoad } from "@petrel/shared/redis/nodes/node-loads";
 import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";

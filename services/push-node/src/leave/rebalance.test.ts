@@ -83,7 +83,7 @@ test("nobody is asked before the same nodes have been there for a while", async 
   state.others = [load("c", 0)];
   await vi.advanceTimersByTimeAsync(SETTLE_MS);
   expect(wereAsked()).toEqual([]);
-  // Redis away: who is there is seen anew.
+  // Redis was down: the set of nodes is observed anew.
   state.fails = true;
   await vi.advanceTimersByTimeAsync(ROUND_MS);
   state.fails = false;
@@ -103,7 +103,7 @@ test("no more than the rate are asked, and no more than what is above the mean",
   const [first, last] = [connections[0], connections[7]];
   expect(first?.sent).toEqual([{ type: "reconnect", afterMs: 125, reason: "PETREL_REBALANCING" }]);
   expect(last?.sent[0]?.afterMs).toBe(1_875);
-  // What has been asked no longer counts here; where those are, the others say.
+  // Clients that were asked no longer count here; the other nodes report them.
   state.others = [load("b", 8), load("c", 24)];
   await vi.advanceTimersByTimeAsync(3 * ROUND_MS);
   expect(reported.slice(-1)).toEqual([16]);

@@ -1,4 +1,4 @@
-// Tests that a node's key is kept, and what a node hears of it when it was not.
+// Tests that a node's key is renewed, and what a node learns if it had expired.
 // Guarantees: on a real Redis.
 import { createLogger } from "@petrel/shared/kernel/logging/logging";
 import { findGoneNodes } from "@petrel/shared/redis/nodes/node-presence";

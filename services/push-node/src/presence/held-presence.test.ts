@@ -1,6 +1,6 @@
-// Tests who is in a topic over one node.
-// Guarantees: a user stays three seconds after the last connection, not a moment less, and whoever comes back in that
-// time was never away; an erased user does not stay.
+// Tests who is in a topic through one node.
+// Guarantees: a user stays for three seconds after the last connection, not a moment less; one who returns in that time
+// was never away; an erased user does not stay.
 import { partitionKeys } from "@petrel/shared/redis/keys";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { createStoppedClock, type SteppedClock } from "../testing/stepped-clock.js";

@@ -1,6 +1,6 @@
 // Tests presence on real sockets: who counts, who is told, and what clients are refused.
-// Guarantees: two nodes on a real Redis; who is subscribed counts until three seconds after the last connection; a
-// client that asks is told after its `subscribed`, itself included.
+// Guarantees: two nodes on a real Redis; subscribers count until three seconds after the last connection; a client that
+// asks is told after its `subscribed`, itself included.
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join as joinPath } from "node:path";
@@ -280,7 +280,7 @@ describe("a node", () => {
     const bob = await enter(node, "bob");
     bob.send({ type: "subscribe", topic, presence: true });
     await untilTold(bob, ["bob"]);
-    // A change that no word told of.
+    // A change that was never announced.
     const keys = topics.keysOf(topic);
     await bench.store.redis.hset(keys.presenceCounts(topic), "alice", "1 1 5", "", 2);
     await bench.store.redis.zadd(keys.presenceUsers(topic), 0, "alice");

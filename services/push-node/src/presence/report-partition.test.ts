@@ -1,5 +1,5 @@
-// Tests that what a node holds comes to stand in Redis, whatever happens to the calls.
-// Guarantees: on a real Redis; answers that are lost, calls that fail, and a Redis that forgot some or all are survived.
+// Tests that what a node holds reaches Redis, whatever happens to the calls.
+// Guarantees: on a real Redis; survives lost answers, failing calls, and a Redis that forgot some or all of it.
 import { systemClock } from "@petrel/shared/kernel/clock";
 import { createLogger } from "@petrel/shared/kernel/logging/logging";
 import type { PartitionKeys } from "@petrel/shared/redis/keys";
@@ -23,7 +23,7 @@ beforeAll(async () => {
 });
 afterAll(() => store.close());
 
-/** Runs everything, and then does as told. */
+/** Runs everything, then does as told. */
 class FaultyRunner extends ScriptRunner {
   readonly calls: string[] = [];
   fault: "none" | "answer-lost" | "refused" = "none";

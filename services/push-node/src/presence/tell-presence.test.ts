@@ -1,6 +1,6 @@
 // Tests what connections are told about who is there.
 // Guarantees: a newcomer is told at once, and finds itself; then at most once a second, by one read for all, and only
-// what is new; who does not ask, or cannot take it, is told nothing.
+// news; a connection that does not ask, or cannot receive it, is told nothing.
 import { createLogger } from "@petrel/shared/kernel/logging/logging";
 import type { TopicPresence } from "@petrel/shared/protocol/topics/topic-rules";
 import { renewHolder, reportPresence } from "@petrel/shared/redis/presence/report-presence";
@@ -119,7 +119,7 @@ test("a newcomer is told at once, and it alone, once its own coming is written",
   await untilTold(alice, 1);
   expect(alice.told).toEqual([frame(["alice", "bob"])]);
   expect(bob.told).toEqual([frame(["bob"])]);
-  // It has been a second for Bob.
+  // A second has passed for Bob.
   clock.step(800);
   await untilTold(bob, 2);
   expect(bob.told[1]).toEqual(frame(["alice", "bob"]));
@@ -256,7 +256,7 @@ test("after a rule has said off, nobody is told before its own coming is written
   tell.ask(carol);
   await untilTold(bob, 1);
   await untilTold(carol, 1);
-  // Both were forgotten, and come again with the new rules; of Bob nothing is written yet.
+  // Both were dropped, and return with the new rules; nothing of Bob is written yet.
   await says({ bob: undefined });
   unwritten.add("bob");
   clock.step(1_000);

@@ -1,6 +1,6 @@
-// Tests what a push node does with messages that are taken back: on real Redis, with real sockets.
-// Guarantees: who was sent one is told once; who was not is neither sent it nor told; who resumes is told of what was
-// taken back meanwhile.
+// Tests what a push node does with recalled messages: on real Redis, with real sockets.
+// Guarantees: a client that was sent one is told once; one that was not is neither sent it nor told; one that resumes
+// is told what was recalled meanwhile.
 import { cancelMessage } from "@petrel/shared/redis/recall/cancel-message";
 import type { WsClient } from "@petrel/shared/testing/peers/ws-client";
 import { waitFor } from "@petrel/shared/testing/wait-for";
@@ -38,7 +38,7 @@ async function cancel(userId: string, n: number): Promise<void> {
   expect(result).toEqual({ outcome: "cancelled" });
 }
 
-/** Scripts of that name run, but their answers are kept back until the returned function is called. */
+/** Scripts of that name run, but their answers are held back until the returned function is called. */
 function holdAnswers(method: "run" | "runForList", name: string): () => void {
   let release = (): void => undefined;
   const released = new Promise<void>((resolve) => (release = resolve));
@@ -72,7 +72,7 @@ describe("a connection that was sent it", () => {
       expect(toldOf(client)).toEqual([[1, `${user}_1`]]);
       expect(seqsOf(client)).toEqual([1, 2]);
     }
-    // What is heard twice is told once.
+    // A repeated recall is told only once.
     for (const connection of node.registry.ofUser(user)) await node.renewal.renew(connection);
     await accept(user, 3);
     await one.untilMessages(3);
@@ -191,7 +191,7 @@ describe("a connection that was not sent it yet", () => {
     for (const n of [1, 2, 3]) await accept(user, n, "dispatch");
     const keys = bench.keysOf(user);
     const member = connection?.member ?? "";
-    // Cancelled without a word to the node; then the node reads the inbox, and then it hears of it.
+    // Cancelled without telling the node; then the node reads the inbox, and then it learns of the recall.
     const score = Number(await bench.store.redis.zscore(keys.routes(user), member));
     await bench.store.redis.zrem(keys.routes(user), member);
     await cancel(user, 2);

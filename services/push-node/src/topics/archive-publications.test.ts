@@ -1,6 +1,6 @@
-// Tests what clients publish to topics whose history is the archive, on a real server that speaks MongoDB's protocol.
-// Guarantees: it is there, with its place and its user, when it is answered; a required archive that is away refuses it;
-// one that is not gets it later.
+// Tests client publications to topics whose history is the archive, on a real server that speaks MongoDB's protocol.
+// Guarantees: once answered, it is there with its place and its user; a required archive that is down refuses it; an
+// optional one gets it later.
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join as joinPath } from "node:path";

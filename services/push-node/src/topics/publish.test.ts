@@ -1,4 +1,5 @@
-// What clients publish: who may, how fast, under which id, and that it comes to all like a producer's message.
+// Client publications: who may publish, how fast, under which id, and that everybody gets them like a producer's
+// message.
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join as joinPath } from "node:path";

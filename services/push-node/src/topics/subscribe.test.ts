@@ -1,4 +1,4 @@
-// Subscribing on real sockets: what is answered, what follows, and what a client is told of its mistakes.
+// Subscribing on real sockets: the answers, what follows, and what a client is told about its mistakes.
 import { connectClient } from "@petrel/shared/testing/peers/ws-client";
 import { waitFor } from "@petrel/shared/testing/wait-for";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";

@@ -1,4 +1,4 @@
-// The span of a sampled topic's message on a node: its parent is the publish, and it says how many were served.
+// The span of a sampled topic message on a node: its parent is the publish, and it says how many were served.
 import type { Span, Tracing } from "@petrel/shared/kernel/tracing/tracing";
 import { NO_TRACING } from "@petrel/shared/kernel/tracing/tracing";
 import { DEFAULT_TOPIC_RULE } from "@petrel/shared/protocol/topics/topic-rules";

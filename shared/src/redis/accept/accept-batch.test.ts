@@ -14,7 +14,7 @@ interface Call {
 /** The arguments of an `accept` call that come before those of its messages. */
 const OWN_ARGUMENTS = 13;
 
-/** Runs everything as always, and records the calls; can be told to lose a call's answer. */
+/** Runs everything as usual, and records the calls; can be told to lose a call's answer. */
 class NotingRunner extends ScriptRunner {
   readonly calls: Call[] = [];
   failing: (call: Call) => boolean = () => false;

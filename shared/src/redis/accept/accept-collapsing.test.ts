@@ -1,6 +1,6 @@
 // Tests messages with a collapse key, on a real Redis, and against a small model in random orders.
-// Guarantees: of a user's messages with one key that nobody has acknowledged only the newest is in the inbox, unless an
-// older one is being sent; each of the others has exactly one end, and says why.
+// Guarantees: of a user's unacknowledged messages with one key, only the newest is in the inbox, unless an older one is
+// being sent; each of the others has exactly one end, with the reason.
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { createRegistry } from "../../kernel/metrics/metrics.js";
 import { joinNotification } from "../../protocol/messages/notification-text.js";

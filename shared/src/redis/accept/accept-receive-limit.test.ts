@@ -1,6 +1,6 @@
-// Tests how many messages a user may be sent in a window, counted in the step that stores them.
-// Guarantees: never more than the limit in any window; a refused message is not stored; a repeat is neither refused nor
-// counted.
+// Tests how many messages a user may get in a window, counted in the step that stores them.
+// Guarantees: never more than the limit in any window; a refused message is not stored; a repetition is neither refused
+// nor counted.
 import * as fc from "fast-check";
 import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
 import { sized } from "../../../../test/support/sizes.js";

@@ -1,6 +1,6 @@
-// Tests what a write must have reached before it counts as stored.
-// Guarantees: the way is chosen by the server's version and settings. WAITAOF needs Redis 7.2, which may not be at
-// hand: those tests use a server that answers as its documentation says.
+// Tests how durable a write must be before it counts as stored.
+// Guarantees: the server's version and settings decide the way. WAITAOF needs Redis 7.2, which may not be available:
+// those tests use a server that answers as its documentation says.
 import { afterAll, beforeAll, expect, test, vi } from "vitest";
 import { createLogger } from "../../kernel/logging/logging.js";
 import { message, openStore, type OpenStore } from "../../testing/redis/open-store.js";

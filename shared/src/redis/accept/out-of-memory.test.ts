@@ -1,4 +1,4 @@
-// Tests the scripts where Redis has no memory left.
+// Tests the scripts while Redis is out of memory.
 // Guarantees: a refused call writes nothing. What frees memory, and what keeps users online, still works.
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { message, openStore, routeLimits, type OpenStore } from "../../testing/redis/open-store.js";
@@ -123,7 +123,7 @@ describe("what goes on", () => {
 });
 
 describe("every script", () => {
-  /** Each adds something that stays: refused where there is no room for it. */
+  /** Each adds something that stays: refused if there is no room for it. */
   const refused: readonly ScriptName[] = [
     "accept-collapsing.v2",
     "accept.v5",
@@ -145,7 +145,7 @@ describe("every script", () => {
     // A refused caller counts alone, see sliding-window-limiter.
     "take-from-window.v1",
   ];
-  /** Reads or removes only: allowed without a flag. */
+  /** Only reads or removes: allowed without a flag. */
   const harmless: readonly ScriptName[] = [
     "check-token.v1",
     "count-events.v1",

@@ -1,6 +1,6 @@
 // Tests what every store relies on, on a real Redis Cluster.
-// Guarantees: commands and scripts go where their keys are; a lost node costs time and nothing else; a node's channels
-// follow their slots.
+// Guarantees: commands and scripts go where their keys are; a lost node costs only time; a node's channels follow their
+// slots.
 import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
 import { createLogger } from "../../kernel/logging/logging.js";
 import { startRedisCluster, type TestRedisCluster } from "../../testing/redis/start-redis-cluster.js";

@@ -1,5 +1,5 @@
 // Tests how connections behave when Redis fails.
-// Guarantees: a fault fails the call soon, and is never waited for in silence; the connection comes back by itself.
+// Guarantees: a fault fails the call soon instead of stalling it; the connection recovers by itself.
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { createLogger } from "../../kernel/logging/logging.js";
 import { freePort } from "../../testing/free-port.js";

@@ -1,6 +1,6 @@
-// Tests what a link makes of a failover, word by word: a Redis of ours publishes what a sentinel would.
-// Guarantees: the link goes where a failover's first word says, comes back from one that is given up, and follows no
-// other master's.
+// Tests how a link reacts to each message of a failover: a Redis of the test publishes what a sentinel would.
+// Guarantees: the link goes where a failover's first message says, returns from an abandoned one, and follows no other
+// master's.
 import { once } from "node:events";
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from "vitest";
 import { createLogger } from "../../kernel/logging/logging.js";

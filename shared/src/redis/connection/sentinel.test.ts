@@ -1,5 +1,5 @@
 // Tests connections through Sentinel, on real sentinels.
-// Guarantees: the master is found, and its successor after it; where nothing answers, the caller is told.
+// Guarantees: the master is found, and then its successor; if nothing answers, the caller is told.
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { inSlices } from "../../kernel/in-slices.js";

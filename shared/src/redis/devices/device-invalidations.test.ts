@@ -1,5 +1,5 @@
 // Tests how devices are forgotten and quarantined, on a real Redis.
-// Guarantees: a device that was registered after the provider's verdict stays; all that happens is noted, counted, and
+// Guarantees: a device that was registered after the provider's verdict stays; everything is recorded, counted, and
 // bounded; a burst takes few calls.
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { sized } from "../../../../test/support/sizes.js";

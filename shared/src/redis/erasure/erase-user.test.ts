@@ -1,5 +1,4 @@
-// Tests the erasing of a user on a real Redis: all that is theirs goes, nothing of anybody else's, whatever dies
-// meanwhile.
+// Tests the erasure of a user on a real Redis: all their data goes, nobody else's does, whatever dies meanwhile.
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { fallbackChannels } from "../../protocol/fallback/fallback-channels.js";
 import { partitionOfUser } from "../../protocol/messages/partition.js";

@@ -1,6 +1,6 @@
-// Tests what stays in an inbox of acknowledged and expired messages, and what is said of those that do not.
-// Guarantees: a reader is told of everything it has not had and that did not end by itself; nothing open is ever
-// trimmed; what has ended, or was acknowledged long ago, takes no room.
+// Tests which acknowledged and expired messages stay in an inbox, and what readers are told about the others.
+// Guarantees: a reader is told about everything that it has not had and that did not end by itself; open messages are
+// never trimmed; what has ended, or was acknowledged long ago, takes no room.
 import * as fc from "fast-check";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { sized } from "../../../../test/support/sizes.js";

@@ -1,5 +1,5 @@
-// Tests that docs/operate/sizing.md is right about the memory that Redis needs: measures each kind on the server at
-// hand, and lives through a day on a stepped clock.
+// Tests that docs/operate/sizing.md is right about the memory that Redis needs: measures each kind on the present
+// server, and simulates a day on a stepped clock.
 // Guarantees: used_memory of a real server, at the settings that the page names, is within a fifth (and 25 B) of what
 // it says, and below the bounds it promises.
 import { randomBytes } from "node:crypto";

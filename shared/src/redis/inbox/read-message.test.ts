@@ -1,4 +1,4 @@
-// Tests what is told of a message by its id.
+// Tests how a message's state is read by its id.
 // Guarantees: the states of the design, in its order: a final end first, then the cursor, then the rest.
 import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
 import { message, openStore, type OpenStore } from "../../testing/redis/open-store.js";

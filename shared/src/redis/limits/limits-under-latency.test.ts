@@ -1,6 +1,6 @@
-// Tests both limiters where Redis is slow, turns slow at once, or loses calls and answers, in a time that stands still
-// while anybody works.
-// Guarantees: a Redis that is always slow lets no more through than a quick one; whatever was admitted without Redis is
+// Tests both limiters while Redis is slow, suddenly turns slow, or loses calls and answers, in a time that stands still
+// while anything runs.
+// Guarantees: a Redis that is always slow admits no more than a quick one; whatever was admitted without Redis is
 // counted there once it answers again.
 import * as fc from "fast-check";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from "vitest";

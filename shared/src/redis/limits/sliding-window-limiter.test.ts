@@ -1,5 +1,5 @@
 // Tests the limiter in front of Redis: what it asks, what it knows by itself, and what it does when nothing answers.
-// Guarantees: several processes together never let more through than the limit in any window, prepaid or not.
+// Guarantees: several processes together never admit more than the limit in any window, prepaid or not.
 import * as fc from "fast-check";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";

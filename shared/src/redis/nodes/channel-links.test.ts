@@ -1,4 +1,4 @@
-// Tests channels that come and go: the last word counts, and a lost link brings back only what is still wanted.
+// Tests subscriptions that come and go: the last call counts, and a lost link restores only what is still wanted.
 import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
 import { createLogger } from "../../kernel/logging/logging.js";
 import { openStore, type OpenStore } from "../../testing/redis/open-store.js";

@@ -1,5 +1,5 @@
-// Tests what the connect step answers: where a connection's messages go on.
-// Guarantees: registered and answered in one step; `since` counts as an ack only where it can be one.
+// Tests the answer of the connect step: where a connection's messages continue.
+// Guarantees: registered and answered in one step; `since` counts as an ack only if it can be one.
 import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
 import { message, openStore, type OpenStore } from "../../testing/redis/open-store.js";
 import { ackUsers } from "../inbox/ack-users.js";

@@ -1,4 +1,4 @@
-// Tests which push nodes operators are shown, and what of them.
+// Tests which push nodes operators see, with which details.
 // Guarantees: on a real Redis.
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { openStore, type OpenStore } from "../../testing/redis/open-store.js";

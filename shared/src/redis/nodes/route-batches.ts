@@ -42,7 +42,7 @@ export interface RouteBatchesOptions {
 
 /** A crowd: less than this has passed since the last call. */
 const CROWD_MS = 5;
-const COMPANY_MS = 2;
+const LINGER_MS = 2;
 /** The grace lease lasts for seconds, so this delays no push to a phone. */
 const LEAVING_MS = 5;
 /** The same in a crowd: less than twice this has passed since the last call. */
@@ -69,7 +69,7 @@ export class RouteBatches {
   connect(keys: PartitionKeys, route: ComingRoute): Promise<ConnectResult> {
     return new Promise((resolve, reject) => {
       this.#coming.push({ keys, route, resolve, reject });
-      this.#schedule(this.#companyMs());
+      this.#schedule(this.#lingerMs());
     });
   }
 
@@ -77,12 +77,12 @@ export class RouteBatches {
   remove(keys: PartitionKeys, route: RouteToRemove): Promise<void> {
     return new Promise((resolve, reject) => {
       this.#leaving.push({ keys, route, resolve, reject });
-      this.#schedule(route.graceMs > 0 ? this.#leavingMs() : this.#companyMs());
+      this.#schedule(route.graceMs > 0 ? this.#leavingMs() : this.#lingerMs());
     });
   }
 
-  #companyMs(): number {
-    return this.#clock.monotonicMs() - this.#sentAtMs < CROWD_MS ? COMPANY_MS : 0;
+  #lingerMs(): number {
+    return this.#clock.monotonicMs() - this.#sentAtMs < CROWD_MS ? LINGER_MS : 0;
   }
 
   #leavingMs(): number {

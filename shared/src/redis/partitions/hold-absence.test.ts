@@ -1,5 +1,5 @@
 // Tests how long nobody counts as offline after a change of generation.
-// Guarantees: as long as a node says that clients are on their way, and never longer than the bound.
+// Guarantees: as long as a node says that clients are returning, and never longer than the bound.
 import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
 import { message, openStore, type OpenStore } from "../../testing/redis/open-store.js";
 import { holdAbsence } from "./hold-absence.js";

@@ -1,4 +1,4 @@
-// Tests what becomes of stored times when the master's clock was set back.
+// Tests how stored times are corrected after the master's clock was set back.
 // Guarantees: as if the clock had been right when they were written; each time is moved once, however many there are; a
 // stale owner moves nothing.
 import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";

@@ -1,6 +1,6 @@
-// Tests presence against a small model: nodes that join, leave, pause and die, calls that repeat, get lost or come late,
-// masters that have lost their last writes, in random orders.
-// Guarantees: after every step the counts and lists are the sum of what the holders said last; in the end nobody is
+// Tests presence against a small model: nodes that join, leave, are suspended and die, calls that are repeated, lost or
+// late, masters that have lost their last writes, in random orders.
+// Guarantees: after every step the counts and lists are the sum of the holders' last reports; in the end nobody is
 // missing, and no ghost is left.
 import * as fc from "fast-check";
 import { afterAll, beforeAll, expect, test } from "vitest";

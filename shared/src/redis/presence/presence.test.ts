@@ -1,6 +1,6 @@
-// Tests who is in a topic, as nodes report it, as owners remove it, and as it is read.
-// Guarantees: state, not steps: a call that repeats or comes late changes nothing; who changes nothing that others see
-// disturbs nobody; a node that is gone takes its users with it, and no other's.
+// Tests presence in topics, as nodes report it, as owners remove it, and as it is read.
+// Guarantees: state, not steps: a repeated or late call changes nothing; a change that others cannot see notifies
+// nobody; a gone node takes its users with it, and no other's.
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { openStore, type OpenStore } from "../../testing/redis/open-store.js";
 import { waitFor } from "../../testing/wait-for.js";

@@ -1,4 +1,4 @@
-// Tests when a token that Apple calls bad is set aside, and when that is not believed.
+// Tests when a token that Apple calls bad is quarantined, and when Apple is not believed.
 import { createLogger } from "@petrel/shared/kernel/logging/logging";
 import { beforeEach, expect, test } from "vitest";
 import { DeviceBreaker } from "./device-breaker.js";

@@ -1,4 +1,4 @@
-// Tests what each of Apple's answers means, and holds the page to the table.
+// Tests the meaning of each of Apple's answers, and checks the docs page against the table.
 import { readFileSync } from "node:fs";
 import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";

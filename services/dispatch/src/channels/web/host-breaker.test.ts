@@ -1,4 +1,4 @@
-// Tests when a push service is left alone, with a clock of its own.
+// Tests when a push service is paused, with a clock of its own.
 import { expect, test } from "vitest";
 import { HostBreaker } from "./host-breaker.js";
 

@@ -1,4 +1,4 @@
-// Tests the one access token of an app on real Redis: several dispatchers' worth of managers, one far side that counts.
+// Tests the single access token of an app on real Redis: managers of several dispatchers, one WeChat that counts.
 import { randomBytes } from "node:crypto";
 import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";

@@ -1,4 +1,4 @@
-// Tests which addresses and URLs are refused, whatever way they are written.
+// Tests which addresses and URLs are refused, in any spelling.
 import { describe, expect, test } from "vitest";
 import { problemOfUrl } from "./check-url.js";
 import { isRefusedAddress } from "./refused-address.js";

@@ -1,4 +1,5 @@
-// Tests what becomes of requests when their connection ends, against a bare HTTP/2 server that does what networks do.
+// Tests what happens to requests when their connection ends, against a bare HTTP/2 server that behaves like real
+// networks.
 // Guarantees: what was certainly not processed is sent again; anything else is in doubt.
 import { setTimeout as pause } from "node:timers/promises";
 import { startFaultProxy } from "@petrel/shared/testing/faults/fault-proxy";

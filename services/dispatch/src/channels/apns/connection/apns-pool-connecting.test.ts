@@ -1,5 +1,5 @@
-// Tests how the client connects, against servers that are silent, not trusted, or away.
-// Guarantees: attempts are bounded in time and spaced out; a slot that pauses holds up no other.
+// Tests how the client connects, against servers that are silent, untrusted, or absent.
+// Guarantees: attempts are bounded in time and spaced out; a pausing slot delays no other.
 import { startFaultProxy } from "@petrel/shared/testing/faults/fault-proxy";
 import { freePort } from "@petrel/shared/testing/free-port";
 import { waitFor } from "@petrel/shared/testing/wait-for";

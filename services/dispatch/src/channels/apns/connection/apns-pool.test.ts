@@ -1,5 +1,5 @@
 // Tests the client's requests against a bare HTTP/2 server: what is sent, with which token, and what a close leaves.
-// Guarantees: an expired token is replaced, and nothing is sent twice for it.
+// Guarantees: an expired token is replaced, and nothing is sent twice because of it.
 import { setTimeout as pause } from "node:timers/promises";
 import { startFaultProxy } from "@petrel/shared/testing/faults/fault-proxy";
 import { waitFor } from "@petrel/shared/testing/wait-for";

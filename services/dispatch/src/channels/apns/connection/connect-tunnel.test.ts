@@ -1,4 +1,4 @@
-// Tests the way out through an HTTP proxy, and the certificate as the other way to say who we are.
+// Tests connections through an HTTP proxy, and authentication by certificate.
 import { once } from "node:events";
 import { createServer, type IncomingMessage, type Server } from "node:http";
 import { createServer as createTlsServer } from "node:https";

@@ -24,7 +24,7 @@ class SteppedClock {
   }
 }
 
-/** As in a dispatcher of its own: nothing is shared but Redis and the time. */
+/** Like a dispatcher of its own: only Redis and the time are shared. */
 function dispatcher(
   clock: SteppedClock,
   more: Partial<ConstructorParameters<typeof ProviderTokens>[0]> = {},
@@ -39,7 +39,7 @@ function dispatcher(
   });
 }
 
-/** Whose Redis goes away at a word. */
+/** Its Redis goes away on demand. */
 function flakyStore(): { isAway: boolean; store: Pick<ProviderTokenStore, "read" | "agree"> } {
   const real = new ProviderTokenStore(store.scripts, store.partitions);
   const away = (): Promise<never> => Promise.reject(new Error("Redis does not answer."));
