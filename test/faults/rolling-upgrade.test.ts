@@ -10,13 +10,16 @@ import { fileURLToPath, pathToFileURL } from "node:url";
 import { PetrelClient } from "@petrel/client";
 import { checkHistory, type Verdict } from "@petrel/shared/testing/checks/check-history";
 import type { FallbackRecord } from "@petrel/shared/testing/peers/message-recorder";
+import type { ServiceProcess } from "@petrel/shared/testing/cluster/service-process";
 import { chooseSeed, seededRandom } from "@petrel/shared/testing/faults/seeded-random";
 import {
   startApnsSimulator,
   type TestApnsSimulator,
 } from "@petrel/shared/testing/cluster/start-apns-simulator";
+import { waitFor } from "@petrel/shared/testing/wait-for";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { describeVerdict } from "../../bench/src/chaos/describe-verdict.js";
+import { startBusyClients } from "../../bench/src/chaos/busy-clients.js";
 import { offerLoad } from "../../bench/src/chaos/offer-load.js";
 import { startRecordedCluster, type RecordedCluster } from "../../bench/src/chaos/recorded-cluster.js";
 import { isCarriedUser, makeCarried, useCarried, type Stage } from "../support/release/carried-over.js";
@@ -30,11 +33,11 @@ import { sendSigned } from "../support/signed-producer.js";
 import { sized } from "../support/sizes.js";
 
 const USERS = sized(150, 24);
-const MESSAGES_PER_SECOND = sized(150, 15);
+const MESSAGES_PER_SECOND = sized(150, 10);
 /** How long both releases run side by side after each step. */
 const SIDE_BY_SIDE_MS = sized(3_000, 200);
 /** How often a user's devices lose their sockets, and an away user is sent something. */
-const DISTURB_EVERY_MS = 250;
+const DISTURB_EVERY_MS = sized(250, 500);
 const FALLBACK_SHARE = 0.25;
 const TEST_DEADLINE_MS = sized(1_200_000, 600_000);
 
@@ -104,14 +107,29 @@ describe.runIf(isThere)("from the release before to this one, and back", () => {
     await simulator?.stop();
   });
 
+  /** Business systems whose connections to a collect are in use when it is stopped. @returns ends them */
+  async function keepBusy(collect: ServiceProcess): Promise<() => Promise<void>> {
+    const { cluster, recorder, userNames } = run;
+    const { signal } = new AbortController();
+    const parts = { recorder, collect, apiKey: cluster.apiKey, user: userNames[0] ?? "", signal };
+    const end = startBusyClients(parts);
+    const isKept = (): boolean =>
+      recorder.attempts.some(({ target, idleMs }) => target === collect.name && idleMs !== undefined);
+    await waitFor(isKept, { what: `a kept connection to ${collect.name}`, deadlineMs: 60_000 });
+    return end;
+  }
+
   /** A planned stop, then the same process from another tree. */
   async function move(name: string, to: string): Promise<void> {
-    const former = run.cluster.newest(name);
-    const over = run.recorder.faultBegan("stop", name);
+    const { cluster, recorder } = run;
+    const former = cluster.newest(name);
+    const endBusy = name.startsWith("collect") ? await keepBusy(former) : undefined;
+    const over = recorder.faultBegan("stop", name);
     treeOf.set(name, to);
     former.signal("SIGTERM");
     expect(await former.exited, await former.log()).toBe(0);
-    const { pid } = await run.cluster.startAgain(former);
+    await endBusy?.();
+    const { pid } = await cluster.startAgain(former);
     over();
     if (process.platform === "linux") expect(join(readlinkSync(`/proc/${pid}/cwd`), "/")).toBe(join(to, "/"));
     await sleep(SIDE_BY_SIDE_MS);
@@ -218,7 +236,7 @@ describe.runIf(isThere)("from the release before to this one, and back", () => {
       const { counts } = verdict;
       expect(counts.refused).toBe(0);
       const answers = new Set(recorder.attempts.map(({ status }) => status ?? "none"));
-      expect([...answers].filter((status) => !["none", 202, 503].includes(status))).toEqual([]);
+      expect([...answers].filter((status) => !["none", 200, 202, 503].includes(status))).toEqual([]);
       // Dispatchers stopped as planned: they have recorded what they had begun.
       expect(counts.fallbackRepeats).toBe(0);
       expect((await simulator.apnsIds()).filter(({ times }) => times > 1)).toEqual([]);
