@@ -52,6 +52,16 @@ test("a probe without a result does not block it forever", () => {
   expect(passages(gate, 2)).toEqual(["open", "closed"]);
 });
 
+test("a probe that was never sent leaves its place to another, and opens nothing", () => {
+  const { clock, gate } = openGate();
+  for (let i = 0; i < 5; i++) gate.unanswered();
+  clock.nowMs = 1_000;
+  expect(passages(gate, 2)).toEqual(["open", "closed"]);
+  gate.released();
+  expect(gate.isClosed).toBe(true);
+  expect(passages(gate, 2)).toEqual(["open", "closed"]);
+});
+
 test("one openid is believed to be invalid, but not those of twenty users at once", () => {
   const { gate } = openGate();
   expect(Array.from({ length: 19 }, (_, i) => gate.badOpenid(`u${i}`))).toEqual(

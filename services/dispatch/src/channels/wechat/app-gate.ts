@@ -78,6 +78,11 @@ export class AppGate {
     this.#lookingUntilMs = 0;
   }
 
+  /** Call it when no request was sent after all: another one may probe in its place. */
+  released(): void {
+    this.#lookingUntilMs = 0;
+  }
+
   unanswered(): void {
     this.#lookingUntilMs = 0;
     if (++this.#failures < FAILURES) return;

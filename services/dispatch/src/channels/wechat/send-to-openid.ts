@@ -137,8 +137,8 @@ async function sendWithToken(
     const answer = await unlessAborted(tokens.current(app), either);
     if (answer.kind === "none") {
       const { why, reason, afterMs } = answer;
-      // No request was sent: release the gate, in case this send had passed it as a probe.
-      gate.answered();
+      // No request was sent, so WeChat has not answered one.
+      gate.released();
       metrics.sent(app.appid, why === "halted" ? "misconfigured" : "held", "");
       return {
         kind: "held-back",
