@@ -42,6 +42,12 @@ interface Shown {
   readonly connections: number | null;
 }
 
+/** Of a topic. */
+interface Presence {
+  readonly users: number;
+  readonly connections: number;
+}
+
 describe.runIf(runsInBrowser())("React", () => {
   let cluster: TestCluster;
   let browser: Browser;
@@ -178,9 +184,12 @@ describe.runIf(runsInBrowser())("React", () => {
       await show(page, true, 2);
       await until(page, joined, "both rooms online");
     }
-    const allSockets = (): Promise<unknown> =>
-      Promise.all(pages.map((page) => page.evaluate("sockets.open")));
-    expect(await allSockets()).toEqual([1, 0]);
+    const oneSocket = async (): Promise<boolean> => {
+      const open = await Promise.all(pages.map((page) => page.evaluate<number>("sockets.open")));
+      return open.reduce((sum, one) => sum + one) === 1;
+    };
+    // (On a loaded machine one may take it over from the other.)
+    await waitFor(oneSocket, { what: "one socket for both", deadlineMs: 60_000 });
     await send("dora", 1);
     await second.evaluate("publish(7)");
     const eachHas = (messages: number, topic: number) => (all: readonly Shown[]) =>
@@ -197,13 +206,12 @@ describe.runIf(runsInBrowser())("React", () => {
       const headers = { authorization: `Bearer ${cluster.apiKey}` };
       return (await fetch(`${cluster.collect.url}${path}`, { headers })).json();
     };
-    expect(await ask("/v1/topics/demo.dora/presence")).toMatchObject({
-      users: 1,
-      connections: 1,
-      items: [{ user: "dora", connections: 1 }],
-    });
-    const { connections } = (await ask("/v1/users/dora/presence")) as { readonly connections: unknown[] };
-    expect(connections).toHaveLength(1);
+    const isOnce = async (): Promise<boolean> => {
+      const topic = (await ask("/v1/topics/demo.dora/presence")) as Presence;
+      const user = (await ask("/v1/users/dora/presence")) as { readonly connections: readonly unknown[] };
+      return [topic.users, topic.connections, user.connections.length].every((count) => count === 1);
+    };
+    await waitFor(isOnce, { what: "the browser to count once", deadlineMs: 60_000 });
 
     // The provider of the tab that holds the socket comes and goes; messages come meanwhile.
     for (let i = 2; i <= 6; i++) {
@@ -222,10 +230,7 @@ describe.runIf(runsInBrowser())("React", () => {
       [1, 2, 3, 4, 5, 6],
       [1, 2, 3, 4, 5, 6],
     ]);
-    await waitFor(async () => ((await allSockets()) as number[]).reduce((sum, one) => sum + one) === 1, {
-      what: "one socket for both",
-      deadlineMs: 60_000,
-    });
+    await waitFor(oneSocket, { what: "one socket for both", deadlineMs: 60_000 });
     await profile.close();
   });
 
