@@ -23,6 +23,8 @@ const WITHIN_MS = 60_000;
 const MAX_TABS = 8;
 const HANGS_MS = 1_500;
 const SAMPLE_MS = 50;
+/** A tab hears of its new connection about when the node counts it. */
+const NEAR_MS = 5_000;
 
 const html = `<!doctype html><title>page</title><script type="module">
   // A tab that stands still without having been told.
@@ -40,7 +42,10 @@ const html = `<!doctype html><title>page</title><script type="module">
   const { url, token } = JSON.parse(decodeURIComponent(location.search.slice(1)));
   Object.assign(window, { heard: [], welcomes: [], states: [], faults: [] });
   window.client = new PetrelClient({ url, getToken: () => token, shared: true });
-  client.on("welcome", ({ after }) => welcomes.push({ after, at: Date.now() }));
+  client.on("welcome", ({ after }) => {
+    const at = Date.now();
+    if (welcomes.push({ after, at }) > 1) console.info("moved", at);
+  });
   client.on("message", ({ seq }) => { heard.push(seq); });
   client.on("state", (state) => states.push(state));
   client.on("error", ({ message }) => faults.push(message));
@@ -100,18 +105,27 @@ class ConnectionSamples {
   }
 }
 
-/** @returns how long there was more than one, each time */
-function doubled(samples: readonly Sample[]): number[] {
-  const lasted: number[] = [];
-  let since: number | undefined;
-  for (const { atMs, open } of samples) {
-    if (open > 1) since ??= atMs;
-    else if (since !== undefined) {
-      lasted.push(atMs - since);
-      since = undefined;
+/** A time with more than one. */
+interface Doubled {
+  readonly fromMs: number;
+  untilMs: number;
+  /** Nothing had been done that ends a connection, for a part of it at least. */
+  isUncalledFor: boolean;
+}
+
+function doubled(samples: readonly Sample[]): Doubled[] {
+  const all: Doubled[] = [];
+  let current: Doubled | undefined;
+  for (const { atMs, open, isChanging } of samples) {
+    if (current !== undefined) current.untilMs = atMs;
+    if (open <= 1) {
+      current = undefined;
+      continue;
     }
+    if (current === undefined) all.push((current = { fromMs: atMs, untilMs: atMs, isUncalledFor: false }));
+    if (!isChanging) current.isUncalledFor = true;
   }
-  return lasted.toSorted((one, other) => one - other);
+  return all;
 }
 
 describe.runIf(runsInBrowser())("tabs that share a connection", () => {
@@ -170,10 +184,16 @@ describe.runIf(runsInBrowser())("tabs that share a connection", () => {
     let sent = 0;
     const running = (): Tab[] => tabs.filter(({ isFrozen }) => !isFrozen);
     const takeovers: number[] = [];
+    /** When a tab that was online was welcomed anew. */
+    const moves: number[] = [];
     const done: Record<string, number> = {};
 
     async function open(): Promise<void> {
       const page = await browser.context.newPage();
+      page.on("console", (message) => {
+        const [, at] = /^moved (\d+)$/.exec(message.text()) ?? [];
+        if (at !== undefined) moves.push(Number(at));
+      });
       await page.goto(`${origin()}/?${query}`);
       const tab = { name: opened++, page, isFrozen: false };
       // Two may have one process: then both crash.
@@ -285,8 +305,14 @@ describe.runIf(runsInBrowser())("tabs that share a connection", () => {
     }
     await samples.settled("all");
     await samples.end();
-    // Whatever else happened: a tab that opens, or a burst of messages, costs no second connection.
-    expect(samples.all.filter(({ open, isChanging }) => open > 1 && !isChanging)).toEqual([]);
+    // A tab that opens, or a burst of messages, costs no second connection, unless a busy machine made one tab take it over
+    // from another.
+    const times = doubled(samples.all);
+    const unexplained = times.filter(
+      ({ isUncalledFor, fromMs, untilMs }) =>
+        isUncalledFor && !moves.some((at) => at > fromMs - NEAR_MS && at < untilMs + NEAR_MS),
+    );
+    expect(unexplained).toEqual([]);
     expect(samples.all.length).toBeGreaterThan(0);
     expect(await leaders()).toHaveLength(1);
     const sorted = takeovers.toSorted((one, other) => one - other);
@@ -294,7 +320,7 @@ describe.runIf(runsInBrowser())("tabs that share a connection", () => {
     process.stdout.write(
       `shared tabs: ${sent} messages, ${opened} tabs, ${JSON.stringify(done)}; ` +
         `more than one connection in ${samples.all.filter(({ open }) => open > 1).length} of ` +
-        `${samples.all.length} samples, at most ${doubled(samples.all).at(-1) ?? 0} ms; ` +
+        `${samples.all.length} samples, at most ${Math.max(0, ...times.map(({ fromMs, untilMs }) => untilMs - fromMs))} ms; ` +
         `${sorted.length} takeovers, ms p50 ${at(0.5)}, p99 ${at(0.99)}, most ${sorted.at(-1)}\n`,
     );
     expect(sorted.length).toBeGreaterThan(0);
