@@ -1,6 +1,6 @@
 // Flow: `petrel nodes` and `petrel drain` beside two push nodes, and beside one of the release before.
 // Guarantees: a drained node's clients are asked to move and closed, and no other's; it turns new ones away until that is
-// taken back; the last node is not drained by mistake; a node that would not heed it is told as that at once.
+// taken back; the last node is not drained by mistake; a node that cannot drain is named as such at once.
 import { startCluster, type TestCluster } from "@petrel/shared/testing/cluster/start-cluster";
 import { connectClient, openClient, type WsClient } from "@petrel/shared/testing/peers/ws-client";
 import { waitFor } from "@petrel/shared/testing/wait-for";
@@ -133,6 +133,6 @@ describe.runIf(await hasReleaseBefore())("a node of the release before", () => {
     expect(listed[1]?.version).toBeUndefined();
     const { code, err } = await runCli(cluster, ["drain", "push-node-2"]);
     expect(code).toBe(1);
-    expect(err.join()).toContain("This node is of a release that does not heed this: stop it instead.");
+    expect(err.join()).toContain("This node runs a release that cannot drain: stop it instead.");
   });
 });

@@ -221,7 +221,7 @@ export const clusterKeys = Object.freeze({
   /** sorted set, in a slot of its own: a dispatcher that only sends -> lease end, server ms */
   senders: "petrel:senders",
   /** hash: dispatcher -> the paused channels that it has confirmed */
-  confirmedPauses: "petrel:pauses-heeded",
+  confirmedPauses: "petrel:pauses-confirmed",
   /** string with a short TTL: this node is alive */
   node: (nodeId: string) => `petrel:node:${nodeId}`,
   /** hash: push node -> `connections joinedAt at`, see nodes/report-load.lua */

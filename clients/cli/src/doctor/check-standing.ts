@@ -23,7 +23,7 @@ export async function checkStanding(ask: Ask): Promise<Finding[]> {
   return (
     await Promise.all([
       judged("paused channels", ask, "/v1/channels", (answer) =>
-        judgeChannels(answer as { items: readonly Channel[]; unheeding: readonly string[] }),
+        judgeChannels(answer as { items: readonly Channel[]; unconfirmed: readonly string[] }),
       ),
       judged("push nodes", ask, "/v1/nodes", (answer) =>
         judgeNodes((answer as { items: readonly Node[] }).items),
@@ -48,10 +48,10 @@ async function judged(
 
 export function judgeChannels({
   items,
-  unheeding,
+  unconfirmed,
 }: {
   readonly items: readonly Channel[];
-  readonly unheeding: readonly string[];
+  readonly unconfirmed: readonly string[];
 }): Finding[] {
   const check = "paused channels";
   const paused = items.flatMap(({ channel, paused: pause }) =>
@@ -67,13 +67,13 @@ export function judgeChannels({
   );
   return [
     ...(paused.length === 0 ? [ok(check, "none")] : paused),
-    ...(unheeding.length === 0
+    ...(unconfirmed.length === 0
       ? []
       : [
           failure(
             check,
-            `not heeded by ${unheeding.join(", ")}`,
-            "Of an older release, or without its link to Redis: it sends on.",
+            `not confirmed by ${unconfirmed.join(", ")}`,
+            "It runs an older release, or has lost its link to Redis: it keeps sending.",
           ),
         ]),
   ];

@@ -139,11 +139,11 @@ test("what was set and may be forgotten", () => {
     { channel: "apns", paused: { since: "2030-01-01T00:00:00.000Z", by: "ops" } },
     { channel: "web", paused: null },
   ];
-  expect(levels(judgeChannels({ items, unheeding: ["dispatch-2"] }))).toEqual([
+  expect(levels(judgeChannels({ items, unconfirmed: ["dispatch-2"] }))).toEqual([
     "warning paused channels",
     "error paused channels",
   ]);
-  expect(levels(judgeChannels({ items: items.slice(1), unheeding: [] }))).toEqual([]);
+  expect(levels(judgeChannels({ items: items.slice(1), unconfirmed: [] }))).toEqual([]);
   const node = { id: "n1", asked: false, draining: false, connections: 3 };
   expect(levels(judgeNodes([node]))).toEqual([]);
   expect(levels(judgeNodes([]))).toEqual(["error push nodes"]);

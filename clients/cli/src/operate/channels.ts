@@ -27,11 +27,11 @@ interface Channel {
 interface Channels {
   readonly items: readonly Channel[];
   readonly unsorted: number;
-  readonly unheeding: readonly string[];
+  readonly unconfirmed: readonly string[];
 }
 
 /** Each dispatcher looks once a second. */
-const HEEDED_WITHIN_MS = 10_000;
+const CONFIRMED_WITHIN_MS = 10_000;
 const POLL_MS = 300;
 
 export const runChannels = (args: readonly string[], terminal: Terminal): Promise<ExitCode> =>
@@ -65,17 +65,17 @@ async function change(
 ): Promise<ExitCode> {
   const body = values.reason === undefined ? {} : { reason: values.reason };
   await ask("POST", `/v1/channels/${encodeURIComponent(channel)}/${action}`, JSON.stringify(body));
-  const endMs = performance.now() + HEEDED_WITHIN_MS;
+  const endMs = performance.now() + CONFIRMED_WITHIN_MS;
   for (;;) {
-    const { items, unheeding } = await read(ask);
+    const { items, unconfirmed } = await read(ask);
     const item = items.find((one) => one.channel === channel);
-    if (item !== undefined && unheeding.length === 0) {
+    if (item !== undefined && unconfirmed.length === 0) {
       show(item, values, terminal);
       return 0;
     }
     if (performance.now() + POLL_MS > endMs) {
       throw new CliError(
-        `it is ${action}d, but not heeded by ${unheeding.join(", ")}: of an older release, or without its link to Redis`,
+        `it is ${action}d, but not confirmed by ${unconfirmed.join(", ")}: an older release, or no link to Redis`,
       );
     }
     await wait(POLL_MS, undefined, { signal: terminal.interrupted }).catch((cause: unknown) => {

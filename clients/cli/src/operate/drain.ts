@@ -18,7 +18,7 @@ export const drainOptions = {
 } as const;
 
 /** A node reports every two seconds (NODE_TTL_MS / 3). */
-const HEEDED_WITHIN_MS = 20_000;
+const CONFIRMED_WITHIN_MS = 20_000;
 const DEFAULT_WAIT_SECONDS = 120;
 const POLL_MS = 500;
 
@@ -35,10 +35,10 @@ export async function runDrain(args: readonly string[], terminal: Terminal): Pro
   const path = `/v1/nodes/${encodeURIComponent(id)}/drain`;
   if (isOn) await ask("POST", path, JSON.stringify(values.force === true ? { force: true } : {}));
   else await ask("DELETE", path);
-  const node = await untilNode(ask, id, HEEDED_WITHIN_MS, terminal, (one) => one.draining === isOn);
+  const node = await untilNode(ask, id, CONFIRMED_WITHIN_MS, terminal, (one) => one.draining === isOn);
   if (node === undefined) {
     throw new CliError(
-      `${id} has not ${isOn ? "begun to drain" : "come back"} within ${HEEDED_WITHIN_MS / 1_000} s: has it lost its link to Redis, or is it stopping? ` +
+      `${id} has not ${isOn ? "begun to drain" : "come back"} within ${CONFIRMED_WITHIN_MS / 1_000} s: has it lost its link to Redis, or is it stopping? ` +
         (isOn ? "It is still asked to: --undo takes that back." : "Nothing is asked of it any more."),
     );
   }

@@ -1,5 +1,5 @@
 // Tests /v1/channels and /v1/nodes on a real Redis: what may be left out of a request, and who has yet to take note.
-// Guarantees covered: a pause is not told as heeded while a live dispatcher of any role has not taken note.
+// Guarantees covered: a pause is not reported as confirmed while a live dispatcher of any role has not taken note.
 import type { HttpApp } from "@petrel/shared/kernel/http/http-app";
 import { createLogger } from "@petrel/shared/kernel/logging/logging";
 import { createRegistry } from "@petrel/shared/kernel/metrics/metrics";
@@ -32,7 +32,7 @@ async function ask(method: "GET" | "POST", url: string, payload?: object) {
     headers: headersOf("operator"),
     ...(payload === undefined ? {} : { payload }),
   });
-  return { status: answer.statusCode, body: answer.json<{ readonly unheeding: readonly string[] }>() };
+  return { status: answer.statusCode, body: answer.json<{ readonly unconfirmed: readonly string[] }>() };
 }
 
 test("what says nothing more needs no body; what it does not know is refused", async () => {
@@ -63,8 +63,8 @@ test("a dispatcher that only sends is waited for, until it has taken note or is 
   expect(await readDispatchers(store.redis)).toEqual(["router.1", "sender.1"]);
   // What it says, once it looks again: until then it is listed, and `petrel channels pause` waits.
   const { body } = await ask("POST", "/v1/channels/apns/pause");
-  expect(body.unheeding.includes("sender.1") || pauses.isPaused("apns")).toBe(true);
-  await waitFor(async () => !(await ask("GET", "/v1/channels")).body.unheeding.includes("sender.1"), {
+  expect(body.unconfirmed.includes("sender.1") || pauses.isPaused("apns")).toBe(true);
+  await waitFor(async () => !(await ask("GET", "/v1/channels")).body.unconfirmed.includes("sender.1"), {
     what: "it to take note",
     deadlineMs: 20_000,
   });
@@ -76,5 +76,5 @@ test("a dispatcher that only sends is waited for, until it has taken note or is 
 test("one that died is waited for no longer than its lease", async () => {
   await store.redis.zadd("petrel:senders", "1000", "dead.1");
   await pauseChannel(store.redis, "web", { atMs: 1, by: "o", reason: "" });
-  expect((await ask("GET", "/v1/channels")).body.unheeding).toEqual([]);
+  expect((await ask("GET", "/v1/channels")).body.unconfirmed).toEqual([]);
 });

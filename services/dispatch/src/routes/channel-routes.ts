@@ -48,10 +48,11 @@ const answerSchema = Type.Object(
       }),
     ),
     unsorted: Type.Integer({
-      description: "Messages in the queue for all: with a single channel they are that one's.",
+      description:
+        "Messages in the common queue, not yet assigned to a channel; with a single channel they are its own.",
     }),
-    unheeding: Type.Array(Type.String(), {
-      description: "Dispatchers that have not taken note of what is paused now.",
+    unconfirmed: Type.Array(Type.String(), {
+      description: "Dispatchers that have not yet confirmed the current pauses.",
     }),
   },
   { title: "FallbackChannels" },
@@ -65,7 +66,7 @@ export function addChannelRoutes(app: HttpApp, deps: ChannelRoutesDeps): void {
   const security = producerSecurity;
 
   const describe = async () => {
-    const [paused, unheeding, ...backlogs] = await Promise.all([
+    const [paused, unconfirmed, ...backlogs] = await Promise.all([
       readPausedChannels(redis),
       readDispatchers(redis).then((dispatchers) => findUnconfirmed(redis, dispatchers)),
       ...[undefined, ...fallbackChannels].map((channel) => readBacklog(deps, channel)),
@@ -84,7 +85,7 @@ export function addChannelRoutes(app: HttpApp, deps: ChannelRoutesDeps): void {
         };
       }),
       unsorted: (unsorted?.waiting ?? 0) + (unsorted?.retries ?? 0),
-      unheeding,
+      unconfirmed,
     };
   };
 

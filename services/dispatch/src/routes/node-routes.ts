@@ -75,7 +75,7 @@ export function addNodeRoutes(app: HttpApp, deps: NodeRoutesDeps): void {
     if (found.report === undefined) {
       throw new PetrelError(
         "PETREL_CONFLICT",
-        "This node is of a release that does not heed this: stop it instead.",
+        "This node runs a release that cannot drain: stop it instead.",
       );
     }
     const takesClients = nodes.some(
@@ -97,9 +97,9 @@ export function addNodeRoutes(app: HttpApp, deps: NodeRoutesDeps): void {
         tags,
         summary: "Ask a push node to drain (scope: admin)",
         description:
-          "Within seconds it takes no new connections, and asks its clients to move, until it is stopped or this is taken " +
-          "back. 409: it is the last node that takes connections (`force` asks it all the same), or of a release that " +
-          "would not heed it.",
+          "Within seconds the node refuses new connections and asks its clients to move, until it is stopped or the " +
+          "drain is undone. 409: it is the last node that takes connections (`force` drains it anyway), or it runs a " +
+          "release that cannot drain.",
         security,
         params: paramsSchema,
         querystring: noQuerySchema,

@@ -268,7 +268,7 @@ test("a pause stops it, a resumption goes on, a replay begins again", async () =
   expect(items[3]).toEqual(items[0]);
 });
 
-test("a change that the API has looked at already is heeded at once, also where nothing else happens", async () => {
+test("a change that the API has looked at already applies at once, also where nothing else happens", async () => {
   const dispatcher = await start({ webhookRetry: { ...retry, baseMs: 1_800_000, capMs: 3_600_000 } });
   const [receiver, other] = [await receive(), await receive()];
   await create(dispatcher, "wh_a", receiver);
@@ -309,7 +309,7 @@ test("where events are gone that it has not had, the next batch says so, once", 
   expect(idOf(receiver.requests[told]!)).not.toBe(idOf(receiver.requests[0]!));
 });
 
-test("Retry-After is heeded", async () => {
+test("Retry-After is followed", async () => {
   const dispatcher = await start();
   const receiver = await receive(
     (_request, response) => void response.writeHead(503, { "retry-after": "3600" }).end(),

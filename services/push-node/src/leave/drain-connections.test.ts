@@ -81,7 +81,7 @@ describe("a drain", () => {
     expect(node.closes).not.toContain(1012);
   });
 
-  test("one that is only being registered is asked after its welcome, which is when it heeds it", async () => {
+  test("one that is only being registered is asked after its welcome, which is when it acts on it", async () => {
     const node = await bench.startNode({ drainWindowMs: 600 });
     bench.store.server.signal("SIGSTOP");
     const client = approach(node, { token: "user.halfway" });

@@ -1,4 +1,4 @@
-// Tests that a notification's text and what its fallback heeds survive joining and splitting.
+// Tests that a notification's text and what its fallback reads survive joining and splitting.
 import { expect, test } from "vitest";
 import { joinNotification, splitNotification } from "./notification-text.js";
 
