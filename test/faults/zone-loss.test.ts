@@ -35,7 +35,10 @@ async function cutOff(replicas: readonly TestRedis[]): Promise<void> {
       ["CLIENT", "KILL", "TYPE", "MASTER"],
     ]);
     await waitFor(
-      async () => String((await probeRedis(url, [["INFO", "replication"]]))[0]).includes("link_status:down"),
+      async () => {
+        const [info] = await probeRedis(url, [["INFO", "replication"]]);
+        return typeof info === "string" && info.includes("link_status:down");
+      },
       { what: "a replica to be cut off", deadlineMs: 30_000 },
     );
   }

@@ -86,7 +86,8 @@ export async function startRedis(options: StartRedisOptions = {}): Promise<TestR
         environment: { ...process.env, ...options.environment },
         appendOnly: options.appendOnly ?? false,
         extraArgs: [
-          ...["--enable-debug-command", "local"],
+          "--enable-debug-command",
+          "local",
           ...(hasShiftedClock(options) ? threadsThatWouldSpin : []),
           ...(options.extraArgs ?? []),
         ],
