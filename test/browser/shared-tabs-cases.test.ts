@@ -3,12 +3,9 @@
 import { afterEach, beforeAll, beforeEach, expect, test, vi } from "vitest";
 import { FakeBrowser } from "../support/tabs/fake-browser.js";
 import { FakePushNode } from "../support/tabs/fake-push-node.js";
-import { closed, loaded, opened, SharedTab, upTo } from "../support/tabs/shared-tab.js";
+import { closed, loaded, loadSharing, opened, SharedTab, upTo } from "../support/tabs/shared-tab.js";
 
-/** The first time, a module comes by the real clock, which a loaded machine makes slow. */
-beforeAll(async () => {
-  await import("../../clients/browser/src/share/share-sockets.js");
-});
+beforeAll(loadSharing);
 
 beforeEach(() => {
   vi.useFakeTimers({

@@ -5,7 +5,7 @@ import { afterEach, beforeAll, beforeEach, expect, test, vi } from "vitest";
 import { sized } from "../support/sizes.js";
 import { FakeBrowser } from "../support/tabs/fake-browser.js";
 import { FakePushNode } from "../support/tabs/fake-push-node.js";
-import { loaded, SharedTab, upTo } from "../support/tabs/shared-tab.js";
+import { loaded, loadSharing, SharedTab, upTo } from "../support/tabs/shared-tab.js";
 
 /** Two looks at a holder that does not answer, and the longest wait of these clients before an attempt. */
 const BACK_WITHIN_MS = 1_500;
@@ -41,10 +41,7 @@ const step = fc.oneof(
   },
 );
 
-/** The first time, a module comes by the real clock, which a loaded machine makes slow. */
-beforeAll(async () => {
-  await import("../../clients/browser/src/share/share-sockets.js");
-});
+beforeAll(loadSharing);
 
 beforeEach(() => {
   vi.useFakeTimers({

@@ -85,6 +85,7 @@ test("a healthy cluster: nothing is wrong, and everything was looked at", async 
       "auth",
       "collect",
       "dispatch",
+      "dispatchers",
       "push-node",
       "versions",
       "owners",

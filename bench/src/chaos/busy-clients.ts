@@ -1,5 +1,6 @@
 // chaos: business systems that keep their connections to one collect busy while it is stopped.
-// Guarantees: each client has one connection at a time and asks again as soon as it is answered; every try is recorded.
+// Guarantees: each client has one connection at a time and asks again as soon as it is answered. Every try is recorded;
+// how long the connection was idle before it is never understated.
 import { Agent, request } from "node:http";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { MessageRecorder } from "@petrel/shared/testing/peers/message-recorder";
@@ -17,6 +18,7 @@ export interface BusyClientsOptions {
 
 const CLIENTS = 12;
 const PAUSE_MS = 20;
+const TURN_MS = 20;
 /** Once its connections are refused, real traffic goes elsewhere: so it asks less often here. */
 const REFUSED_PAUSE_MS = 250;
 const ANSWER_DEADLINE_MS = 8_000;
@@ -45,15 +47,19 @@ async function askUntil(
   const agent = new Agent({ keepAlive: true, maxSockets: 1 });
   const url = `${collect.url}/v1/users/${user}/presence`;
   let answeredAtMs = performance.now();
+  // This process reads an answer late while something else holds it up, and to the server the connection is idle.
+  let [turnAtMs, turnBeforeMs] = [answeredAtMs, answeredAtMs];
+  const turns = setInterval(() => ([turnBeforeMs, turnAtMs] = [turnAtMs, performance.now()]), TURN_MS);
   while (!signal.aborted) {
     const startedAtMs = performance.now();
     const { isKept, status, problem } = await ask(url, apiKey, agent);
     const endedAtMs = performance.now();
     const idleMs = isKept ? startedAtMs - answeredAtMs : undefined;
     recorder.attempted({ target: collect.name, idleMs, startedAtMs, endedAtMs, status, problem });
-    answeredAtMs = endedAtMs;
+    answeredAtMs = turnBeforeMs;
     await sleep(problem === undefined ? PAUSE_MS : REFUSED_PAUSE_MS);
   }
+  clearInterval(turns);
   agent.destroy();
 }
 

@@ -41,7 +41,8 @@ export class ProducerAuthenticator {
   readonly signatures: SignatureAuthenticator;
   readonly #findKey: ProducerAuthenticatorOptions["findKey"];
   readonly #checks: SignatureChecks | undefined;
-  readonly #clock: Clock;
+  /** What its checks go by. */
+  readonly clock: Clock;
   readonly #compare: Compare;
   readonly #keys: ProducerKeyCache<KnownProducerKey>;
   readonly #noSecretSha256: readonly Buffer[] = [randomBytes(32)];
@@ -59,7 +60,7 @@ export class ProducerAuthenticator {
   }: ProducerAuthenticatorOptions) {
     this.#findKey = findKey;
     this.#checks = signatures;
-    this.#clock = clock;
+    this.clock = clock;
     this.#compare = compare;
     this.signatures = new SignatureAuthenticator({
       findKey: (keyId) => this.#keys.find(keyId),
@@ -97,7 +98,7 @@ export class ProducerAuthenticator {
     }
     const found = this.#keys.find(credential.keyId);
     const key = found instanceof Promise ? await found : found;
-    const hashes = key?.goodHashes(this.#clock) ?? this.#noSecretSha256;
+    const hashes = key?.goodHashes(this.clock) ?? this.#noSecretSha256;
     const matches = producerSecretMatches(credential.secret, hashes, this.#compare);
     if (key === undefined || !matches) {
       throw new PetrelError(

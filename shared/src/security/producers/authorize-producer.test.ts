@@ -330,9 +330,9 @@ test("a body that trickles in is given up", async () => {
 describe("a producer that was checked a moment ago", () => {
   const shop = { keyId: "shop" } as Producer;
   const open = () => {
-    const authenticator = { forgotten: 0 };
-    const clock = { nowMs: 0, monotonicMs: () => clock.nowMs };
-    const remembered = new RememberedProducers(authenticator, clock);
+    const clock = { nowMs: 0, monotonicMs: () => clock.nowMs, wallMs: () => clock.nowMs };
+    const authenticator = { forgotten: 0, clock };
+    const remembered = new RememberedProducers(authenticator);
     const checked = (request: IncomingMessage, producer = shop): void =>
       remembered.beginCheck(request)(producer);
     return { remembered, authenticator, clock, checked };

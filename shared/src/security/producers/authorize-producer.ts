@@ -4,7 +4,6 @@
 import { hash } from "node:crypto";
 import type { IncomingMessage } from "node:http";
 import type { Readable } from "node:stream";
-import { type Clock, systemClock } from "../../kernel/clock.js";
 import { PetrelError } from "../../kernel/errors.js";
 import type { HttpApp, HttpRequest } from "../../kernel/http/http-app.js";
 import type { ProducerScope } from "../../protocol/producer-scopes.js";
@@ -126,20 +125,15 @@ interface Remembered {
  * SHA-256: the time of neither reveals anything that the client did not send itself.
  */
 export class RememberedProducers {
-  readonly #authenticator: Pick<ProducerAuthenticator, "forgotten">;
-  readonly #clock: Pick<Clock, "monotonicMs">;
+  readonly #authenticator: Pick<ProducerAuthenticator, "forgotten" | "clock">;
   readonly #bySocket = new WeakMap<object, Remembered>();
   /** By the digest of its header. */
   readonly #byDigest = new Map<string, Remembered>();
   #tidyAtMs = 0;
 
   /** For one scope: whoever is remembered has it. */
-  constructor(
-    authenticator: Pick<ProducerAuthenticator, "forgotten">,
-    clock: Pick<Clock, "monotonicMs"> = systemClock,
-  ) {
+  constructor(authenticator: Pick<ProducerAuthenticator, "forgotten" | "clock">) {
     this.#authenticator = authenticator;
-    this.#clock = clock;
   }
 
   /** Headers that are held. */
@@ -164,7 +158,7 @@ export class RememberedProducers {
     const { authorization } = headers;
     // As of now: the key may be forgotten, and change, while it is checked.
     const { forgotten } = this.#authenticator;
-    const untilMs = this.#clock.monotonicMs() + REMEMBERED_MS;
+    const untilMs = this.#authenticator.clock.monotonicMs() + REMEMBERED_MS;
     return (producer) => {
       if (authorization === undefined) return;
       const remembered = { authorization, producer, untilMs, forgotten };
@@ -175,12 +169,12 @@ export class RememberedProducers {
   }
 
   #isGood({ untilMs, forgotten }: Remembered): boolean {
-    return this.#clock.monotonicMs() < untilMs && forgotten === this.#authenticator.forgotten;
+    return this.#authenticator.clock.monotonicMs() < untilMs && forgotten === this.#authenticator.forgotten;
   }
 
   /** So that no more are held than were checked in two such moments. */
   #tidy(): void {
-    const nowMs = this.#clock.monotonicMs();
+    const nowMs = this.#authenticator.clock.monotonicMs();
     if (nowMs < this.#tidyAtMs) return;
     this.#tidyAtMs = nowMs + REMEMBERED_MS;
     for (const [digest, remembered] of this.#byDigest) {

@@ -12,7 +12,7 @@ import { createLogger } from "../../kernel/logging/logging.js";
 import type { LimitDecision } from "../../kernel/limits/limit-decision.js";
 import { waitFor } from "../../testing/wait-for.js";
 import { ProducerAuthenticator } from "../producers/authenticate-producer.js";
-import { authorize, decorateWithProducer, RememberedProducers } from "../producers/authorize-producer.js";
+import { authorize, decorateWithProducer } from "../producers/authorize-producer.js";
 import { createRequestLimiter, type RequestLimitsOptions } from "./limit-requests.js";
 import { hashProducerSecret } from "../producers/producer-keys.js";
 
@@ -55,11 +55,7 @@ async function open(options: Partial<RequestLimitsOptions> = {}): Promise<void> 
   });
   decorateWithProducer(app, limiter.shares);
   limiter.limit(app);
-  app.post(
-    "/v1/send",
-    { onRequest: authorize(authenticator, "send", new RememberedProducers(authenticator, clock)) },
-    () => ({ ok: true }),
-  );
+  app.post("/v1/send", { onRequest: authorize(authenticator, "send") }, () => ({ ok: true }));
   const onRequest = async (): Promise<void> => {
     userChecks++;
     throw new PetrelError("PETREL_TOKEN_INVALID", "This is no token.");

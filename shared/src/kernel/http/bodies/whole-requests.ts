@@ -41,14 +41,10 @@ export function takeWholeRequests<Wanted>(app: HttpApp, { wants, take }: Request
   const { server } = app;
   const framework: Framework = app;
   const { routing } = framework;
-  let isStopping = false;
-  app.addHook("preClose", (done) => {
-    isStopping = true;
-    done();
-  });
   server.off("request", routing);
   server.on("request", (request: IncomingMessage, response: ServerResponse) => {
-    const isPossible = !isStopping && request.headers["content-length"] !== undefined;
+    // During a stop the framework answers: it tells the client to leave. A hook would run only when the stop is over.
+    const isPossible = server.listening && request.headers["content-length"] !== undefined;
     const wanted = isPossible ? wants(request) : undefined;
     if (wanted === undefined) {
       routing(request, response);
