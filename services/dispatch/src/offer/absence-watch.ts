@@ -8,7 +8,7 @@ export interface AbsenceWatchOptions {
   readonly clock: Clock;
   /** How long absence proves nothing after the link is back, or after a Redis failover. */
   readonly settleMs: number;
-  /** How long a live node must not listen before it counts as not reached. */
+  /** How long a live node may go without listening before it counts as not reached. */
   readonly confirmMs: number;
 }
 

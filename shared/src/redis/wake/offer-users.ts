@@ -1,4 +1,4 @@
-// dispatch/offer-unreached -> here -> wake/offer.lua: users whom neither a hand-over nor a nudge reached.
+// dispatch/offer-unreached -> here -> wake/offer.lua: users whom a hand-over, or a nudge, did not reach.
 // Guarantees: the step that offers also decides who is offline; a message is offered once.
 import type { PartitionKeys } from "../keys.js";
 import { decodeOfferedTraces, type TracedMessage } from "./offered-traces.js";

@@ -32,7 +32,7 @@ export interface AbsenceRules {
   readonly absenceInMs: number;
   /** How long absence proves nothing after a change of generation: nodes are registering their connections again. */
   readonly settleMs: number;
-  /** How long a live node must not listen before it counts as not reached. */
+  /** How long a live node may go without listening before it counts as not reached. */
   readonly confirmMs: number;
 }
 

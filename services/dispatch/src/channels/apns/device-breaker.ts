@@ -32,7 +32,7 @@ export interface DeviceBreakerOptions {
   readonly minUsers?: number;
   /** …and at least this share of the last answers. */
   readonly minShare?: number;
-  /** How long sends pause at first; doubled after each failed probe, up to tenfold. */
+  /** How long sends pause at first; doubled after each round of failed probes, up to tenfold. */
   readonly openMs: number;
   readonly onChange: (scope: DeviceScope, isOpen: boolean) => void;
   /** Spikes that other processes have seen, and that they learn from us. */

@@ -6,8 +6,7 @@
 // - stable_token, POST: /doc/service/api/base/api_getstableaccesstoken.html. Without force: the same token while it is
 // valid, a new one in its last five minutes; 10,000 calls a minute. We never force, because that ends everyone's token.
 // - token, GET, the older one: /doc/service/api/base/api_getaccesstoken.html. Each call makes a new one; the previous
-// one
-// stays valid for five more minutes.
+// one stays valid for five more minutes.
 // - message/template/send, POST, of service accounts: /doc/service/api/notify/template/api_sendtemplatemessage.html.
 // `client_msg_id`: within ten minutes, one message is sent per openid and id.
 // - message/subscribe/send, POST, of mini programs:
