@@ -134,7 +134,10 @@ async function sendWithToken(
   const { tokens, client, metrics, clock } = deps;
   const gate = deps.gateOf(app.appid);
   for (let isSecond = false; ; isSecond = true) {
-    const answer = await unlessAborted(tokens.current(app), either);
+    const answer = await unlessAborted(tokens.current(app), either).catch((error: unknown) => {
+      gate.released();
+      throw error;
+    });
     if (answer.kind === "none") {
       const { why, reason, afterMs } = answer;
       // No request was sent, so WeChat has not answered one.
