@@ -1,8 +1,8 @@
 // kernel/http/bodies/whole-requests -> here -> accept/accept-requests: `POST /v1/messages` and `/v1/messages/batch`,
 // bypassing the framework.
-// Guarantees: takes only what the framework's path would accept: a plain head, a producer that this connection has
-// authenticated a moment ago and that no limit refuses, a valid body. Everything else, and so nearly every refusal, is
-// left to the routes. What it takes gets the same answer as from them.
+// Guarantees: takes only what the framework's path would accept: a plain head, a producer that was authenticated a
+// moment ago and that no limit refuses, a valid body. Everything else, and so nearly every refusal, is left to the
+// routes. What it takes gets the same answer as from them.
 // Why: a quarter of a message's cost in collect was the framework's request, reply, hooks and body stream. The checks
 // are the routes' own code: their validators and serializers, accept-requests, describeFailure.
 import type { IncomingMessage, ServerResponse } from "node:http";

@@ -385,6 +385,20 @@ describe("a producer that was checked a moment ago", () => {
         expect(remembered.find(request(header, connection))).toBeUndefined();
   });
 
+  test("is checked each time where its header is padded: 16 KiB of spaces are not held, nor hashed", () => {
+    const { remembered, checked } = open();
+    const longest = `Bearer ${"k".repeat(64)}.${"s".repeat(256)}`;
+    checked(request(longest));
+    expect(remembered.find(request(longest))).toBe(shop);
+    const socket = {};
+    for (let n = 0; n < 100; n++) {
+      const padded = `Bearer${" ".repeat(16_000 + n)}shop.s3cret`;
+      checked(request(padded, socket));
+      expect(remembered.find(request(padded, socket))).toBeUndefined();
+    }
+    expect(remembered.held).toBe(1);
+  });
+
   test("is held for two such moments at most", () => {
     const { remembered, checked, clock } = open();
     for (let n = 0; n < 1_000; n++) checked(request(`Bearer key-${n}.s3cret`));

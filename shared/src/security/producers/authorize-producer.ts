@@ -17,6 +17,8 @@ const DECORATOR = "producer";
 const SIGNED_DECORATOR = "signedRequest";
 /** How long a checked credential counts without another check. */
 const REMEMBERED_MS = 1_000;
+/** The longest credential fits. A longer header is padded with spaces: held, each padding would be another entry. */
+const LONGEST_REMEMBERED = 512;
 /** Total for requests whose signature is not checked yet. */
 const UNCHECKED_BYTES = 64 * 1024 * 1024;
 /** How long a signed body may take to arrive. */
@@ -144,7 +146,7 @@ export class RememberedProducers {
   /** @returns undefined where the request must be checked, and for one that is signed */
   find({ headers, socket }: IncomingMessage): Producer | undefined {
     const { authorization } = headers;
-    if (authorization === undefined || isSigned(headers)) return undefined;
+    if (!isRemembered(authorization) || isSigned(headers)) return undefined;
     const ofSocket = this.#bySocket.get(socket);
     if (ofSocket?.authorization === authorization && this.#isGood(ofSocket)) return ofSocket.producer;
     const known = this.#byDigest.size === 0 ? undefined : this.#byDigest.get(digestOf(authorization));
@@ -160,7 +162,7 @@ export class RememberedProducers {
     const { forgotten } = this.#authenticator;
     const untilMs = this.#authenticator.clock.monotonicMs() + REMEMBERED_MS;
     return (producer) => {
-      if (authorization === undefined) return;
+      if (!isRemembered(authorization)) return;
       const remembered = { authorization, producer, untilMs, forgotten };
       this.#tidy();
       this.#bySocket.set(socket, remembered);
@@ -181,6 +183,10 @@ export class RememberedProducers {
       if (!this.#isGood(remembered)) this.#byDigest.delete(digest);
     }
   }
+}
+
+function isRemembered(authorization: string | undefined): authorization is string {
+  return authorization !== undefined && authorization.length <= LONGEST_REMEMBERED;
 }
 
 function digestOf(authorization: string): string {
