@@ -225,6 +225,19 @@ test("inbox, ends and cursor are the model's, whatever is sent, acknowledged and
       }
       for (const one of model.messages) expect(await endOf(one.id), one.id).toBe(model.stateOf(one));
     }),
-    { numRuns },
+    // The step that chance seldom meets in a few runs: a newer one comes while an older one is being sent.
+    {
+      numRuns,
+      examples: [
+        [
+          [
+            { do: "accept", key: "a" },
+            { do: "offer", back: 0 },
+            { do: "begin", back: 0 },
+            { do: "accept", key: "a" },
+          ],
+        ],
+      ],
+    },
   );
 }, 600_000);
