@@ -131,6 +131,24 @@ export async function checkJwks(auth: string, interrupted: AbortSignal): Promise
   }
 }
 
+/**
+ * What every process of a service tells alike need not be asked of one that is down.
+ * @returns one of `urls` that answers; the first where none does
+ */
+export async function firstToAnswer(
+  urls: readonly string[],
+  interrupted: AbortSignal,
+): Promise<string | undefined> {
+  for (const url of urls.length > 1 ? urls : []) {
+    const answers = await getText(`${url.replace(/\/$/, "")}/health/live`, interrupted).then(
+      () => true,
+      () => false,
+    );
+    if (answers) return url;
+  }
+  return urls[0];
+}
+
 export async function getText(
   url: string,
   interrupted: AbortSignal,

@@ -1,4 +1,5 @@
 // Tests that `petrel doctor` asks every process that is named, and says which dispatchers were not.
+import { freePort } from "@petrel/shared/testing/free-port";
 import { CommandBench } from "@petrel/shared/testing/peers/command-bench";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { runPetrel } from "../run-petrel.js";
@@ -66,6 +67,17 @@ test("each collect and each dispatcher that is named is asked, and what is wrong
   expect(linesOf("dispatchers", found)).toEqual(["ok all 2 that are alive were asked"]);
   // What is the cluster's is told once.
   expect(linesOf("owners", found)).toHaveLength(1);
+});
+
+test("where the first dispatcher and auth are down, the second tells what all know alike", async () => {
+  bench.answers.set("GET /v1/channels", [{ status: 200, body: { items: [], unconfirmed: [] } }]);
+  bench.answers.set("GET /v1/keys", [{ status: 200, body: { items: [], nextAfter: null } }]);
+  const down = `http://127.0.0.1:${await freePort()}`;
+  const both = (option: string) => [option, down, option, bench.httpUrl];
+  const found = await findings(...both("--dispatch"), ...both("--auth"));
+  expect(linesOf("dispatch", found)[0]).toContain(`error ${down} does not answer`);
+  expect(linesOf("paused channels", found)).toEqual(["ok none"]);
+  expect(linesOf("producer keys", found).join()).not.toContain("error");
 });
 
 test("a dispatcher that is alive and was not asked is named", async () => {

@@ -8,7 +8,7 @@ import { readArguments, wholeNumber } from "../read-arguments.js";
 import type { Terminal } from "../terminal.js";
 import { checkKeys } from "./check-keys.js";
 import { checkMetrics } from "./check-metrics.js";
-import { checkJwks, checkServices, type ServiceAddress } from "./check-services.js";
+import { checkJwks, checkServices, firstToAnswer, type ServiceAddress } from "./check-services.js";
 import { checkStanding } from "./check-standing.js";
 import { failure, type Finding, type Level, mendOf, skipped } from "./finding.js";
 import {
@@ -184,7 +184,9 @@ async function askStanding(
   terminal: Terminal,
 ): Promise<Finding[]> {
   if (dispatch.length === 0 || adminKey === undefined) return [];
-  return checkStanding(createAsk("dispatch", "adminKey", firstOfEach(values), terminal));
+  const answering = await firstToAnswer(dispatch, terminal.interrupted);
+  const addresses = { ...firstOfEach(values), dispatch: answering };
+  return checkStanding(createAsk("dispatch", "adminKey", addresses, terminal));
 }
 
 async function askRedis(url: string, partitions: number | undefined, terminal: Terminal): Promise<Finding[]> {
@@ -201,6 +203,7 @@ async function askAuth({ auth, adminKey }: Parts, values: Values, terminal: Term
   if (auth.length === 0) return [skipped("jwks", "not asked: --auth is missing")];
   const jwks = await Promise.all(auth.map((url) => checkJwks(url.replace(/\/$/, ""), terminal.interrupted)));
   if (adminKey === undefined) return [...jwks, skipped("keys", "not asked: --key is missing")];
-  const ask = createAsk("auth", "adminKey", firstOfEach(values), terminal);
+  const answering = await firstToAnswer(auth, terminal.interrupted);
+  const ask = createAsk("auth", "adminKey", { ...firstOfEach(values), auth: answering }, terminal);
   return [...jwks, ...(await checkKeys(ask, Date.now()))];
 }
