@@ -1,63 +1,44 @@
-// Tests messages with a collapse key, on a real Redis, and against a small model in random orders.
+// Tests messages with a collapse key, on a real Redis.
 // Guarantees: of a user's unacknowledged messages with one key, only the newest is in the inbox, unless an older one is
 // being sent; each of the others has exactly one end, with the reason.
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { createRegistry } from "../../kernel/metrics/metrics.js";
 import { joinNotification } from "../../protocol/messages/notification-text.js";
-import { message, openStore, type OpenStore } from "../../testing/redis/open-store.js";
+import { message } from "../../testing/redis/open-store.js";
+import {
+  NOTIFICATION,
+  openCollapsing,
+  settlements,
+  type OpenCollapsing,
+} from "../../testing/stores/open-collapsing.js";
 import { keepDeviceSends } from "../fallback/device-sends-store.js";
-import { readFallback, type TakenEntry } from "../fallback/fallback-queue.js";
+import type { TakenEntry } from "../fallback/fallback-queue.js";
 import { settleFallback, type Settlement } from "../fallback/settle-fallback.js";
-import { ackUsers } from "../inbox/ack-users.js";
-import { readInbox } from "../inbox/read-inbox.js";
-import { readMessage } from "../inbox/read-message.js";
 import { beginSend } from "../recall/begin-send.js";
 import { cancelMessage } from "../recall/cancel-message.js";
-import type { AcceptResult, MessageToAccept } from "./accept-batch.js";
 
-let store: OpenStore;
-beforeAll(async () => void (store = await openStore()));
+let store: OpenCollapsing;
+beforeAll(async () => void (store = await openCollapsing()));
 beforeEach(() => store.clear());
 afterAll(() => store.close());
-const NOTIFICATION = '{"title":"t"}';
-
-const accept = (
-  id: string,
-  collapseKey?: string,
-  more: Partial<MessageToAccept> = {},
-): Promise<AcceptResult> => store.accepter().accept(message({ id, collapseKey, ...more }));
-const inboxOf = async (after = 0): Promise<string[]> =>
-  (
-    await readInbox(store.scripts, store.keys, "u1", after, { maxEntries: 1_000, maxBytes: 1e9 })
-  ).messages.map(({ id }) => id);
-async function endOf(id: string): Promise<string> {
-  const found = await readMessage(store.scripts, store.keys, id);
-  const word = found?.record.end?.word;
-  return `${found?.state ?? "unknown"}${found?.state === "expired" && word !== undefined ? ` ${word}` : ""}`;
-}
-const user = () => store.redis.hgetall(store.keys.user("u1"));
-const ack = async (seq: number) => {
-  const { epoch = "" } = await user();
-  await ackUsers(store.scripts, store.keys, [{ userId: "u1", epoch, seq }], 1_000);
-};
 
 describe("messages with one collapse key", () => {
   test("the newest alone stays in the inbox; the others say why, and hold nobody up", async () => {
-    await accept("a");
-    for (const id of ["k1", "k2", "k3"]) await accept(id, "score");
-    await accept("l1", "other");
-    expect(await inboxOf()).toEqual(["a", "k3", "l1"]);
-    expect([await endOf("k1"), await endOf("k2"), await endOf("k3"), await endOf("l1")]).toEqual([
-      "expired PETREL_COLLAPSED",
-      "expired PETREL_COLLAPSED",
-      "queued",
-      "queued",
-    ]);
-    expect(await user()).toMatchObject({ acked: "0", seq: "5", takenOut: "3" });
-    await accept("k4", "score");
+    await store.accept("a");
+    for (const id of ["k1", "k2", "k3"]) await store.accept(id, "score");
+    await store.accept("l1", "other");
+    expect(await store.inboxOf()).toEqual(["a", "k3", "l1"]);
+    expect([
+      await store.endOf("k1"),
+      await store.endOf("k2"),
+      await store.endOf("k3"),
+      await store.endOf("l1"),
+    ]).toEqual(["expired PETREL_COLLAPSED", "expired PETREL_COLLAPSED", "queued", "queued"]);
+    expect(await store.user()).toMatchObject({ acked: "0", seq: "5", takenOut: "3" });
+    await store.accept("k4", "score");
     await cancelMessage(store.scripts, store.scripts, store.keys, "a");
     // 1 to 4 have ended, 5 is open.
-    expect(await user()).toMatchObject({ acked: "4", ended: "0 4" });
+    expect(await store.user()).toMatchObject({ acked: "4", ended: "0 4" });
   });
 
   test("of one call collapse each other, too, also across users", async () => {
@@ -75,8 +56,8 @@ describe("messages with one collapse key", () => {
       ),
     ]);
     expect(results.map(({ outcome }) => outcome)).toEqual([...Array<string>(5).fill("stored"), "exists"]);
-    expect(await inboxOf()).toEqual(["plain", "a3"]);
-    expect([await endOf("a1"), await endOf("a2"), await endOf("b1")]).toEqual([
+    expect(await store.inboxOf()).toEqual(["plain", "a3"]);
+    expect([await store.endOf("a1"), await store.endOf("a2"), await store.endOf("b1")]).toEqual([
       "expired PETREL_COLLAPSED",
       "expired PETREL_COLLAPSED",
       "queued",
@@ -84,47 +65,47 @@ describe("messages with one collapse key", () => {
   });
 
   test("what was acknowledged stays delivered; what was pushed or failed keeps that end, whatever is acknowledged", async () => {
-    await accept("k1", "k");
-    await ack(1);
+    await store.accept("k1", "k");
+    await store.ack(1);
     for (const [id, end] of [
       ["k2", "pushed 5 apns"],
       ["k3", "failed 5 rejected"],
     ] as const) {
-      await accept(id, "k");
+      await store.accept(id, "k");
       await store.redis.append(store.keys.record(id), `\t${end}`);
     }
-    await accept("k4", "k");
-    expect(await inboxOf(1)).toEqual(["k4"]);
-    await ack(4);
-    expect([await endOf("k1"), await endOf("k2"), await endOf("k3"), await endOf("k4")]).toEqual([
-      "delivered",
-      "pushed",
-      "failed",
-      "delivered",
-    ]);
+    await store.accept("k4", "k");
+    expect(await store.inboxOf(1)).toEqual(["k4"]);
+    await store.ack(4);
+    expect([
+      await store.endOf("k1"),
+      await store.endOf("k2"),
+      await store.endOf("k3"),
+      await store.endOf("k4"),
+    ]).toEqual(["delivered", "pushed", "failed", "delivered"]);
   });
 
   test("one that was nudged passes that on, and when", async () => {
-    await accept("k1", "k");
+    await store.accept("k1", "k");
     await store.redis.hset(store.keys.user("u1"), "nudged", "1", "nudgedAt", "77");
-    await accept("k2", "k");
-    expect(await user()).toMatchObject({ nudged: "2", nudgedAt: "77" });
-    await accept("l", "l");
-    await accept("l2", "l");
-    expect(await user()).toMatchObject({ nudged: "2", nudgedAt: "77" });
+    await store.accept("k2", "k");
+    expect(await store.user()).toMatchObject({ nudged: "2", nudgedAt: "77" });
+    await store.accept("l", "l");
+    await store.accept("l2", "l");
+    expect(await store.user()).toMatchObject({ nudged: "2", nudgedAt: "77" });
   });
 
   test("one whose time was over ends so, without a reason", async () => {
-    await accept("k1", "k", { ttlMs: 0 });
-    await accept("k2", "k");
-    expect(await endOf("k1")).toBe("expired");
+    await store.accept("k1", "k", { ttlMs: 0 });
+    await store.accept("k2", "k");
+    expect(await store.endOf("k1")).toBe("expired");
   });
 
   test("one whose record is gone gets one, with its end", async () => {
-    await accept("k1", "k");
+    await store.accept("k1", "k");
     await store.redis.del(store.keys.record("k1"));
-    await accept("k2", "k");
-    expect(await endOf("k1")).toBe("expired PETREL_COLLAPSED");
+    await store.accept("k2", "k");
+    expect(await store.endOf("k1")).toBe("expired PETREL_COLLAPSED");
   });
 
   test("one that takes another's place is accepted by a full inbox; one more is not", async () => {
@@ -140,23 +121,23 @@ describe("messages with one collapse key", () => {
       expect((await give(id, key)).outcome, id).toBe("stored");
     }
     expect((await give("m1", "m")).outcome).toBe("inbox-full");
-    expect(await inboxOf()).toEqual(["k2", "l3"]);
+    expect(await store.inboxOf()).toEqual(["k2", "l3"]);
   });
 
   test("a repetition collapses nothing", async () => {
-    await accept("k1", "k");
-    await accept("k2", "k");
+    await store.accept("k1", "k");
+    await store.accept("k2", "k");
     const before = await store.snapshot();
-    expect((await accept("k1", "k")).outcome).toBe("exists");
+    expect((await store.accept("k1", "k")).outcome).toBe("exists");
     const after = await store.snapshot();
     expect(after[store.keys.inbox("u1")]).toEqual(before[store.keys.inbox("u1")]);
-    expect(await endOf("k2")).toBe("queued");
+    expect(await store.endOf("k2")).toBe("queued");
   });
 
   test("the hash of keys keeps no more than twice what is open, and ends with the inbox", async () => {
     for (let n = 1; n <= 200; n++) {
-      await accept(`m${n}`, `key ${n}`);
-      await ack(n);
+      await store.accept(`m${n}`, `key ${n}`);
+      await store.ack(n);
       await store.redis.xtrim(store.keys.inbox("u1"), "MAXLEN", 1);
     }
     expect(await store.redis.hlen(store.keys.collapsed("u1"))).toBeLessThanOrEqual(70);
@@ -171,39 +152,22 @@ describe("messages with one collapse key", () => {
       return metric?.values.find(({ labels }) => labels["state"] === "expired")?.value ?? 0;
     };
     const before = await count();
-    for (const id of ["k1", "k2", "k3"]) await accept(id, "k");
+    for (const id of ["k1", "k2", "k3"]) await store.accept(id, "k");
     expect((await count()) - before).toBe(2);
   });
 });
 
-/** Entries of the fallback, as a worker holds them. */
-async function enter(id: string, seq: number, notification: string): Promise<TakenEntry> {
-  const { epoch = "" } = await user();
-  const text = ["u1", seq, epoch, 1, 9e12, id, "on", notification].join("\t");
-  await store.redis.xadd(store.keys.fallback("normal"), "*", "m", text, "n", "0");
-  const [entry] = await readFallback(store.scripts, { keys: store.keys, priority: "normal" }, "w", 1);
-  if (entry === undefined) throw new Error("no entry");
-  return entry;
-}
-
-const outcomes: Readonly<Record<string, Settlement>> = {
-  taken: { outcome: "taken", channel: "c" },
-  dropped: { outcome: "dropped" },
-  retry: { outcome: "retry", delayMs: 0 },
-  failed: { outcome: "failed", cause: "rejected", reason: "no" },
-};
-
 describe("one that is being sent while a newer one comes", () => {
   async function sendWhile(key: string): Promise<TakenEntry> {
     const notification = joinNotification(NOTIFICATION, { collapseKey: key });
-    await accept("k1", key, { notification });
-    const entry = await enter("k1", 1, notification);
+    await store.accept("k1", key, { notification });
+    const entry = await store.enter("k1", 1, notification);
     expect(await beginSend(store.scripts, store.keys, entry.message, { name: "s", keepMs: 60_000 })).toBe(
       true,
     );
-    await accept("k2", key, { notification });
-    expect(await inboxOf()).toEqual(["k1", "k2"]);
-    expect(await endOf("k1")).toBe("queued");
+    await store.accept("k2", key, { notification });
+    expect(await store.inboxOf()).toEqual(["k1", "k2"]);
+    expect(await store.endOf("k1")).toBe("queued");
     return entry;
   }
   const settle = (entry: TakenEntry, settlement: Settlement) =>
@@ -221,32 +185,32 @@ describe("one that is being sent while a newer one comes", () => {
     ["failed", "failed"],
   ])("is left alone, and leaves the inbox once it is %s", async (outcome, end) => {
     const entry = await sendWhile(`a "key" \\ with quotes`);
-    await settle(entry, outcomes[outcome] ?? { outcome: "dropped" });
-    expect(await inboxOf()).toEqual(["k2"]);
-    expect(await endOf("k1")).toBe(end);
-    expect(await user()).toMatchObject({ acked: "1", ended: "0 1" });
+    await settle(entry, settlements[outcome] ?? { outcome: "dropped" });
+    expect(await store.inboxOf()).toEqual(["k2"]);
+    expect(await store.endOf("k1")).toBe(end);
+    expect(await store.user()).toMatchObject({ acked: "1", ended: "0 1" });
     expect(await store.redis.zcard(store.keys.retries)).toBe(0);
-    await ack(2);
-    expect([await endOf("k1"), await endOf("k2")]).toEqual([end, "delivered"]);
+    await store.ack(2);
+    expect([await store.endOf("k1"), await store.endOf("k2")]).toEqual([end, "delivered"]);
   });
 
   test("is tried again where one of the user's devices has it", async () => {
     const entry = await sendWhile("k");
-    const { epoch = "" } = await user();
+    const { epoch = "" } = await store.user();
     const sent = { id: "k1", seq: 1, epoch, expiresAtMs: 9e12 };
     await keepDeviceSends(store.scripts, store.keys, sent, new Set(["d"]));
     await settle(entry, { outcome: "retry", delayMs: 0 });
     expect(await store.redis.zcard(store.keys.retries)).toBe(1);
-    await accept("k3", "k");
-    expect(await inboxOf()).toEqual(["k1", "k3"]);
+    await store.accept("k3", "k");
+    expect(await store.inboxOf()).toEqual(["k1", "k3"]);
   });
 
   test("is taken out by the next one where its sender has died", async () => {
     await sendWhile("k");
     await store.redis.del(store.keys.sending("k1"));
-    await accept("k3", "k");
-    expect(await inboxOf()).toEqual(["k3"]);
-    expect([await endOf("k1"), await endOf("k2")]).toEqual([
+    await store.accept("k3", "k");
+    expect(await store.inboxOf()).toEqual(["k3"]);
+    expect([await store.endOf("k1"), await store.endOf("k2")]).toEqual([
       "expired PETREL_COLLAPSED",
       "expired PETREL_COLLAPSED",
     ]);

@@ -4,60 +4,23 @@ import * as fc from "fast-check";
 import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
 import { sized } from "../../../../test/support/sizes.js";
 import { joinNotification } from "../../protocol/messages/notification-text.js";
-import { message, openStore, type OpenStore } from "../../testing/redis/open-store.js";
+import {
+  NOTIFICATION,
+  openCollapsing,
+  settlements,
+  type OpenCollapsing,
+} from "../../testing/stores/open-collapsing.js";
 import { promoteRetries, readFallback, type TakenEntry } from "../fallback/fallback-queue.js";
-import { settleFallback, type Settlement } from "../fallback/settle-fallback.js";
-import { ackUsers } from "../inbox/ack-users.js";
-import { readInbox } from "../inbox/read-inbox.js";
-import { readMessage } from "../inbox/read-message.js";
+import { settleFallback } from "../fallback/settle-fallback.js";
 import { beginSend } from "../recall/begin-send.js";
 import { cancelMessage } from "../recall/cancel-message.js";
-import type { AcceptResult, MessageToAccept } from "./accept-batch.js";
 
-let store: OpenStore;
-beforeAll(async () => void (store = await openStore()));
+let store: OpenCollapsing;
+beforeAll(async () => void (store = await openCollapsing()));
 beforeEach(() => store.clear());
 afterAll(() => store.close());
 
 const numRuns = sized(1_500, 50);
-const NOTIFICATION = '{"title":"t"}';
-
-const accept = (
-  id: string,
-  collapseKey?: string,
-  more: Partial<MessageToAccept> = {},
-): Promise<AcceptResult> => store.accepter().accept(message({ id, collapseKey, ...more }));
-const inboxOf = async (after = 0): Promise<string[]> =>
-  (
-    await readInbox(store.scripts, store.keys, "u1", after, { maxEntries: 1_000, maxBytes: 1e9 })
-  ).messages.map(({ id }) => id);
-async function endOf(id: string): Promise<string> {
-  const found = await readMessage(store.scripts, store.keys, id);
-  const word = found?.record.end?.word;
-  return `${found?.state ?? "unknown"}${found?.state === "expired" && word !== undefined ? ` ${word}` : ""}`;
-}
-const user = () => store.redis.hgetall(store.keys.user("u1"));
-const ack = async (seq: number) => {
-  const { epoch = "" } = await user();
-  await ackUsers(store.scripts, store.keys, [{ userId: "u1", epoch, seq }], 1_000);
-};
-
-/** Entries of the fallback, as a worker holds them. */
-async function enter(id: string, seq: number, notification: string): Promise<TakenEntry> {
-  const { epoch = "" } = await user();
-  const text = ["u1", seq, epoch, 1, 9e12, id, "on", notification].join("\t");
-  await store.redis.xadd(store.keys.fallback("normal"), "*", "m", text, "n", "0");
-  const [entry] = await readFallback(store.scripts, { keys: store.keys, priority: "normal" }, "w", 1);
-  if (entry === undefined) throw new Error("no entry");
-  return entry;
-}
-
-const outcomes: Readonly<Record<string, Settlement>> = {
-  taken: { outcome: "taken", channel: "c" },
-  dropped: { outcome: "dropped" },
-  retry: { outcome: "retry", delayMs: 0 },
-  failed: { outcome: "failed", cause: "rejected", reason: "no" },
-};
 
 interface ModelMessage {
   readonly id: string;
@@ -73,7 +36,7 @@ interface ModelMessage {
 type Step =
   | { readonly do: "accept"; readonly key: string | undefined }
   | { readonly do: "ack" | "offer" | "begin" | "cancel"; readonly back: number }
-  | { readonly do: "settle"; readonly back: number; readonly outcome: keyof typeof outcomes };
+  | { readonly do: "settle"; readonly back: number; readonly outcome: keyof typeof settlements };
 
 const back = fc.nat(6);
 const step: fc.Arbitrary<Step> = fc.oneof(
@@ -111,12 +74,12 @@ class Model {
     if (found === undefined) return;
     switch (one.do) {
       case "ack":
-        await ack(found.seq);
+        await store.ack(found.seq);
         this.acked = Math.max(this.acked, found.seq);
         return;
       case "offer":
         if (found.entry !== undefined || found.end !== "none" || found.seq <= this.acked) return;
-        found.entry = await enter(
+        found.entry = await store.enter(
           found.id,
           found.seq,
           joinNotification(NOTIFICATION, { collapseKey: found.key }),
@@ -141,7 +104,7 @@ class Model {
     const seq = this.messages.length + 1;
     const id = `m${seq}`;
     const notification = joinNotification(NOTIFICATION, { collapseKey: key });
-    expect(await accept(id, key, { notification })).toMatchObject({ outcome: "stored", seq });
+    expect(await store.accept(id, key, { notification })).toMatchObject({ outcome: "stored", seq });
     const older = this.messages.filter(
       (one) =>
         key !== undefined && one.key === key && one.isInInbox && one.seq > this.acked && !one.isBeingSent,
@@ -159,9 +122,9 @@ class Model {
     } else expect(result).toMatchObject({ outcome: "refused", state: this.stateOf(one).split(" ")[0] });
   }
 
-  async #settle(one: ModelMessage, outcome: keyof typeof outcomes): Promise<void> {
+  async #settle(one: ModelMessage, outcome: keyof typeof settlements): Promise<void> {
     if (one.entry === undefined || !one.isBeingSent) return;
-    await settleFallback(store.scripts, one.entry, outcomes[outcome] ?? { outcome: "dropped" }, {
+    await settleFallback(store.scripts, one.entry, settlements[outcome] ?? { outcome: "dropped" }, {
       attempts: 1,
       notes: [],
       deadLettersCap: 100,
@@ -201,10 +164,10 @@ class Model {
   }
 
   async check(): Promise<void> {
-    const { acked = "0", seq = "0" } = await user();
+    const { acked = "0", seq = "0" } = await store.user();
     expect([acked, seq]).toEqual([String(this.acked), String(this.messages.length)]);
     const open = this.messages.filter((one) => one.isInInbox && one.seq > this.acked);
-    expect(await inboxOf(this.acked)).toEqual(open.map(({ id }) => id));
+    expect(await store.inboxOf(this.acked)).toEqual(open.map(({ id }) => id));
     for (const key of ["a", "b"]) {
       const ofKey = open.filter((one) => one.key === key);
       const newest = ofKey.at(-1);
@@ -223,7 +186,7 @@ test("inbox, ends and cursor are the model's, whatever is sent, acknowledged and
         await model.run(one);
         await model.check();
       }
-      for (const one of model.messages) expect(await endOf(one.id), one.id).toBe(model.stateOf(one));
+      for (const one of model.messages) expect(await store.endOf(one.id), one.id).toBe(model.stateOf(one));
     }),
     // The step that chance seldom meets in a few runs: a newer one comes while an older one is being sent.
     {

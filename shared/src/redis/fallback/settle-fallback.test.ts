@@ -1,175 +1,150 @@
-// Tests the steps of the fallback's queue: entries are settled, promoted, replayed and claimed, and workers forgotten.
+// Tests how entries of the fallback are settled, on a real Redis.
 // Guarantees: an entry is in one place at any time, and is settled once; an end is written once, and never over
 // another.
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { decodeMessageRecord } from "../../protocol/messages/stored-message.js";
-import { message, openStore, type OpenStore } from "../../testing/redis/open-store.js";
+import { openFallback, taken, type OpenFallback } from "../../testing/stores/open-fallback.js";
 import { ackUsers } from "../inbox/ack-users.js";
-import { promoteRetries, readFallback, type TakenEntry } from "./fallback-queue.js";
 import { readAttempts, readMessage } from "../inbox/read-message.js";
 import { readCircumstances } from "../inbox/read-circumstances.js";
-import { settleFallback, type Settlement, type SettleOptions } from "./settle-fallback.js";
+import type { Settlement } from "./settle-fallback.js";
 
-let store: OpenStore;
-beforeAll(async () => void (store = await openStore()));
-beforeEach(async () => {
-  await store.redis.config("SET", "maxmemory", "0");
-  await store.clear();
-});
+let store: OpenFallback;
+beforeAll(async () => void (store = await openFallback()));
+beforeEach(() => store.clear());
 afterAll(() => store.close());
 
-const source = () => ({ keys: store.keys, priority: "normal" }) as const;
-const once: SettleOptions = { attempts: 1, notes: [], deadLettersCap: 100 };
-const taken: Settlement = { outcome: "taken", channel: "webhook" };
 const failed: Settlement = { outcome: "failed", cause: "rejected", reason: "no" };
 
-/** A message in its fallback stream; `n` numbers it. */
-async function enter(n = 1, ttlMs = 3_600_000, letters = "on"): Promise<string> {
-  const id = `m${n}`;
-  const result = await store.accepter().accept(message({ id, ttlMs, notification: "{}" }));
-  if (result.outcome !== "stored") throw new Error(result.outcome);
-  const { seq, epoch, atMs } = result;
-  const text = ["u1", seq, epoch, atMs, atMs + ttlMs, id, letters, "{}"].join("\t");
-  await store.redis.xadd(store.keys.fallback("normal"), "*", "m", text, "n", "0");
-  return id;
-}
-
-const take = (consumer = "w1", count = 10) => readFallback(store.scripts, source(), consumer, count);
-
-async function takeOne(): Promise<TakenEntry> {
-  const [entry] = await take();
-  if (entry === undefined) throw new Error("nothing to take");
-  return entry;
-}
-
-const settle = (entry: TakenEntry, settlement: Settlement, more: Partial<SettleOptions> = {}) =>
-  settleFallback(store.scripts, entry, settlement, { ...once, ...more });
 const endOf = async (id: string) =>
   decodeMessageRecord((await store.redis.get(store.keys.record(id))) ?? "").end;
-const promote = (limit = 100) => promoteRetries(store.scripts, store.keys, limit);
 const letters = (cause: "rejected" | "misconfigured" = "rejected") =>
   store.redis.xrange(store.keys.deadLetters(cause), "-", "+");
-const queued = () => store.redis.xlen(store.keys.fallback("normal"));
 
 describe("settled", () => {
   test("taken: the record ends pushed, with the channel; the entry is gone; the record lives a day longer than its message", async () => {
-    const id = await enter();
+    const id = await store.enter();
     const before = await store.nowMs();
-    expect(await settle(await takeOne(), taken)).toEqual({ outcome: "settled", evicted: 0 });
+    expect(await store.settle(await store.takeOne(), taken)).toEqual({ outcome: "settled", evicted: 0 });
     const end = await endOf(id);
     expect(end).toMatchObject({ state: "pushed", word: "webhook", isFinal: false });
     expect(end?.atMs).toBeGreaterThanOrEqual(before);
     expect(await store.redis.pexpiretime(store.keys.record(id))).toBeGreaterThan(
       before + 25 * 3_600_000 + 3_500_000,
     );
-    expect(await queued()).toBe(0);
+    expect(await store.queued()).toBe(0);
   });
 
   test("dropped: the entry is gone, and nothing else has changed", async () => {
-    const id = await enter();
-    const entry = await takeOne();
+    const id = await store.enter();
+    const entry = await store.takeOne();
     const record = await store.redis.get(store.keys.record(id));
-    await settle(entry, { outcome: "dropped" });
+    await store.settle(entry, { outcome: "dropped" });
     expect(await store.redis.get(store.keys.record(id))).toBe(record);
-    expect(await queued()).toBe(0);
+    expect(await store.queued()).toBe(0);
   });
 
   test("once: the second time it is gone, and nothing changes", async () => {
-    await enter();
-    const entry = await takeOne();
-    await settle(entry, { outcome: "retry", delayMs: 60_000 });
+    await store.enter();
+    const entry = await store.takeOne();
+    await store.settle(entry, { outcome: "retry", delayMs: 60_000 });
     const before = await store.snapshot();
     for (const again of [failed, { outcome: "dropped" }, { outcome: "retry", delayMs: 5 }] as const) {
-      expect(await settle(entry, again, { notes: [{ channel: "c", outcome: "retry" }] })).toMatchObject({
-        outcome: "gone",
-      });
+      expect(await store.settle(entry, again, { notes: [{ channel: "c", outcome: "retry" }] })).toMatchObject(
+        {
+          outcome: "gone",
+        },
+      );
     }
     expect(await store.snapshot()).toEqual(before);
   });
 
   test("what a channel took is noted even then: it is not sent once more by a retry", async () => {
-    const id = await enter();
-    const entry = await takeOne();
-    await settle(entry, { outcome: "retry", delayMs: 0 });
-    expect(await settle(entry, taken)).toMatchObject({ outcome: "gone" });
+    const id = await store.enter();
+    const entry = await store.takeOne();
+    await store.settle(entry, { outcome: "retry", delayMs: 0 });
+    expect(await store.settle(entry, taken)).toMatchObject({ outcome: "gone" });
     expect((await readMessage(store.scripts, store.keys, id))?.state).toBe("pushed");
   });
 
   test("an entry that was never given to anyone cannot be settled", async () => {
-    await enter();
-    const entry = await takeOne();
+    await store.enter();
+    const entry = await store.takeOne();
     await store.redis.xgroup("DESTROY", store.keys.fallback("normal"), "workers");
-    expect(await settle(entry, failed)).toMatchObject({ outcome: "gone" });
-    expect(await queued()).toBe(1);
+    expect(await store.settle(entry, failed)).toMatchObject({ outcome: "gone" });
+    expect(await store.queued()).toBe(1);
   });
 
   test.each(["expired 5", "cancelled 5", "pushed 5 other", "failed 5 misconfigured"])(
     "another end stays: %s",
     async (end) => {
-      const id = await enter();
-      const entry = await takeOne();
+      const id = await store.enter();
+      const entry = await store.takeOne();
       await store.redis.append(store.keys.record(id), `\t${end}`);
       const record = await store.redis.get(store.keys.record(id));
-      expect(await settle(entry, failed)).toMatchObject({ outcome: "ended" });
+      expect(await store.settle(entry, failed)).toMatchObject({ outcome: "ended" });
       expect(await store.redis.get(store.keys.record(id))).toBe(record);
       expect(await letters()).toEqual([]);
-      expect(await queued()).toBe(0);
+      expect(await store.queued()).toBe(0);
     },
   );
 
   test("taken after another end: that end stays", async () => {
-    const id = await enter();
-    const entry = await takeOne();
+    const id = await store.enter();
+    const entry = await store.takeOne();
     await store.redis.append(store.keys.record(id), "\texpired 5");
-    await settle(entry, taken);
+    await store.settle(entry, taken);
     expect(await store.redis.get(store.keys.record(id))).toMatch(/\texpired 5$/);
   });
 });
 
 describe("failed", () => {
   test("the record ends with the cause, and the dead letter holds all that a replay needs", async () => {
-    const id = await enter();
-    const entry = await takeOne();
+    const id = await store.enter();
+    const entry = await store.takeOne();
     const [[, fields] = []] = await store.redis.xrange(store.keys.fallback("normal"), "-", "+");
-    await settle(entry, { ...failed, cause: "misconfigured" }, { attempts: 7 });
+    await store.settle(entry, { ...failed, cause: "misconfigured" }, { attempts: 7 });
     expect(await endOf(id)).toMatchObject({ state: "failed", word: "misconfigured" });
     expect((await letters("misconfigured"))[0]?.[1]).toEqual(["m", fields?.[1], "n", "7", "r", "no"]);
   });
 
   test("acknowledged meanwhile: delivered, and no dead letter", async () => {
-    const id = await enter();
-    const entry = await takeOne();
+    const id = await store.enter();
+    const entry = await store.takeOne();
     await ackUsers(store.scripts, store.keys, [{ userId: "u1", epoch: entry.message.epoch, seq: 1 }], 100);
-    expect(await settle(entry, failed)).toMatchObject({ outcome: "ended" });
+    expect(await store.settle(entry, failed)).toMatchObject({ outcome: "ended" });
     expect(await endOf(id)).toBeUndefined();
     expect(await letters()).toEqual([]);
   });
 
   test("of a history that its user has no more: it is gone, and an ack of the other does not count", async () => {
-    const id = await enter();
-    const entry = await takeOne();
+    const id = await store.enter();
+    const entry = await store.takeOne();
     await store.redis.hset(store.keys.user("u1"), "epoch", "foreign.0", "acked", "1");
-    expect(await settle(entry, failed)).toMatchObject({ outcome: "gone" });
+    expect(await store.settle(entry, failed)).toMatchObject({ outcome: "gone" });
     expect(await endOf(id)).toBeUndefined();
     expect(await letters()).toEqual([]);
-    expect(await queued()).toBe(0);
+    expect(await store.queued()).toBe(0);
   });
 
   test("its record is gone: it ended long ago, and leaves no dead letter", async () => {
-    const id = await enter();
-    const entry = await takeOne();
+    const id = await store.enter();
+    const entry = await store.takeOne();
     await store.redis.del(store.keys.record(id));
-    expect(await settle(entry, failed, { notes: [{ channel: "c", outcome: "failed" }] })).toMatchObject({
-      outcome: "ended",
-    });
+    expect(await store.settle(entry, failed, { notes: [{ channel: "c", outcome: "failed" }] })).toMatchObject(
+      {
+        outcome: "ended",
+      },
+    );
     expect(await store.redis.keys("*attempts*")).toEqual([]);
   });
 
   test("beyond the cap the oldest go, and are counted", async () => {
-    for (let n = 1; n <= 5; n++) await enter(n);
-    const entries = await take();
+    for (let n = 1; n <= 5; n++) await store.enter(n);
+    const entries = await store.take();
     const evicted: number[] = [];
-    for (const entry of entries) evicted.push((await settle(entry, failed, { deadLettersCap: 3 })).evicted);
+    for (const entry of entries)
+      evicted.push((await store.settle(entry, failed, { deadLettersCap: 3 })).evicted);
     expect(evicted).toEqual([0, 0, 0, 1, 1]);
     expect((await letters()).map(([, fields]) => fields[1]?.split("\t")[5])).toEqual(["m3", "m4", "m5"]);
   });
@@ -177,11 +152,11 @@ describe("failed", () => {
 
 describe("an entry whose message had ended", () => {
   test("is noted apart from the attempts; its record lives no longer for it", async () => {
-    const id = await enter();
-    const entry = await takeOne();
+    const id = await store.enter();
+    const entry = await store.takeOne();
     await store.redis.pexpire(store.keys.record(id), 60_000);
     const skip = { state: "delivered", channel: "apns" } as const;
-    expect(await settle(entry, { outcome: "unneeded", skip })).toMatchObject({ outcome: "settled" });
+    expect(await store.settle(entry, { outcome: "unneeded", skip })).toMatchObject({ outcome: "settled" });
     expect(await store.redis.pttl(store.keys.record(id))).toBeLessThanOrEqual(60_000);
     expect(await store.redis.pttl(store.keys.attempts(id))).toBeLessThanOrEqual(60_000);
     expect(await readAttempts(store.redis, store.keys, id)).toEqual([]);
@@ -193,16 +168,16 @@ describe("an entry whose message had ended", () => {
 
 describe("attempts", () => {
   test("are kept with their time, for as long as the record, the last fifty", async () => {
-    const id = await enter();
+    const id = await store.enter();
     const before = await store.nowMs();
     for (let n = 1; n <= 60; n++) {
-      const entry = await takeOne();
-      await settle(
+      const entry = await store.takeOne();
+      await store.settle(
         entry,
         { outcome: "retry", delayMs: 0 },
         { notes: [{ channel: "webhook", outcome: "retry", reason: `try "${n}"` }] },
       );
-      await promote();
+      await store.promote();
     }
     const attempts = await readAttempts(store.redis, store.keys, id);
     expect(attempts).toHaveLength(50);
@@ -218,33 +193,33 @@ describe("attempts", () => {
 });
 
 test("keys of another kind lose nothing: the attempt's note is left out, and nothing is settled half", async () => {
-  const id = await enter();
-  const entry = await takeOne();
+  const id = await store.enter();
+  const entry = await store.takeOne();
   await store.redis.set(store.keys.attempts(id), "x");
   await store.redis.set(store.keys.retries, "x");
   const retry = { outcome: "retry", delayMs: 0 } as const;
   const notes = [{ channel: "c", outcome: "retry" }] as const;
-  await expect(settle(entry, retry, { notes })).rejects.toThrow(/WRONGTYPE/);
-  expect(await queued()).toBe(1);
+  await expect(store.settle(entry, retry, { notes })).rejects.toThrow(/WRONGTYPE/);
+  expect(await store.queued()).toBe(1);
   await store.redis.del(store.keys.retries);
-  await settle(entry, retry, { notes });
-  expect(await queued()).toBe(0);
+  await store.settle(entry, retry, { notes });
+  expect(await store.queued()).toBe(0);
   expect(await store.redis.zcard(store.keys.retries)).toBe(1);
 });
 
 test("where memory is full an entry is settled and a retry promoted all the same", async () => {
-  for (let n = 1; n <= 4; n++) await enter(n);
-  const [first, second, third, fourth] = await take();
+  for (let n = 1; n <= 4; n++) await store.enter(n);
+  const [first, second, third, fourth] = await store.take();
   if (first === undefined || second === undefined || third === undefined || fourth === undefined) {
     throw new Error("not all were taken");
   }
   await store.redis.config("SET", "maxmemory", "1");
-  await settle(first, taken, { notes: [{ channel: "webhook", outcome: "taken" }] });
-  await settle(second, { outcome: "retry", delayMs: 0 });
-  await settle(third, failed);
-  await settle(fourth, { outcome: "dropped" });
-  expect(await promote()).toMatchObject({ promoted: 1 });
-  expect(await take("w2")).toHaveLength(1);
+  await store.settle(first, taken, { notes: [{ channel: "webhook", outcome: "taken" }] });
+  await store.settle(second, { outcome: "retry", delayMs: 0 });
+  await store.settle(third, failed);
+  await store.settle(fourth, { outcome: "dropped" });
+  expect(await store.promote()).toMatchObject({ promoted: 1 });
+  expect(await store.take("w2")).toHaveLength(1);
   expect(await endOf("m1")).toMatchObject({ state: "pushed" });
   expect(await letters()).toHaveLength(1);
 });

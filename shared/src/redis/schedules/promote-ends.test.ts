@@ -7,98 +7,27 @@ import {
   priorityOfSchedule,
 } from "../../protocol/messages/scheduled-message.js";
 import { decodeInboxMessage } from "../../protocol/messages/stored-message.js";
-import { message, openStore, type OpenStore } from "../../testing/redis/open-store.js";
+import { message } from "../../testing/redis/open-store.js";
+import {
+  news,
+  openSchedules,
+  outcomes,
+  promoteRules,
+  type OpenSchedules,
+} from "../../testing/stores/open-schedules.js";
 import { ackUsers } from "../inbox/ack-users.js";
 import { DeadLettersStore } from "../fallback/dead-letters-store.js";
 import { readMessage } from "../inbox/read-message.js";
 import { readTopic } from "../topics/read-topic.js";
 import { listSchedules } from "./list-schedules.js";
-import {
-  findDueSchedules,
-  isOfTopic,
-  promoteMessages,
-  promotePublications,
-  type PromoteRules,
-  type Promoted,
-} from "./promote-schedules.js";
-import { MessageScheduler, type MessageToSchedule } from "./schedule-messages.js";
+import { findDueSchedules, promotePublications } from "./promote-schedules.js";
 
-let store: OpenStore;
-let scheduler: MessageScheduler;
-let token: string;
-beforeAll(async () => {
-  store = await openStore();
-  scheduler = new MessageScheduler({ ...store, maxInFlight: 1, cap: 10_000 });
-});
-beforeEach(async () => {
-  await store.clear();
-  token = await store.own();
-});
+let store: OpenSchedules;
+beforeAll(async () => void (store = await openSchedules()));
+beforeEach(() => store.clear());
 afterAll(() => store.close());
 
 const HOUR_MS = 3_600_000;
-const rules: PromoteRules = {
-  ackTimeoutMs: 10_000,
-  inboxCap: 100,
-  readyCap: 1_000,
-  fallbackCap: 1_000,
-  recordKeepMs: 25 * HOUR_MS,
-  receiveLimit: 0,
-  deadLettersCap: 100,
-};
-const news = {
-  topic: "news",
-  partition: 0,
-  ttlMs: HOUR_MS,
-  history: { size: 10, ageMs: HOUR_MS, bytes: 10_000 },
-  record: { fingerprint: "f", attempt: "a" },
-  from: "",
-  data: `"hello"`,
-} as const;
-
-/** Stored with a time ahead, then moved to `agoMs` ago, as if that time had passed. */
-async function schedulePast(parts: Partial<MessageToSchedule> & { readonly id: string }, agoMs = 1_000) {
-  const { redis, keys } = store;
-  const deliverAtMs = (await store.nowMs()) + HOUR_MS;
-  await scheduler.schedule({ ...message(), ...parts, deliverAtMs });
-  const record = (await redis.get(keys.record(parts.id))) ?? "";
-  const [recipient = "", order = ""] = [record.split("\t")[4], record.split("\t")[7]?.split(" ")[2]];
-  const movedMs = deliverAtMs - HOUR_MS - agoMs;
-  const moved = record.split("\t");
-  moved[3] = String(Number(moved[3]) - HOUR_MS - agoMs);
-  moved[7] = `scheduled ${movedMs} ${order}`;
-  await redis.set(keys.record(parts.id), moved.join("\t"));
-  await redis.zadd(keys.scheduled, "XX", movedMs, `${order}${parts.id}\t${recipient}`);
-  await redis.zadd(keys.schedulesOf(recipient), "XX", movedMs, `${order}${parts.id}`);
-  return movedMs;
-}
-
-async function promoteDue(more: Partial<PromoteRules> = {}): Promise<readonly Promoted[]> {
-  const { members } = await findDueSchedules(store.scripts, store.keys, 100);
-  const results: Promoted[] = [];
-  for (const [some, promote] of [
-    [members.filter((one) => !isOfTopic(one)), promoteMessages],
-    [members.filter(isOfTopic), promotePublications],
-  ] as const) {
-    if (some.length === 0) continue;
-    const promotion = await promote(store.scripts, store.keys, token, { ...rules, ...more }, some);
-    if (typeof promotion === "string") throw new Error(promotion);
-    results.push(...promotion.results);
-  }
-  return results;
-}
-
-const outcomes = (results: readonly Promoted[]): string[] => results.map(({ outcome }) => outcome);
-const stateOf = async (id: string) => (await readMessage(store.scripts, store.keys, id))?.state;
-const idsIn = async (userId: string): Promise<string[]> =>
-  (await store.redis.xrange(store.keys.inbox(userId), "-", "+")).map(
-    ([id, fields]) => decodeInboxMessage(Number.parseInt(id, 10), fields[1] ?? "").id,
-  );
-
-/** Nothing of it waits any more. */
-async function expectGone(recipient = "u1"): Promise<void> {
-  expect(await store.redis.exists(store.keys.scheduled, store.keys.schedulesOf(recipient))).toBe(0);
-}
 
 describe("with a collapse key", () => {
   const score = { collapseKey: "score" } as const;
@@ -109,46 +38,46 @@ describe("with a collapse key", () => {
 
   test("it collapses when it is promoted: the older ones, and those due before it", async () => {
     await store.accepter().accept(message({ id: "m_now", ...score }));
-    await schedulePast({ id: "m_2", ...score }, 1_000);
-    await schedulePast({ id: "m_1", ...score }, 2_000);
-    await schedulePast({ id: "m_other", collapseKey: "another" }, 500);
-    await scheduler.schedule({
+    await store.schedulePast({ id: "m_2", ...score }, 1_000);
+    await store.schedulePast({ id: "m_1", ...score }, 2_000);
+    await store.schedulePast({ id: "m_other", collapseKey: "another" }, 500);
+    await store.scheduler.schedule({
       ...message({ id: "m_later", ...score }),
       deliverAtMs: (await store.nowMs()) + HOUR_MS,
     });
     // Waiting, it neither collapses nor is collapsed.
-    expect(await idsIn("u1")).toEqual(["m_now"]);
-    const results = await promoteDue();
+    expect(await store.idsIn("u1")).toEqual(["m_now"]);
+    const results = await store.promoteDue();
     expect(outcomes(results)).toEqual(["promoted", "promoted", "promoted"]);
     expect(results.map(({ collapsed }) => collapsed)).toEqual([1, 1, 0]);
-    expect(await idsIn("u1")).toEqual(["m_2", "m_other"]);
+    expect(await store.idsIn("u1")).toEqual(["m_2", "m_other"]);
     for (const id of ["m_now", "m_1"]) expect(await endOf(id)).toEqual(["expired", "PETREL_COLLAPSED"]);
-    expect(await stateOf("m_2")).toBe("queued");
-    expect(await stateOf("m_later")).toBe("scheduled");
+    expect(await store.stateOf("m_2")).toBe("queued");
+    expect(await store.stateOf("m_later")).toBe("scheduled");
     // An acknowledged one stays delivered.
     const { epoch } = (await readMessage(store.scripts, store.keys, "m_2"))!.record;
     await ackUsers(store.scripts, store.keys, [{ userId: "u1", epoch, seq: 4 }], 0);
-    await schedulePast({ id: "m_3", ...score });
-    expect((await promoteDue()).map(({ collapsed }) => collapsed)).toEqual([0]);
-    expect(await stateOf("m_2")).toBe("delivered");
-    expect(await stateOf("m_3")).toBe("queued");
+    await store.schedulePast({ id: "m_3", ...score });
+    expect((await store.promoteDue()).map(({ collapsed }) => collapsed)).toEqual([0]);
+    expect(await store.stateOf("m_2")).toBe("delivered");
+    expect(await store.stateOf("m_3")).toBe("queued");
   });
 
   test("it is listed with its data, and fails and replays like all others", async () => {
-    await schedulePast({ id: "m_0" }, 2_000);
-    await schedulePast({ id: "m_1", ...score, data: `{"kept":1}`, notification: `{"title":"t"}` });
+    await store.schedulePast({ id: "m_0" }, 2_000);
+    await store.schedulePast({ id: "m_1", ...score, data: `{"kept":1}`, notification: `{"title":"t"}` });
     const page = { after: undefined, limit: 10, maxBytes: 1e6 };
     const { items } = await listSchedules(store.scripts, store.keys, "u1", page);
     expect(items.map(({ payload }) => dataOfSchedule(payload))).toEqual([`{"n":1}`, `{"kept":1}`]);
-    expect(outcomes(await promoteDue({ inboxCap: 1 }))).toEqual(["promoted", "failed"]);
+    expect(outcomes(await store.promoteDue({ inboxCap: 1 }))).toEqual(["promoted", "failed"]);
     const letters = new DeadLettersStore(store.scripts, store.partitions);
     const [letter] = (await letters.list("inbox-full", undefined, 1)).items;
     expect(letter).toMatchObject({ message: { id: "m_1", notification: `{"title":"t"}` } });
     expect(await letters.replay(letter!)).toBe("replayed");
-    expect(outcomes(await promoteDue())).toEqual(["promoted"]);
-    await schedulePast({ id: "m_2", ...score });
-    await promoteDue();
-    expect(await idsIn("u1")).toEqual(["m_0", "m_2"]);
+    expect(outcomes(await store.promoteDue())).toEqual(["promoted"]);
+    await store.schedulePast({ id: "m_2", ...score });
+    await store.promoteDue();
+    expect(await store.idsIn("u1")).toEqual(["m_0", "m_2"]);
   });
 });
 
@@ -158,10 +87,10 @@ describe("with a full inbox", () => {
 
   test("it fails, and becomes a dead letter, which replays through accept", async () => {
     const { redis, keys, scripts } = store;
-    await schedulePast({ id: "m_1" });
-    await schedulePast({ id: "m_2", data: `{"kept":true}`, notification: `{"title":"t","body":"b"}` });
-    expect(outcomes(await promoteDue(full))).toEqual(["promoted", "failed"]);
-    await expectGone();
+    await store.schedulePast({ id: "m_1" });
+    await store.schedulePast({ id: "m_2", data: `{"kept":true}`, notification: `{"title":"t","body":"b"}` });
+    expect(outcomes(await store.promoteDue(full))).toEqual(["promoted", "failed"]);
+    expect(await store.keysLeft()).toBe(0);
     expect(await readMessage(scripts, keys, "m_2")).toMatchObject({
       state: "failed",
       record: { seq: 0, end: { word: "inbox-full" } },
@@ -173,22 +102,23 @@ describe("with a full inbox", () => {
     });
     // Still full: it fails again.
     expect(await deadLetters().replay(letter!)).toBe("replayed");
-    expect(await stateOf("m_2")).toBe("scheduled");
-    expect(outcomes(await promoteDue(full))).toEqual(["failed"]);
+    expect(await store.stateOf("m_2")).toBe("scheduled");
+    expect(outcomes(await store.promoteDue(full))).toEqual(["failed"]);
     const [again] = (await deadLetters().list("inbox-full", undefined, 10)).items;
     const { epoch } = (await readMessage(scripts, keys, "m_1"))!.record;
     await ackUsers(scripts, keys, [{ userId: "u1", epoch, seq: 1 }], 0);
     expect(await deadLetters().replay(again!)).toBe("replayed");
-    expect(outcomes(await promoteDue(full))).toEqual(["promoted"]);
+    expect(outcomes(await store.promoteDue(full))).toEqual(["promoted"]);
     const last = (await redis.xrevrange(keys.inbox("u1"), "+", "-", "COUNT", 1))[0]?.[1][1] ?? "";
     expect(decodeInboxMessage(2, last)).toMatchObject({ id: "m_2", data: `{"kept":true}` });
     expect(await redis.xlen(keys.deadLetters("inbox-full"))).toBe(0);
   });
 
   test("what is replayed goes by its priority", async () => {
-    await schedulePast({ id: "m_1" });
-    for (const priority of ["low", "high"] as const) await schedulePast({ id: `m_${priority}`, priority });
-    await promoteDue(full);
+    await store.schedulePast({ id: "m_1" });
+    for (const priority of ["low", "high"] as const)
+      await store.schedulePast({ id: `m_${priority}`, priority });
+    await store.promoteDue(full);
     for (const letter of (await deadLetters().list("inbox-full", undefined, 10)).items)
       expect(await deadLetters().replay(letter)).toBe("replayed");
     const { members, nowMs } = await findDueSchedules(store.scripts, store.keys, 10);
@@ -197,10 +127,10 @@ describe("with a full inbox", () => {
   });
 
   test("its letter is kept within the bound, and is not replayed once its time to live is over", async () => {
-    await schedulePast({ id: "m_0" });
-    await schedulePast({ id: "m_1" });
-    await schedulePast({ id: "m_2", ttlMs: 61_000 }, 1_000);
-    await promoteDue({ ...full, deadLettersCap: 1 });
+    await store.schedulePast({ id: "m_0" });
+    await store.schedulePast({ id: "m_1" });
+    await store.schedulePast({ id: "m_2", ttlMs: 61_000 }, 1_000);
+    await store.promoteDue({ ...full, deadLettersCap: 1 });
     const { items } = await deadLetters().list("inbox-full", undefined, 10);
     expect(items.map(({ message: { id } }) => id)).toEqual(["m_2"]);
     const record = (await store.redis.get(store.keys.record("m_2"))) ?? "";
@@ -216,11 +146,11 @@ describe("a topic's message whose time has come", () => {
   test("is published: numbered then, in its log, on its channel", async () => {
     const { keys, scripts } = store;
     const heard = await store.listen(`${keys.topicChannel}news`);
-    const deliverAtMs = await schedulePast({ id: "m_1", ...news });
+    const deliverAtMs = await store.schedulePast({ id: "m_1", ...news });
     const acceptedAtMs = (await readMessage(scripts, keys, "m_1"))!.record.atMs;
-    await schedulePast({ id: "m_2", ...news, ttlMs: 500 });
-    expect(outcomes(await promoteDue())).toEqual(["promoted", "expired"]);
-    expect(await stateOf("m_2")).toBe("expired");
+    await store.schedulePast({ id: "m_2", ...news, ttlMs: 500 });
+    expect(outcomes(await store.promoteDue())).toEqual(["promoted", "expired"]);
+    expect(await store.stateOf("m_2")).toBe("expired");
     expect(await readMessage(scripts, keys, "m_1")).toMatchObject({
       state: "published",
       topic: "news",
@@ -230,23 +160,25 @@ describe("a topic's message whose time has come", () => {
     expect(heard[0]).toContain("m_1");
     const log = await readTopic(scripts, keys, "news", { after: 0, takesPart: true });
     expect(log).toMatchObject({ messages: [{ id: "m_1", data: `"hello"`, offset: 1 }] });
-    await expectGone("#news");
+    expect(await store.keysLeft("#news")).toBe(0);
   });
 
   test("is not published twice, nor for a stale owner; a broken topic refuses it as a whole", async () => {
     const { keys, scripts, redis } = store;
-    await schedulePast({ id: "m_1", ...news });
+    await store.schedulePast({ id: "m_1", ...news });
     const { members } = await findDueSchedules(scripts, keys, 10);
     for (const broken of [keys.topic("news"), keys.topicLog("news")]) {
       await redis.set(broken, "something else");
       const before = await store.snapshot();
-      expect(await promotePublications(scripts, keys, "0.x", rules, members)).toBe("stale");
-      await expect(promotePublications(scripts, keys, token, rules, members)).rejects.toThrow(/WRONGTYPE/);
+      expect(await promotePublications(scripts, keys, "0.x", promoteRules, members)).toBe("stale");
+      await expect(promotePublications(scripts, keys, store.token, promoteRules, members)).rejects.toThrow(
+        /WRONGTYPE/,
+      );
       expect(await store.snapshot()).toEqual(before);
       await redis.del(broken);
     }
     for (const outcome of ["promoted", "left"])
-      expect(await promotePublications(scripts, keys, token, rules, members)).toMatchObject({
+      expect(await promotePublications(scripts, keys, store.token, promoteRules, members)).toMatchObject({
         results: [{ outcome }],
       });
     expect(await redis.xlen(keys.topicLog("news"))).toBe(1);

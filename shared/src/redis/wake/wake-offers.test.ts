@@ -1,56 +1,22 @@
 // Tests what the wake step offers to the fallback, and what it waits for, on a real Redis with real subscribers.
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { decodeFallbackEntry } from "../../protocol/fallback/fallback-entry.js";
-import { message, openStore, type OpenStore } from "../../testing/redis/open-store.js";
+import { message } from "../../testing/redis/open-store.js";
+import { ACK_TIMEOUT_MS, openWakes, wakeRules, type OpenWakes } from "../../testing/stores/open-wakes.js";
 import { waitFor } from "../../testing/wait-for.js";
 import { ackUsers } from "../inbox/ack-users.js";
 import type { PartitionKeys } from "../keys.js";
-import { connectRoute, removeRoute } from "../nodes/route-store.js";
-import { readDueUsers, wakeUsers, type WokenUser } from "./wake-users.js";
+import { removeRoute } from "../nodes/route-store.js";
+import { readDueUsers, wakeUsers } from "./wake-users.js";
 
-const ACK_TIMEOUT_MS = 10_000;
-const RULES = { ackTimeoutMs: ACK_TIMEOUT_MS, absenceInMs: 0, settleMs: 5_000, confirmMs: 1_000 };
-
-let store: OpenStore;
+let store: OpenWakes;
 let keys: PartitionKeys;
-let token: string;
 beforeAll(async () => {
-  store = await openStore();
+  store = await openWakes();
   ({ keys } = store);
 });
-beforeEach(async () => {
-  await store.clear();
-  token = await store.own();
-});
+beforeEach(() => store.clear());
 afterAll(() => store.close());
-
-/** As if that much time had passed since the user was armed and last acked. */
-async function age(userId: string, byMs: number): Promise<void> {
-  await store.redis.zincrby(keys.due, -byMs, userId);
-  const ackedAt = await store.redis.hget(keys.user(userId), "ackedAt");
-  if (ackedAt !== null) await store.redis.hset(keys.user(userId), "ackedAt", Number(ackedAt) - byMs);
-}
-
-async function wake(...userIds: string[]): Promise<WokenUser[]> {
-  const woken = await wakeUsers(store.scripts, keys, token, RULES, userIds);
-  if (woken === "stale") throw new Error("stale");
-  return woken;
-}
-
-async function dueInMs(userId: string): Promise<number> {
-  return Number(await store.redis.zscore(keys.due, userId)) - (await store.nowMs());
-}
-
-/** A connection that is a minute old, unless `ageMs` says otherwise. */
-async function connect(userId: string, node: string, ageMs = 60_000): Promise<void> {
-  const connectTimeMs = (await store.nowMs()) - ageMs;
-  await connectRoute(
-    store.scripts,
-    keys,
-    { userId, node, connection: `c-${node}`, platform: "web", connectTimeMs },
-    { leaseMs: 60_000, maxConnectionsPerUser: 5, whenFull: "evict", ackTimeoutMs: ACK_TIMEOUT_MS },
-  );
-}
 
 describe("offers to the fallback", () => {
   const NOTIFICATION = '{"title":"t"}';
@@ -65,7 +31,7 @@ describe("offers to the fallback", () => {
   };
   /** As if a timeout had gone by since the last look. */
   const timePasses = async (byMs = ACK_TIMEOUT_MS): Promise<void> => {
-    await age("u1", byMs);
+    await store.age("u1", byMs);
     for (const field of ["nudgedAt", "unheardAt"]) {
       if (await store.redis.hexists(keys.user("u1"), field)) {
         await store.redis.hincrby(keys.user("u1"), field, -byMs);
@@ -74,32 +40,32 @@ describe("offers to the fallback", () => {
   };
 
   test("what was nudged and is not acknowledged a whole timeout later; not what came in between", async () => {
-    await connect("u1", "n1");
+    await store.connect("u1", "n1");
     await store.listen(`${keys.channel}n1`);
     await notify("m1");
     await timePasses();
-    expect(await wake("u1")).toMatchObject([{ outcome: "nudged", offered: 0 }]);
+    expect(await store.wake("u1")).toMatchObject([{ outcome: "nudged", offered: 0 }]);
     await notify("m2");
     await timePasses();
-    expect(await wake("u1")).toMatchObject([{ outcome: "nudged", offered: 1 }]);
+    expect(await store.wake("u1")).toMatchObject([{ outcome: "nudged", offered: 1 }]);
     expect(await offered()).toEqual(["m1"]);
     await timePasses();
-    expect(await wake("u1")).toMatchObject([{ outcome: "nudged", offered: 1 }]);
+    expect(await store.wake("u1")).toMatchObject([{ outcome: "nudged", offered: 1 }]);
     expect(await offered()).toEqual(["m1", "m2"]);
     await timePasses();
-    expect(await wake("u1")).toMatchObject([{ outcome: "nudged", offered: 0 }]);
+    expect(await store.wake("u1")).toMatchObject([{ outcome: "nudged", offered: 0 }]);
   });
 
   test("not what was acknowledged after the nudge, nor anything while the client goes on acknowledging", async () => {
-    await connect("u1", "n1");
+    await store.connect("u1", "n1");
     await store.listen(`${keys.channel}n1`);
     const epoch = await notify("m1");
     await notify("m2");
     await timePasses();
-    await wake("u1");
+    await store.wake("u1");
     await timePasses();
     await ackUsers(store.scripts, keys, [{ userId: "u1", epoch, seq: 1 }], 100);
-    expect(await wake("u1")).toMatchObject([{ outcome: "later", offered: 0 }]);
+    expect(await store.wake("u1")).toMatchObject([{ outcome: "later", offered: 0 }]);
     await timePasses();
     await ackUsers(store.scripts, keys, [{ userId: "u1", epoch, seq: 2 }], 100);
     expect(await store.redis.zscore(keys.due, "u1")).toBeNull();
@@ -107,36 +73,36 @@ describe("offers to the fallback", () => {
   });
 
   test("not before its time where the user is woken early, as by an expiry", async () => {
-    await connect("u1", "n1");
+    await store.connect("u1", "n1");
     const heard = await store.listen(`${keys.channel}n1`);
     await notify("m1");
     await timePasses();
-    await wake("u1");
+    await store.wake("u1");
     await waitFor(() => heard.length === 1, { what: "the nudge" });
     await store.redis.zadd(keys.due, 1, "u1");
-    expect(await wake("u1")).toMatchObject([{ outcome: "later", offered: 0 }]);
-    expect(await dueInMs("u1")).toBeGreaterThan(ACK_TIMEOUT_MS - 1_000);
-    expect(await dueInMs("u1")).toBeLessThanOrEqual(ACK_TIMEOUT_MS);
+    expect(await store.wake("u1")).toMatchObject([{ outcome: "later", offered: 0 }]);
+    expect(await store.dueInMs("u1")).toBeGreaterThan(ACK_TIMEOUT_MS - 1_000);
+    expect(await store.dueInMs("u1")).toBeLessThanOrEqual(ACK_TIMEOUT_MS);
     expect(await offered()).toEqual([]);
     await timePasses();
-    expect(await wake("u1")).toMatchObject([{ outcome: "nudged", offered: 1 }]);
+    expect(await store.wake("u1")).toMatchObject([{ outcome: "nudged", offered: 1 }]);
   });
 
   test("all of it where there is no live route", async () => {
     await notify("m1");
     await notify("m2");
     await timePasses();
-    expect(await wake("u1")).toMatchObject([{ outcome: "offline", offered: 2 }]);
-    expect(await dueInMs("u1")).toBeGreaterThan(ACK_TIMEOUT_MS - 1_000);
+    expect(await store.wake("u1")).toMatchObject([{ outcome: "offline", offered: 2 }]);
+    expect(await store.dueInMs("u1")).toBeGreaterThan(ACK_TIMEOUT_MS - 1_000);
   });
 
   test("more than a call takes goes on at once", async () => {
     for (let i = 0; i < 70; i++) await notify(`m${i}`);
     await timePasses();
-    expect(await wake("u1")).toMatchObject([{ outcome: "offline", offered: 64 }]);
-    expect(await dueInMs("u1")).toBeLessThanOrEqual(0);
-    expect(await wake("u1")).toMatchObject([{ outcome: "offline", offered: 6 }]);
-    expect(await dueInMs("u1")).toBeGreaterThan(1_000);
+    expect(await store.wake("u1")).toMatchObject([{ outcome: "offline", offered: 64 }]);
+    expect(await store.dueInMs("u1")).toBeLessThanOrEqual(0);
+    expect(await store.wake("u1")).toMatchObject([{ outcome: "offline", offered: 6 }]);
+    expect(await store.dueInMs("u1")).toBeGreaterThan(1_000);
   });
 
   test("where the stream is full it waits: not looked at again at once, but before its next expiry", async () => {
@@ -144,31 +110,31 @@ describe("offers to the fallback", () => {
     await store.redis.xadd(keys.fallback("normal"), "*", "m", "1");
     const wakeWith = async (fallbackCap: number) => {
       await store.redis.zadd(keys.due, 0, "u1");
-      const woken = await wakeUsers(store.scripts, keys, token, { ...RULES, fallbackCap }, ["u1"]);
+      const woken = await wakeUsers(store.scripts, keys, store.token, { ...wakeRules, fallbackCap }, ["u1"]);
       return woken === "stale" ? undefined : woken[0];
     };
     expect(await wakeWith(1)).toMatchObject({ outcome: "offline", offered: 0, isHeldUp: true });
-    expect(await dueInMs("u1")).toBeGreaterThan(3 * ACK_TIMEOUT_MS);
-    expect(await dueInMs("u1")).toBeLessThanOrEqual(4 * ACK_TIMEOUT_MS);
+    expect(await store.dueInMs("u1")).toBeGreaterThan(3 * ACK_TIMEOUT_MS);
+    expect(await store.dueInMs("u1")).toBeLessThanOrEqual(4 * ACK_TIMEOUT_MS);
     const last = await wakeWith(2);
     expect(last).toMatchObject({ outcome: "offline", offered: 1 });
     expect(last).not.toHaveProperty("isHeldUp");
-    expect(await dueInMs("u1")).toBeGreaterThan(3_000_000);
+    expect(await store.dueInMs("u1")).toBeGreaterThan(3_000_000);
   });
 
   test("one that is nudged is nudged on while its message waits for a full stream", async () => {
     await store.listen(`${keys.channel}n1`);
     await notify("m1");
-    await connect("u1", "n1");
+    await store.connect("u1", "n1");
     await store.redis.xadd(keys.fallback("normal"), "*", "m", "1");
     const offered: number[] = [];
     const heldUp: boolean[] = [];
     for (const fallbackCap of [1, 1, 1, 2, 2]) {
       await timePasses();
-      const woken = await wakeUsers(store.scripts, keys, token, { ...RULES, fallbackCap }, ["u1"]);
+      const woken = await wakeUsers(store.scripts, keys, store.token, { ...wakeRules, fallbackCap }, ["u1"]);
       if (woken === "stale") throw new Error("stale");
       expect(woken[0]?.outcome).toBe("nudged");
-      expect(await dueInMs("u1")).toBeGreaterThan(ACK_TIMEOUT_MS - 1_000);
+      expect(await store.dueInMs("u1")).toBeGreaterThan(ACK_TIMEOUT_MS - 1_000);
       offered.push(woken[0]?.offered ?? 0);
       heldUp.push(woken[0]?.isHeldUp === true);
     }
@@ -177,28 +143,28 @@ describe("offers to the fallback", () => {
   });
 
   test("not while its socket has just closed: looked at when the grace is over", async () => {
-    await connect("u1", "n1");
+    await store.connect("u1", "n1");
     await notify("m1");
     const [member = ""] = await store.redis.zrange(keys.routes("u1"), "0", "-1");
     await removeRoute(store.scripts, keys, "u1", member, 3_000);
     await timePasses();
-    expect(await wake("u1")).toMatchObject([{ outcome: "grace", offered: 0 }]);
-    expect(await dueInMs("u1")).toBeGreaterThan(2_000);
-    expect(await dueInMs("u1")).toBeLessThan(3_010);
+    expect(await store.wake("u1")).toMatchObject([{ outcome: "grace", offered: 0 }]);
+    expect(await store.dueInMs("u1")).toBeGreaterThan(2_000);
+    expect(await store.dueInMs("u1")).toBeLessThan(3_010);
     await store.endLeases("u1");
     await store.redis.zadd(keys.due, 1, "u1");
-    expect(await wake("u1")).toMatchObject([{ outcome: "offline", offered: 1 }]);
+    expect(await store.wake("u1")).toMatchObject([{ outcome: "offline", offered: 1 }]);
   });
 
   test("who comes and goes without acknowledging anything is not for ever on the way back", async () => {
     await notify("m1");
     let gone = false;
     for (let i = 0; i < 12 && !gone; i++) {
-      await connect("u1", `n${i}`);
+      await store.connect("u1", `n${i}`);
       const [member = ""] = await store.redis.zrange(keys.routes("u1"), "0", "-1");
       await removeRoute(store.scripts, keys, "u1", member, 3_000);
       await store.redis.zadd(keys.due, 1, "u1");
-      const [woken] = await wake("u1");
+      const [woken] = await store.wake("u1");
       gone = woken?.offered === 1;
       if (!gone) expect(woken).toMatchObject({ outcome: "grace", offered: 0 });
       if (await store.redis.hexists(keys.user("u1"), "graceFrom")) {
@@ -212,43 +178,43 @@ describe("offers to the fallback", () => {
   test("one who acknowledged something since then has all its grace anew", async () => {
     const epoch = await notify("m1");
     await notify("m2");
-    await connect("u1", "n1");
+    await store.connect("u1", "n1");
     const [member = ""] = await store.redis.zrange(keys.routes("u1"), "0", "-1");
     await removeRoute(store.scripts, keys, "u1", member, 3_000);
     const beforeMs = await store.nowMs();
     await store.redis.hset(keys.user("u1"), "graceFrom", beforeMs - 3 * ACK_TIMEOUT_MS);
     await ackUsers(store.scripts, keys, [{ userId: "u1", epoch, seq: 1 }], 100);
     await store.redis.zadd(keys.due, 1, "u1");
-    expect(await wake("u1")).toMatchObject([{ outcome: "grace", offered: 0 }]);
+    expect(await store.wake("u1")).toMatchObject([{ outcome: "grace", offered: 0 }]);
   });
 
   test("who is back just now gets a moment to acknowledge, once for each nudge", async () => {
-    await connect("u1", "n1");
+    await store.connect("u1", "n1");
     await store.listen(`${keys.channel}n1`, `${keys.channel}n2`);
     await notify("m1");
     await timePasses();
-    await wake("u1");
+    await store.wake("u1");
     await timePasses();
-    await connect("u1", "n2", 0);
-    expect(await wake("u1")).toMatchObject([{ outcome: "later", offered: 0 }]);
-    expect(await dueInMs("u1")).toBeGreaterThan(1_500);
-    expect(await dueInMs("u1")).toBeLessThanOrEqual(2_000);
+    await store.connect("u1", "n2", 0);
+    expect(await store.wake("u1")).toMatchObject([{ outcome: "later", offered: 0 }]);
+    expect(await store.dueInMs("u1")).toBeGreaterThan(1_500);
+    expect(await store.dueInMs("u1")).toBeLessThanOrEqual(2_000);
     await store.redis.zadd(keys.due, 1, "u1");
-    expect(await wake("u1")).toMatchObject([{ outcome: "nudged", offered: 1 }]);
+    expect(await store.wake("u1")).toMatchObject([{ outcome: "nudged", offered: 1 }]);
   });
 
   test("a clock that was set back makes no wait longer than it is", async () => {
     await notify("m1");
     await timePasses();
     await store.redis.hset(keys.generation, "since", (await store.nowMs()) + 3_600_000);
-    expect(await wake("u1")).toMatchObject([{ outcome: "unsettled", offered: 0 }]);
-    expect(await dueInMs("u1")).toBeLessThanOrEqual(5_000);
-    await connect("u1", "n1");
+    expect(await store.wake("u1")).toMatchObject([{ outcome: "unsettled", offered: 0 }]);
+    expect(await store.dueInMs("u1")).toBeLessThanOrEqual(5_000);
+    await store.connect("u1", "n1");
     await store.redis.hset(keys.generation, "since", 0);
     await store.redis.hset(keys.user("u1"), "unheardAt", (await store.nowMs()) + 3_600_000);
     await store.redis.zadd(keys.due, await store.nowMs(), "u1");
-    expect(await wake("u1")).toMatchObject([{ outcome: "unheard", offered: 0 }]);
-    expect(await dueInMs("u1")).toBeLessThanOrEqual(1_000);
+    expect(await store.wake("u1")).toMatchObject([{ outcome: "unheard", offered: 0 }]);
+    expect(await store.dueInMs("u1")).toBeLessThanOrEqual(1_000);
   });
 
   test("a user for whom a call has no room left keeps its place before one who had some of it", async () => {
@@ -259,7 +225,7 @@ describe("offers to the fallback", () => {
       }
       await store.redis.zadd(keys.due, 1, userId);
     }
-    expect(await wake("u1", "u2")).toMatchObject([
+    expect(await store.wake("u1", "u2")).toMatchObject([
       { outcome: "offline" },
       { outcome: "offline", offered: 0 },
     ]);
@@ -270,39 +236,39 @@ describe("offers to the fallback", () => {
     await notify("m1");
     await store.redis.hset(keys.generation, "replid", "0".repeat(40));
     await timePasses();
-    expect(await wake("u1")).toMatchObject([{ outcome: "unsettled", offered: 0 }]);
-    expect(await dueInMs("u1")).toBeGreaterThan(4_000);
+    expect(await store.wake("u1")).toMatchObject([{ outcome: "unsettled", offered: 0 }]);
+    expect(await store.dueInMs("u1")).toBeGreaterThan(4_000);
     await store.redis.hincrby(keys.generation, "since", -5_000);
     await store.redis.zadd(keys.due, 1, "u1");
-    expect(await wake("u1")).toMatchObject([{ outcome: "offline", offered: 1 }]);
+    expect(await store.wake("u1")).toMatchObject([{ outcome: "offline", offered: 1 }]);
   });
 
   test("unheard: when a second look has confirmed it, and again whenever there is more", async () => {
-    await connect("u1", "n1");
+    await store.connect("u1", "n1");
     await notify("m1");
     await timePasses();
-    expect(await wake("u1")).toMatchObject([{ outcome: "unheard", offered: 0 }]);
-    expect(await dueInMs("u1")).toBeLessThanOrEqual(1_000);
+    expect(await store.wake("u1")).toMatchObject([{ outcome: "unheard", offered: 0 }]);
+    expect(await store.dueInMs("u1")).toBeLessThanOrEqual(1_000);
     await store.redis.zadd(keys.due, 1, "u1");
-    expect(await wake("u1")).toMatchObject([{ outcome: "unheard", offered: 0 }]);
+    expect(await store.wake("u1")).toMatchObject([{ outcome: "unheard", offered: 0 }]);
     await timePasses(1_000);
-    expect(await wake("u1")).toMatchObject([{ outcome: "unheard", offered: 1 }]);
-    expect(await dueInMs("u1")).toBeGreaterThan(ACK_TIMEOUT_MS - 1_000);
-    expect(await dueInMs("u1")).toBeLessThanOrEqual(ACK_TIMEOUT_MS);
+    expect(await store.wake("u1")).toMatchObject([{ outcome: "unheard", offered: 1 }]);
+    expect(await store.dueInMs("u1")).toBeGreaterThan(ACK_TIMEOUT_MS - 1_000);
+    expect(await store.dueInMs("u1")).toBeLessThanOrEqual(ACK_TIMEOUT_MS);
     await notify("m2");
     await timePasses();
-    expect(await wake("u1")).toMatchObject([{ outcome: "unheard", offered: 1 }]);
+    expect(await store.wake("u1")).toMatchObject([{ outcome: "unheard", offered: 1 }]);
     expect(await offered()).toEqual(["m1", "m2"]);
   });
 
   test("a node that listens again is nudged, and what was unheard is forgotten", async () => {
-    await connect("u1", "n1");
+    await store.connect("u1", "n1");
     await notify("m1");
     await timePasses();
-    await wake("u1");
+    await store.wake("u1");
     await timePasses();
     await store.listen(`${keys.channel}n1`);
-    expect(await wake("u1")).toMatchObject([{ outcome: "nudged", offered: 0 }]);
+    expect(await store.wake("u1")).toMatchObject([{ outcome: "nudged", offered: 0 }]);
     expect(await store.redis.hget(keys.user("u1"), "unheardAt")).toBeNull();
   });
 });

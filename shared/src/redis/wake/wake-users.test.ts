@@ -1,29 +1,22 @@
 // Tests the wake step, on a real Redis with real subscribers: what becomes of users who are due.
 // Guarantees: a stale owner changes nothing.
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
-import { message, openStore, type OpenStore } from "../../testing/redis/open-store.js";
+import { message } from "../../testing/redis/open-store.js";
+import { ACK_TIMEOUT_MS, openWakes, wakeRules, type OpenWakes } from "../../testing/stores/open-wakes.js";
 import { waitFor } from "../../testing/wait-for.js";
 import { ackUsers } from "../inbox/ack-users.js";
 import { findExpired } from "../inbox/find-expired.js";
 import type { PartitionKeys } from "../keys.js";
 import { takePartition } from "../partitions/partition-lease.js";
-import { connectRoute } from "../nodes/route-store.js";
 import { readDueUsers, wakeUsers, type WokenUser } from "./wake-users.js";
 
-const ACK_TIMEOUT_MS = 10_000;
-const RULES = { ackTimeoutMs: ACK_TIMEOUT_MS, absenceInMs: 0, settleMs: 5_000, confirmMs: 1_000 };
-
-let store: OpenStore;
+let store: OpenWakes;
 let keys: PartitionKeys;
-let token: string;
 beforeAll(async () => {
-  store = await openStore();
+  store = await openWakes();
   ({ keys } = store);
 });
-beforeEach(async () => {
-  await store.clear();
-  token = await store.own();
-});
+beforeEach(() => store.clear());
 afterAll(() => store.close());
 
 async function accept(userId: string, ttlMs = 3_600_000): Promise<string> {
@@ -32,40 +25,12 @@ async function accept(userId: string, ttlMs = 3_600_000): Promise<string> {
   return result.epoch;
 }
 
-/** As if that much time had passed since the user was armed and last acked. */
-async function age(userId: string, byMs: number): Promise<void> {
-  await store.redis.zincrby(keys.due, -byMs, userId);
-  const ackedAt = await store.redis.hget(keys.user(userId), "ackedAt");
-  if (ackedAt !== null) await store.redis.hset(keys.user(userId), "ackedAt", Number(ackedAt) - byMs);
-}
-
-async function wake(...userIds: string[]): Promise<WokenUser[]> {
-  const woken = await wakeUsers(store.scripts, keys, token, RULES, userIds);
-  if (woken === "stale") throw new Error("stale");
-  return woken;
-}
-
-async function dueInMs(userId: string): Promise<number> {
-  return Number(await store.redis.zscore(keys.due, userId)) - (await store.nowMs());
-}
-
-/** A connection that is a minute old, unless `ageMs` says otherwise. */
-async function connect(userId: string, node: string, ageMs = 60_000): Promise<void> {
-  const connectTimeMs = (await store.nowMs()) - ageMs;
-  await connectRoute(
-    store.scripts,
-    keys,
-    { userId, node, connection: `c-${node}`, platform: "web", connectTimeMs },
-    { leaseMs: 60_000, maxConnectionsPerUser: 5, whenFull: "evict", ackTimeoutMs: ACK_TIMEOUT_MS },
-  );
-}
-
 test("only users whose time has come are due, the longest waiting first", async () => {
   await accept("u1");
   await accept("u2");
   await accept("u3");
-  await age("u1", ACK_TIMEOUT_MS);
-  await age("u3", 2 * ACK_TIMEOUT_MS);
+  await store.age("u1", ACK_TIMEOUT_MS);
+  await store.age("u3", 2 * ACK_TIMEOUT_MS);
   const nowMs = await store.nowMs();
   expect(await readDueUsers(store.redis, keys, nowMs, 200)).toEqual(["u3", "u1"]);
   expect(await readDueUsers(store.redis, keys, nowMs, 1)).toEqual(["u3"]);
@@ -75,51 +40,53 @@ test("done: with nothing open any more the user leaves due", async () => {
   const epoch = await accept("u1");
   await ackUsers(store.scripts, keys, [{ userId: "u1", epoch, seq: 1 }], 100);
   await store.redis.zadd(keys.due, 1, "u1");
-  expect(await wake("u1")).toEqual([{ userId: "u1", outcome: "done", expire: false, offered: 0, nodes: [] }]);
+  expect(await store.wake("u1")).toEqual([
+    { userId: "u1", outcome: "done", expire: false, offered: 0, nodes: [] },
+  ]);
   expect(await store.redis.zscore(keys.due, "u1")).toBeNull();
 });
 
 test("later: one that is not due (any more) is left alone", async () => {
   await accept("u1");
   const before = await store.snapshot();
-  expect(await wake("u1")).toMatchObject([{ outcome: "later" }]);
+  expect(await store.wake("u1")).toMatchObject([{ outcome: "later" }]);
   expect(await store.snapshot()).toEqual(before);
 });
 
 test("offline: without a live route the user is armed for its next expiry", async () => {
   await accept("u1", 3_600_000);
-  await age("u1", ACK_TIMEOUT_MS);
-  expect(await wake("u1")).toEqual([
+  await store.age("u1", ACK_TIMEOUT_MS);
+  expect(await store.wake("u1")).toEqual([
     { userId: "u1", outcome: "offline", expire: false, offered: 0, nodes: [] },
   ]);
-  expect(await dueInMs("u1")).toBeGreaterThan(3_500_000);
+  expect(await store.dueInMs("u1")).toBeGreaterThan(3_500_000);
 });
 
 describe("with a route", () => {
   test("nudged: the node hears of all its users in one text, and they are armed again", async () => {
     for (const userId of ["u1", "u2"]) {
-      await connect(userId, "n1");
+      await store.connect(userId, "n1");
       await accept(userId);
-      await age(userId, ACK_TIMEOUT_MS);
+      await store.age(userId, ACK_TIMEOUT_MS);
     }
     const heard = await store.listen(`${keys.channel}n1`);
-    expect(await wake("u1", "u2")).toMatchObject([{ outcome: "nudged" }, { outcome: "nudged" }]);
+    expect(await store.wake("u1", "u2")).toMatchObject([{ outcome: "nudged" }, { outcome: "nudged" }]);
     await waitFor(() => heard.length > 0, { what: "the nudge" });
     expect(heard).toEqual(["nudge\nu1\nu2"]);
-    expect(await dueInMs("u1")).toBeGreaterThan(ACK_TIMEOUT_MS - 1_000);
+    expect(await store.dueInMs("u1")).toBeGreaterThan(ACK_TIMEOUT_MS - 1_000);
     expect(await store.redis.hget(keys.user("u1"), "nudged")).toBe("1");
   });
 
   test("unheard: the node does not listen; one of two that does is enough for nudged", async () => {
-    await connect("u1", "n1");
-    await connect("u2", "n1");
-    await connect("u2", "n2");
+    await store.connect("u1", "n1");
+    await store.connect("u2", "n1");
+    await store.connect("u2", "n2");
     for (const userId of ["u1", "u2"]) {
       await accept(userId);
-      await age(userId, ACK_TIMEOUT_MS);
+      await store.age(userId, ACK_TIMEOUT_MS);
     }
     const heard = await store.listen(`${keys.channel}n2`);
-    expect(await wake("u1", "u2")).toMatchObject([
+    expect(await store.wake("u1", "u2")).toMatchObject([
       { outcome: "unheard", nodes: ["n1"] },
       { outcome: "nudged", nodes: [] },
     ]);
@@ -129,7 +96,7 @@ describe("with a route", () => {
 
   describe("left in due by an earlier message, which was acked since", () => {
     async function leave(ackTimeoutMs: number): Promise<{ openAtMs: number; woken: WokenUser[] }> {
-      await connect("u1", "n1");
+      await store.connect("u1", "n1");
       const epoch = await accept("u1");
       await ackUsers(store.scripts, keys, [{ userId: "u1", epoch, seq: 1 }], 100);
       const later = await store.accepter().accept(message({ userId: "u1" }));
@@ -138,7 +105,7 @@ describe("with a route", () => {
       await store.redis.hset(keys.user("u1"), "ackedAt", openAtMs - 1);
       await store.redis.zadd(keys.due, openAtMs - 1, "u1");
       await waitFor(async () => (await store.nowMs()) > openAtMs + 1, { what: "the clock" });
-      const woken = await wakeUsers(store.scripts, keys, token, { ...RULES, ackTimeoutMs }, ["u1"]);
+      const woken = await wakeUsers(store.scripts, keys, store.token, { ...wakeRules, ackTimeoutMs }, ["u1"]);
       if (woken === "stale") throw new Error("stale");
       return { openAtMs, woken };
     }
@@ -156,47 +123,47 @@ describe("with a route", () => {
   });
 
   test("later: who has acked something since it was armed is only armed again", async () => {
-    await connect("u1", "n1");
+    await store.connect("u1", "n1");
     const epoch = await accept("u1");
     await accept("u1");
     // Armed a timeout ago, acked just now.
     await store.redis.zincrby(keys.due, -ACK_TIMEOUT_MS, "u1");
     await ackUsers(store.scripts, keys, [{ userId: "u1", epoch, seq: 1 }], 100);
     const heard = await store.listen(`${keys.channel}n1`);
-    expect(await wake("u1")).toEqual([
+    expect(await store.wake("u1")).toEqual([
       { userId: "u1", outcome: "later", expire: false, offered: 0, nodes: [] },
     ]);
-    expect(await dueInMs("u1")).toBeGreaterThan(ACK_TIMEOUT_MS - 1_000);
+    expect(await store.dueInMs("u1")).toBeGreaterThan(ACK_TIMEOUT_MS - 1_000);
     // A timeout later nothing more is acked.
-    await age("u1", ACK_TIMEOUT_MS);
-    expect(await wake("u1")).toMatchObject([{ outcome: "nudged" }]);
+    await store.age("u1", ACK_TIMEOUT_MS);
+    expect(await store.wake("u1")).toMatchObject([{ outcome: "nudged" }]);
     await waitFor(() => heard.length > 0, { what: "the nudge" });
     expect(heard).toEqual(["nudge\nu1"]);
   });
 
   test("an ack from before the user was armed does not put its nudge off", async () => {
-    await connect("u1", "n1");
+    await store.connect("u1", "n1");
     const epoch = await accept("u1");
     await ackUsers(store.scripts, keys, [{ userId: "u1", epoch, seq: 1 }], 100);
     await store.redis.hincrby(keys.user("u1"), "ackedAt", -60_000);
     await accept("u1");
-    await age("u1", ACK_TIMEOUT_MS);
-    expect(await wake("u1")).toMatchObject([{ outcome: "unheard" }]);
+    await store.age("u1", ACK_TIMEOUT_MS);
+    expect(await store.wake("u1")).toMatchObject([{ outcome: "unheard" }]);
   });
 });
 
 test("expire: told where a message's time is over, whatever else became of the user", async () => {
   await accept("u1", 1);
-  await connect("u2", "n1");
+  await store.connect("u2", "n1");
   await accept("u2", 1);
-  for (const userId of ["u1", "u2"]) await age(userId, ACK_TIMEOUT_MS);
+  for (const userId of ["u1", "u2"]) await store.age(userId, ACK_TIMEOUT_MS);
   await waitFor(
     async () => (await store.nowMs()) > Number(await store.redis.hget(keys.user("u2"), "nextExpiry")),
     {
       what: "the expiry",
     },
   );
-  expect(await wake("u1", "u2")).toEqual([
+  expect(await store.wake("u1", "u2")).toEqual([
     { userId: "u1", outcome: "offline", expire: true, offered: 0, nodes: [] },
     { userId: "u2", outcome: "unheard", expire: true, offered: 0, nodes: ["n1"] },
   ]);
@@ -207,16 +174,16 @@ test("expire: not told while a look at a long inbox rests; the user is armed for
   await store.redis.hset(keys.user("u1"), "nextExpiry", 1);
   const nowMs = await store.nowMs();
   await store.redis.hset(keys.user("u1"), "expiryLookFrom", nowMs + 30_000);
-  await age("u1", ACK_TIMEOUT_MS);
-  expect(await wake("u1")).toMatchObject([{ outcome: "offline", expire: false }]);
+  await store.age("u1", ACK_TIMEOUT_MS);
+  expect(await store.wake("u1")).toMatchObject([{ outcome: "offline", expire: false }]);
   expect(Number(await store.redis.zscore(keys.due, "u1"))).toBe(nowMs + 30_000);
-  await age("u1", 60_000);
+  await store.age("u1", 60_000);
   await store.redis.hincrby(keys.user("u1"), "expiryLookFrom", -30_000);
-  expect(await wake("u1")).toMatchObject([{ outcome: "offline", expire: true }]);
+  expect(await store.wake("u1")).toMatchObject([{ outcome: "offline", expire: true }]);
   // A clock that was set back does not make the wait longer.
-  await age("u1", 60_000);
+  await store.age("u1", 60_000);
   await store.redis.hset(keys.user("u1"), "expiryLookFrom", nowMs + 3_600_000);
-  expect(await wake("u1")).toMatchObject([{ outcome: "offline", expire: true }]);
+  expect(await store.wake("u1")).toMatchObject([{ outcome: "offline", expire: true }]);
 });
 
 test("a long look at an inbox rests for a multiple of what it cost, a short one does not", async () => {
@@ -233,19 +200,19 @@ test("a long look at an inbox rests for a multiple of what it cost, a short one 
 });
 
 test("a stale owner wakes nobody and changes nothing", async () => {
-  await connect("u1", "n1");
+  await store.connect("u1", "n1");
   await accept("u1");
-  await age("u1", ACK_TIMEOUT_MS);
+  await store.age("u1", ACK_TIMEOUT_MS);
   const heard = await store.listen(`${keys.channel}n1`);
 
   await store.redis.hset(keys.owner, "until", "1");
   const over = await store.snapshot();
-  expect(await wakeUsers(store.scripts, keys, token, RULES, ["u1"])).toBe("stale");
+  expect(await wakeUsers(store.scripts, keys, store.token, wakeRules, ["u1"])).toBe("stale");
   expect(await store.snapshot()).toEqual(over);
 
   await takePartition(store.scripts, keys, "b", 60_000);
   const taken = await store.snapshot();
-  expect(await wakeUsers(store.scripts, keys, token, RULES, ["u1"])).toBe("stale");
+  expect(await wakeUsers(store.scripts, keys, store.token, wakeRules, ["u1"])).toBe("stale");
   expect(await store.snapshot()).toEqual(taken);
   // Published after it on the same channel: a nudge would have been heard before this.
   await store.redis.spublish(`${keys.channel}n1`, "end");
