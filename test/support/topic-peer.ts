@@ -1,26 +1,18 @@
 // Tests only: clients that take part in topics, and the push node that they speak to, played by the test.
 // Guarantees: each test has a push node of its own; after it the clients are closed, and the console speaks again.
-import { WsPeer, type PeerFrame, type PeerSocket } from "@petrel/shared/testing/peers/ws-peer";
+import type { PeerFrame, PeerSocket } from "@petrel/shared/testing/peers/ws-peer";
 import { afterEach, beforeEach, vi } from "vitest";
-import { WebSocket } from "ws";
-import {
-  PetrelClient,
-  type PetrelClientError,
-  type PetrelClientOptions,
-} from "../../clients/browser/src/client.js";
+import type { PetrelClient, PetrelClientError } from "../../clients/browser/src/client.js";
+import { useClientPeer } from "./client-peer.js";
 
 const features = ["ack", "resume", "topics", "publish"];
 
 /** Call it once in a test file. */
 export function useTopicPeer() {
-  let peer: WsPeer;
-  let clients: PetrelClient[] = [];
   /** What the client said on the console, in this test. */
   const toConsole: { level: string; error: PetrelClientError }[] = [];
 
-  beforeEach(async () => {
-    peer = await WsPeer.start();
-    clients = [];
+  beforeEach(() => {
     toConsole.length = 0;
     for (const level of ["error", "warn"] as const) {
       vi.spyOn(console, level).mockImplementation((error: PetrelClientError) => {
@@ -29,37 +21,23 @@ export function useTopicPeer() {
     }
   });
 
-  afterEach(async () => {
-    await Promise.all(clients.map((client) => client.close()));
-    await peer.close();
+  afterEach(() => {
     vi.restoreAllMocks();
   });
 
+  // Below the hooks above. What runs after a test runs in reverse: clients close while the console is still spied on.
+  const { accept, newClient, welcomed } = useClientPeer();
+
   return {
     toConsole,
-    accept: (): Promise<PeerSocket> => peer.accept(),
+    accept,
+    newClient,
 
-    newClient: (options: Partial<PetrelClientOptions> = {}): PetrelClient => {
-      const client = new PetrelClient({
-        url: peer.url,
-        getToken: () => "token",
-        WebSocket,
-        ...options,
-        timing: { backoffBaseMs: 20, backoffCapMs: 100, ...options.timing },
-      });
-      clients.push(client);
-      return client;
-    },
-
-    welcomed: async (client: PetrelClient, fields: PeerFrame = {}): Promise<PeerSocket> => {
-      client.connect();
-      const socket = await peer.accept();
-      socket.welcome({ features, ...fields });
-      return socket;
-    },
+    welcomed: (client: PetrelClient, fields: PeerFrame = {}): Promise<PeerSocket> =>
+      welcomed(client, { features, ...fields }),
 
     again: async (): Promise<PeerSocket> => {
-      const socket = await peer.accept();
+      const socket = await accept();
       socket.welcome({ features });
       return socket;
     },

@@ -1,53 +1,11 @@
 // Tests acknowledgement by the application, and by what is visible, over real sockets to a scripted push node.
 // Guarantees: nothing is acknowledged before the application, or the page that shows it, has it.
 import { waitFor } from "@petrel/shared/testing/wait-for";
-import { WsPeer, type PeerSocket } from "@petrel/shared/testing/peers/ws-peer";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
-import { WebSocket } from "ws";
-import { PetrelClient, type PetrelClientOptions } from "./client.js";
+import { ackOf, useClientPeer } from "../../../test/support/client-peer.js";
+import type { PetrelClient } from "./client.js";
 
-let peer: WsPeer;
-let clients: PetrelClient<number>[];
-
-beforeEach(async () => {
-  peer = await WsPeer.start();
-  clients = [];
-});
-
-afterEach(async () => {
-  await Promise.all(clients.map((client) => client.close()));
-  await peer.close();
-});
-
-function newClient(options: Partial<PetrelClientOptions> = {}): PetrelClient<number> {
-  const client = new PetrelClient<number>({
-    url: peer.url,
-    getToken: () => "token",
-    WebSocket,
-    ...options,
-    timing: { backoffBaseMs: 20, backoffCapMs: 100, ...options.timing },
-  });
-  clients.push(client);
-  return client;
-}
-
-/** Starts the client and welcomes it. */
-async function welcomed(client: PetrelClient<number>, fields = {}): Promise<PeerSocket> {
-  client.connect();
-  const socket = await peer.accept();
-  socket.welcome(fields);
-  return socket;
-}
-
-/** Waits for the ack of this number. Acks of lower numbers may come first. */
-async function ackOf(socket: PeerSocket, seq: number): Promise<void> {
-  for (;;) {
-    const ack = await socket.next("ack");
-    if (Number(ack["seq"]) < seq) continue;
-    expect(ack).toEqual({ type: "ack", seq });
-    return;
-  }
-}
+const { accept, newClient, welcomed } = useClientPeer<number>();
 
 describe("manual acknowledgement", () => {
   const manual = (): { client: PetrelClient<number>; seen: { epoch: string; seq: number; id: string }[] } => {
@@ -65,7 +23,7 @@ describe("manual acknowledgement", () => {
     expect(client.ack(seen[0]!)).toBe(true);
     await client.close();
     client.connect();
-    const second = await peer.accept();
+    const second = await accept();
     expect(second.query.get("since")).toBe("1");
     second.welcome({ after: 1, resumed: true });
     for (const seq of [2, 3, 4]) second.message(seq);
@@ -83,7 +41,7 @@ describe("manual acknowledgement", () => {
     for (const seq of [1, 2, 3]) first.message(seq);
     await waitFor(() => seen.length === 3, { what: "three messages" });
     first.close(1012);
-    const second = await peer.accept();
+    const second = await accept();
     second.welcome({ after: 1, resumed: false });
     for (const seq of [2, 3, 4]) second.message(seq);
     await waitFor(() => seen.length === 4, { what: "the fourth message" });
@@ -103,7 +61,7 @@ describe("manual acknowledgement", () => {
     first.message(2);
     await waitFor(() => finish, { what: "the handler to start" });
     first.close(1012);
-    const second = await peer.accept();
+    const second = await accept();
     second.welcome({ epoch: "e2" });
     for (const seq of [1, 2, 3]) second.message(seq);
     // The answer to a later frame proves that the messages have arrived.
@@ -158,7 +116,7 @@ describe("acknowledged when it is visible", () => {
     expect(client.position).toEqual({ epoch: "e1", since: 1 });
     // A reconnect must not tell the server that they were seen, nor the application again.
     socket.close(1012);
-    const again = await peer.accept();
+    const again = await accept();
     expect(again.query.get("since")).toBe("1");
     again.welcome({ resumed: true, after: 1, seq: 3 });
     again.message(2);

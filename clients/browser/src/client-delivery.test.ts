@@ -1,56 +1,14 @@
 // Tests delivery and acknowledgement, over real sockets to a scripted push node.
 // Guarantees: messages arrive in order and once; an ack follows the handlers and never exceeds what the socket carried.
 import { waitFor } from "@petrel/shared/testing/wait-for";
-import { WsPeer, type PeerSocket } from "@petrel/shared/testing/peers/ws-peer";
-import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { WebSocket } from "ws";
-import { clientErrorCodes, PetrelClient, type PetrelClientOptions, type Position } from "./client.js";
+import { describe, expect, it } from "vitest";
+import { ackOf, useClientPeer } from "../../../test/support/client-peer.js";
+import { clientErrorCodes, type Position } from "./client.js";
 
 /** Longer than any test. */
 const NEVER_MS = 1_000_000;
 
-let peer: WsPeer;
-let clients: PetrelClient<number>[];
-
-beforeEach(async () => {
-  peer = await WsPeer.start();
-  clients = [];
-});
-
-afterEach(async () => {
-  await Promise.all(clients.map((client) => client.close()));
-  await peer.close();
-});
-
-function newClient(options: Partial<PetrelClientOptions> = {}): PetrelClient<number> {
-  const client = new PetrelClient<number>({
-    url: peer.url,
-    getToken: () => "token",
-    WebSocket,
-    ...options,
-    timing: { backoffBaseMs: 20, backoffCapMs: 100, ...options.timing },
-  });
-  clients.push(client);
-  return client;
-}
-
-/** Starts the client and welcomes it. */
-async function welcomed(client: PetrelClient<number>, fields = {}): Promise<PeerSocket> {
-  client.connect();
-  const socket = await peer.accept();
-  socket.welcome(fields);
-  return socket;
-}
-
-/** Waits for the ack of this number. Acks of lower numbers may come first. */
-async function ackOf(socket: PeerSocket, seq: number): Promise<void> {
-  for (;;) {
-    const ack = await socket.next("ack");
-    if (Number(ack["seq"]) < seq) continue;
-    expect(ack).toEqual({ type: "ack", seq });
-    return;
-  }
-}
+const { accept, newClient, welcomed } = useClientPeer<number>();
 
 describe("delivery", () => {
   it("hands messages over in order, one after the other, and acknowledges a burst once", async () => {
@@ -179,7 +137,7 @@ describe("delivery", () => {
     first.message(2);
     await waitFor(() => finish, { what: "the handler of 2 to start" });
     first.cut();
-    const second = await peer.accept();
+    const second = await accept();
     expect(second.query.get("since")).toBe("1");
     second.welcome({ after: 1, resumed: true });
     finish?.();
@@ -199,7 +157,7 @@ describe("delivery", () => {
     first.message(2);
     await ackOf(first, 2);
     first.close(1012);
-    const second = await peer.accept();
+    const second = await accept();
     expect([second.query.get("epoch"), second.query.get("since")]).toEqual(["e1", "2"]);
     second.welcome({ epoch: "e2", after: 1, resumed: false });
     second.message(2);
@@ -249,7 +207,7 @@ describe("delivery", () => {
     expect(client.ack({ epoch: "e1", seq: 9 })).toBe(false);
     expect(client.ack({ epoch: "e0", seq: 1 })).toBe(false);
     first.cut();
-    const second = await peer.accept();
+    const second = await accept();
     expect(second.query.get("since")).toBe("2");
     expect(first.untaken).toEqual([]);
   });
@@ -327,7 +285,7 @@ describe("delivery", () => {
     expect(seen).toEqual([1]);
 
     client.connect();
-    const second = await peer.accept();
+    const second = await accept();
     expect(second.query.get("since")).toBe("1");
     second.welcome({ after: 1, resumed: true });
     second.message(2);
@@ -348,13 +306,13 @@ describe("delivery", () => {
     first.message(2);
     await waitFor(() => finish, { what: "the handler to start" });
     first.close(1012);
-    const second = await peer.accept();
+    const second = await accept();
     second.welcome({ epoch: "e2" });
     for (const seq of [1, 2, 3]) second.message(seq);
     await waitFor(() => client.position?.epoch === "e2", { what: "the new epoch" });
     await client.close();
     client.connect();
-    const third = await peer.accept();
+    const third = await accept();
     expect([third.query.get("epoch"), third.query.get("since")]).toEqual(["e2", "0"]);
     third.welcome({ epoch: "e2", resumed: true });
     for (const seq of [1, 2, 3]) third.message(seq);

@@ -1,67 +1,39 @@
-// Tests the client's listeners and options, and what it makes of the browser's network events, over real sockets to a\n// scripted push node.
+// Tests the client's listeners and options, and what it makes of the browser's network events, over real sockets to a
+// scripted push node.
 import { waitFor } from "@petrel/shared/testing/wait-for";
-import { WsPeer } from "@petrel/shared/testing/peers/ws-peer";
-import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { describe, expect, it } from "vitest";
 import { WebSocket } from "ws";
-import { clientErrorCodes, PetrelClient, type ClosedEvent, type PetrelClientOptions } from "./client.js";
+import { useClientPeer } from "../../../test/support/client-peer.js";
+import { clientErrorCodes, PetrelClient, type ClosedEvent } from "./client.js";
 
-let peer: WsPeer;
-let clients: PetrelClient[];
-let tokenReasons: string[];
-
-beforeEach(async () => {
-  peer = await WsPeer.start();
-  clients = [];
-  tokenReasons = [];
-});
-
-afterEach(async () => {
-  await Promise.all(clients.map((client) => client.close()));
-  await peer.close();
-});
-
-function started(options: Partial<PetrelClientOptions> = {}): PetrelClient {
-  const client = new PetrelClient({
-    url: peer.url,
-    getToken: ({ reason }) => {
-      tokenReasons.push(reason);
-      return `token-${tokenReasons.length}`;
-    },
-    WebSocket,
-    ...options,
-    timing: { backoffBaseMs: 20, backoffCapMs: 100, longBackoffBaseMs: 400, ...options.timing },
-  });
-  clients.push(client);
-  client.connect();
-  return client;
-}
+const { accept, started } = useClientPeer();
 
 describe("the browser's network events", () => {
   it("stop the attempts while offline, and start one at once when online", async () => {
     const network = new EventTarget();
     const client = started({ networkEvents: network, timing: { backoffBaseMs: 5, backoffCapMs: 5 } });
-    const first = await peer.accept();
+    const first = await accept();
     first.welcome();
     await client.whenOnline();
     network.dispatchEvent(new Event("offline"));
     first.cut();
     await waitFor(() => client.state === "waiting", { what: "the client to wait" });
-    await expect(peer.accept(100)).rejects.toThrow("no connection");
+    await expect(accept(100)).rejects.toThrow("no connection");
     network.dispatchEvent(new Event("online"));
-    (await peer.accept(1_000)).welcome();
+    (await accept(1_000)).welcome();
     await client.whenOnline();
   });
 
   it("make the client look whether an open socket still lives", async () => {
     const network = new EventTarget();
     const client = started({ networkEvents: network, timing: { probeMs: 60 } });
-    const first = await peer.accept();
+    const first = await accept();
     first.welcome();
     await client.whenOnline();
     network.dispatchEvent(new Event("online"));
     await first.next("ping");
     // No pong: the network that came back is a different one.
-    await peer.accept();
+    await accept();
   });
 });
 
@@ -74,7 +46,7 @@ describe("listeners and options", () => {
       events.push(state);
       if (state === "online") void client.close();
     });
-    const socket = await peer.accept();
+    const socket = await accept();
     socket.welcome();
     expect(await socket.closed).toMatchObject({ code: 1000 });
     expect(events).toEqual(["online", "closed"]);
@@ -97,11 +69,11 @@ describe("listeners and options", () => {
       });
       client.on("state", (state) => heard[1]?.push(state));
       client.on("closed", () => heard[1]?.push("closed event"));
-      const first = await peer.accept();
+      const first = await accept();
       first.welcome();
       await client.whenOnline();
       first.close(4403);
-      const second = await peer.accept();
+      const second = await accept();
       second.welcome();
       expect(await again).toMatchObject({ type: "welcome" });
       const inOrder = ["online", "closed", "closed event", "connecting", "online"];
@@ -118,7 +90,7 @@ describe("listeners and options", () => {
     client.on("error", ({ code }) => heard.push(code));
     client.on("welcome", () => heard.push("welcome"));
     client.on("online", () => heard.push("online"));
-    (await peer.accept()).welcome();
+    (await accept()).welcome();
     await waitFor(() => heard.length === 3, { what: "three events" });
     expect(heard).toEqual(["welcome", clientErrorCodes.listenerFailed, "online"]);
   });
@@ -129,7 +101,7 @@ describe("listeners and options", () => {
     client.on("online", () => {
       throw new Error("no");
     });
-    (await peer.accept()).welcome();
+    (await accept()).welcome();
     expect(await failed).toBe(clientErrorCodes.listenerFailed);
   });
 
@@ -149,7 +121,7 @@ describe("listeners and options", () => {
     await waitFor(() => give, { what: "the client to ask for a token" });
     await client.close();
     give?.("late");
-    await expect(peer.accept(100)).rejects.toThrow("no connection");
+    await expect(accept(100)).rejects.toThrow("no connection");
   });
 
   it.each([
@@ -160,7 +132,7 @@ describe("listeners and options", () => {
   ])("close with a reason that is %s closes the socket", async (_what, reason, sent) => {
     const client = started();
     const closed = new Promise<ClosedEvent>((resolve) => client.once("closed", resolve));
-    const socket = await peer.accept();
+    const socket = await accept();
     socket.welcome();
     await client.whenOnline();
     await client.close(reason as string);
@@ -170,9 +142,9 @@ describe("listeners and options", () => {
 
   it("close before the welcome ends the attempt", async () => {
     const client = started();
-    const socket = await peer.accept();
+    const socket = await accept();
     await client.close();
     await socket.closed;
-    await expect(peer.accept(100)).rejects.toThrow("no connection");
+    await expect(accept(100)).rejects.toThrow("no connection");
   });
 });

@@ -5,51 +5,16 @@ import { createServer, type AddressInfo } from "node:net";
 import { freePort } from "@petrel/shared/testing/free-port";
 import { waitFor } from "@petrel/shared/testing/wait-for";
 import { WsPeer } from "@petrel/shared/testing/peers/ws-peer";
-import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { WebSocket } from "ws";
-import {
-  clientErrorCodes,
-  PetrelClient,
-  type ClientState,
-  type ClosedEvent,
-  type PetrelClientOptions,
-} from "./client.js";
+import { describe, expect, it } from "vitest";
+import { useClientPeer } from "../../../test/support/client-peer.js";
+import { clientErrorCodes, type ClientState, type ClosedEvent } from "./client.js";
 
-let peer: WsPeer;
-let clients: PetrelClient[];
-let tokenReasons: string[];
-
-beforeEach(async () => {
-  peer = await WsPeer.start();
-  clients = [];
-  tokenReasons = [];
-});
-
-afterEach(async () => {
-  await Promise.all(clients.map((client) => client.close()));
-  await peer.close();
-});
-
-function started(options: Partial<PetrelClientOptions> = {}): PetrelClient {
-  const client = new PetrelClient({
-    url: peer.url,
-    getToken: ({ reason }) => {
-      tokenReasons.push(reason);
-      return `token-${tokenReasons.length}`;
-    },
-    WebSocket,
-    ...options,
-    timing: { backoffBaseMs: 20, backoffCapMs: 100, longBackoffBaseMs: 400, ...options.timing },
-  });
-  clients.push(client);
-  client.connect();
-  return client;
-}
+const { accept, acceptedCount, closeClients, peerUrl, started, tokenReasons } = useClientPeer();
 
 describe("credentials", () => {
   it("go in the subprotocol", async () => {
     const client = started();
-    const socket = await peer.accept();
+    const socket = await accept();
     expect(socket.offered).toEqual(["petrel.v1", "bearer.token-1"]);
     expect([...socket.query.keys()]).toEqual([]);
     socket.welcome();
@@ -58,21 +23,21 @@ describe("credentials", () => {
 
   it("go in the first frame where asked", async () => {
     started({ credentials: "first-frame" });
-    const socket = await peer.accept();
+    const socket = await accept();
     expect(socket.offered).toEqual(["petrel.v1"]);
     expect(await socket.next("auth")).toEqual({ type: "auth", token: "token-1" });
   });
 
   it("are renewed over the open connection when they soon run out", async () => {
     const client = started();
-    const socket = await peer.accept();
+    const socket = await accept();
     socket.welcome();
     await client.whenOnline();
     socket.send({ type: "token_expiring", inSeconds: 30 });
     expect(await socket.next("token")).toEqual({ type: "token", token: "token-2" });
     expect(tokenReasons).toEqual(["connect", "expiring"]);
     socket.cut();
-    expect((await peer.accept()).offered[1]).toBe("bearer.token-2");
+    expect((await accept()).offered[1]).toBe("bearer.token-2");
   });
 
   it("are asked for again when getToken fails", async () => {
@@ -85,7 +50,7 @@ describe("credentials", () => {
       },
     });
     client.on("error", ({ code }) => codes.push(code));
-    expect((await peer.accept()).offered[1]).toBe("bearer.late");
+    expect((await accept()).offered[1]).toBe("bearer.late");
     expect(codes).toEqual([clientErrorCodes.tokenFailed, clientErrorCodes.tokenFailed]);
   });
 
@@ -95,14 +60,14 @@ describe("credentials", () => {
       getToken: () => (++calls === 1 ? new Promise<string>(() => undefined) : "second"),
       timing: { tokenTimeoutMs: 50 },
     });
-    expect((await peer.accept()).offered[1]).toBe("bearer.second");
+    expect((await accept()).offered[1]).toBe("bearer.second");
   });
 
   it("that are no token lead to an error and another try", async () => {
     let calls = 0;
     const client = started({ getToken: () => (++calls === 1 ? "not a token" : "good") });
     const code = new Promise((resolve) => client.once("error", (error) => resolve(error.code)));
-    expect((await peer.accept()).offered[1]).toBe("bearer.good");
+    expect((await accept()).offered[1]).toBe("bearer.good");
     expect(await code).toBe(clientErrorCodes.tokenFailed);
   });
 });
@@ -110,10 +75,10 @@ describe("credentials", () => {
 describe("after a close", () => {
   it.each([1001, 1011, 1012, 1013, 4408])("%i: connects again and resumes", async (code) => {
     started();
-    const first = await peer.accept();
+    const first = await accept();
     first.welcome({ after: 7 });
     first.close(code);
-    const second = await peer.accept();
+    const second = await accept();
     expect([second.query.get("epoch"), second.query.get("since")]).toEqual(["e1", "7"]);
     expect(tokenReasons).toEqual(["connect"]);
   });
@@ -121,30 +86,30 @@ describe("after a close", () => {
   it("1006 (no close frame): connects again and resumes", async () => {
     const client = started();
     const offline = new Promise((resolve) => client.once("offline", resolve));
-    const first = await peer.accept();
+    const first = await accept();
     first.welcome({ after: 7 });
     await client.whenOnline();
     first.cut();
-    expect((await peer.accept()).query.get("since")).toBe("7");
+    expect((await accept()).query.get("since")).toBe("7");
     expect(await offline).toMatchObject({ code: 1006 });
   });
 
   it("4401: a fresh token first", async () => {
     started();
-    const first = await peer.accept();
+    const first = await accept();
     first.send({ type: "error", code: "PETREL_TOKEN_EXPIRED", message: "over", action: "refresh" });
     first.close(4401);
-    expect((await peer.accept()).offered[1]).toBe("bearer.token-2");
+    expect((await accept()).offered[1]).toBe("bearer.token-2");
     expect(tokenReasons).toEqual(["connect", "refresh"]);
   });
 
   it.each([4429, 4999])("%i: waits longer", async (code) => {
     started();
-    const first = await peer.accept();
+    const first = await accept();
     first.welcome();
     const closedAtMs = performance.now();
     first.close(code);
-    await peer.accept();
+    await accept();
     // Half of longBackoffBaseMs, minus the timer's rounding.
     expect(performance.now() - closedAtMs).toBeGreaterThan(195);
   });
@@ -152,7 +117,7 @@ describe("after a close", () => {
   it.each([1000, 1002, 1003, 1007, 1009, 4400, 4403, 4409])("%i: stops", async (code) => {
     const client = started();
     const closed = new Promise<ClosedEvent>((resolve) => client.once("closed", resolve));
-    const first = await peer.accept();
+    const first = await accept();
     first.welcome();
     await client.whenOnline();
     first.send({ type: "error", code: "PETREL_DISCONNECTED", message: "bye", action: "stop" });
@@ -166,13 +131,13 @@ describe("after a close", () => {
     expect(client.state).toBe("closed");
     await expect(client.whenOnline()).rejects.toMatchObject({ code: clientErrorCodes.closed });
     // Much longer than this test's backoff.
-    await expect(peer.accept(150)).rejects.toThrow("no connection");
+    await expect(accept(150)).rejects.toThrow("no connection");
   });
 
   it("1006 behind an error frame: does what that says", async () => {
     const client = started();
     const closed = new Promise<ClosedEvent>((resolve) => client.once("closed", resolve));
-    const first = await peer.accept();
+    const first = await accept();
     first.welcome();
     await client.whenOnline();
     const told = new Promise((resolve) => client.once("error", resolve));
@@ -205,16 +170,16 @@ describe("after a close", () => {
   it("goes to the next address when one does not answer, and back", async () => {
     const other = await WsPeer.start();
     try {
-      started({ url: [`ws://127.0.0.1:${await freePort()}/v1/connect`, other.url, peer.url] });
+      started({ url: [`ws://127.0.0.1:${await freePort()}/v1/connect`, other.url, peerUrl()] });
       const first = await other.accept();
       first.welcome();
       first.cut();
-      const second = await peer.accept();
+      const second = await accept();
       second.welcome();
       second.cut();
       await other.accept();
     } finally {
-      await Promise.all(clients.map((client) => client.close()));
+      await closeClients();
       await other.close();
     }
   });
@@ -223,15 +188,15 @@ describe("after a close", () => {
     const silent = createServer(() => undefined).listen(0, "127.0.0.1");
     await once(silent, "listening");
     const { port } = silent.address() as AddressInfo;
-    started({ url: [`ws://127.0.0.1:${port}/v1/connect`, peer.url], timing: { connectTimeoutMs: 100 } });
-    await peer.accept();
+    started({ url: [`ws://127.0.0.1:${port}/v1/connect`, peerUrl()], timing: { connectTimeoutMs: 100 } });
+    await accept();
     silent.close();
   });
 
   it("gives a socket up that is open but never welcomed", async () => {
     started({ timing: { connectTimeoutMs: 100 } });
-    await peer.accept();
-    await peer.accept();
+    await accept();
+    await accept();
   });
 });
 
@@ -242,14 +207,14 @@ describe("asked to move", () => {
     const seen: number[] = [];
     client.on("state", (state) => states.push(state));
     client.on("message", ({ seq }) => seen.push(seq));
-    const first = await peer.accept();
+    const first = await accept();
     first.welcome();
     await client.whenOnline();
     const askedAtMs = performance.now();
     first.send({ type: "reconnect", afterMs: 120, reason: "drain" });
     first.message(1);
     await first.next("ack");
-    const second = await peer.accept();
+    const second = await accept();
     expect(performance.now() - askedAtMs).toBeGreaterThan(110);
     expect(second.query.get("since")).toBe("1");
     first.message(2);
@@ -262,42 +227,42 @@ describe("asked to move", () => {
     expect(seen).toEqual([1, 2, 3]);
     expect(await first.closed).toMatchObject({ code: 4000 });
     expect(states).toEqual(["online"]);
-    expect(peer.accepted).toBe(2);
+    expect(acceptedCount()).toBe(2);
   });
 
   it("keeps to its time where the old socket is closed as announced", async () => {
     const client = started({ timing: { backoffBaseMs: 1 } });
     const offline = new Promise((resolve) => client.once("offline", resolve));
-    const first = await peer.accept();
+    const first = await accept();
     first.welcome();
     const askedAtMs = performance.now();
     first.send({ type: "reconnect", afterMs: 200, reason: "drain" });
     first.close(1012);
     await offline;
     expect(client.state).toBe("waiting");
-    await peer.accept();
+    await accept();
     expect(performance.now() - askedAtMs).toBeGreaterThan(190);
   });
 
   it("comes earlier where the old socket is lost", async () => {
     const client = started();
-    const first = await peer.accept();
+    const first = await accept();
     first.welcome();
     await client.whenOnline();
     first.send({ type: "reconnect", afterMs: 600_000, reason: "drain" });
     first.send({ type: "error", code: "PETREL_INTERNAL", message: "read after reconnect", action: "resume" });
     await new Promise((resolve) => client.once("error", resolve));
     first.cut();
-    await peer.accept();
+    await accept();
   });
 
   it("is not stopped by being replaced by itself", async () => {
     const client = started();
-    const first = await peer.accept();
+    const first = await accept();
     first.welcome();
     await client.whenOnline();
     first.send({ type: "reconnect", afterMs: 1, reason: "drain" });
-    const second = await peer.accept();
+    const second = await accept();
     first.close(4409);
     await first.closed;
     second.welcome();
@@ -309,7 +274,7 @@ describe("asked to move", () => {
     started({ timing: { backoffBaseMs: 500, backoffCapMs: 500 } });
     const startMs = performance.now();
     for (let moves = 0; moves < 8; moves++) {
-      const socket = await peer.accept(20_000);
+      const socket = await accept(20_000);
       socket.welcome();
       socket.send({ type: "reconnect", afterMs: 1, reason: "drain" });
     }
@@ -321,25 +286,25 @@ describe("asked to move", () => {
 describe("liveness", () => {
   it("pings, and takes an answer of any type for life", async () => {
     const client = started();
-    const socket = await peer.accept();
+    const socket = await accept();
     socket.welcome({ pingSeconds: 0.05 });
     for (let pings = 0; pings < 5; pings++) {
       await socket.next("ping");
       socket.send({ type: "pong" });
     }
     expect(client.state).toBe("online");
-    expect(peer.accepted).toBe(1);
+    expect(acceptedCount()).toBe(1);
   });
 
   it("leaves a server that is silent for twice the interval", async () => {
     const client = started();
     const offline = new Promise((resolve) => client.once("offline", resolve));
-    const first = await peer.accept();
+    const first = await accept();
     first.welcome({ pingSeconds: 0.1 });
     await client.whenOnline();
     const silentSinceMs = performance.now();
     first.freeze();
-    await peer.accept();
+    await accept();
     const silentMs = performance.now() - silentSinceMs;
     expect(silentMs).toBeGreaterThan(180);
     expect(await offline).toMatchObject({ code: 1006 });

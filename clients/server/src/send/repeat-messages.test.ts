@@ -1,31 +1,18 @@
 // Tests what is sent again, and what becomes of a message that nobody answers, against a collect that the test plays.
 // Guarantees: what resolves is stored once; what rejects as refused is not stored.
-import { gunzipSync } from "node:zlib";
 import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { Petrel, PetrelError, type Message, type PetrelOptions } from "../petrel.js";
+import {
+  json,
+  ofError,
+  openPetrel,
+  stored,
+  to,
+  type Asked,
+  type Play,
+} from "../../../../test/support/played-collect.js";
+import type { PetrelError } from "../petrel.js";
 
-interface Entry {
-  readonly to: Readonly<Record<string, unknown>>;
-  readonly data: unknown;
-  readonly idempotencyKey: string;
-}
-
-interface Asked {
-  readonly messages: readonly Entry[];
-  readonly headers: Headers;
-  readonly bytes: Buffer;
-  readonly signal: AbortSignal;
-}
-
-type Play = (asked: Asked, index: number) => Promise<Response> | Response;
-
-const json = (status: number, body: unknown, headers: Record<string, string> = {}): Response =>
-  new Response(JSON.stringify(body), { status, headers });
-const stored = ({ messages }: Pick<Asked, "messages">): Response =>
-  json(202, {
-    results: messages.map(({ idempotencyKey }) => ({ id: `m-${idempotencyKey}`, duplicate: false })),
-  });
 const failed = (code: string, status: number, retryable: boolean, details?: unknown) => ({
   error: { code, message: code, retryable, status, ...(details === undefined ? {} : { details }) },
 });
@@ -39,39 +26,9 @@ const never = ({ signal }: Asked): Promise<Response> =>
     signal.addEventListener("abort", () => reject(signal.reason as Error));
   });
 
-function open(play: Play, options: Partial<PetrelOptions> = {}): { petrel: Petrel; requests: Asked[] } {
-  const requests: Asked[] = [];
-  const petrel = new Petrel({
-    collect: "http://collect.test",
-    key: "pk.secret",
-    fetch: async (_url, { body, headers, signal }) => {
-      const bytes = Buffer.from(body as string | Uint8Array);
-      const all = new Headers(headers);
-      const text = all.get("content-encoding") === "gzip" ? gunzipSync(bytes) : bytes;
-      const { messages } = JSON.parse(text.toString()) as { messages: Entry[] };
-      const asked = { messages, headers: all, bytes, signal: signal as AbortSignal };
-      requests.push(asked);
-      return play(asked, requests.length - 1);
-    },
-    ...options,
-  });
-  return { petrel, requests };
-}
-
-const to = (user: string, data: unknown = 1): Message<{ user: string }> => ({ to: { user }, data });
-const ofError = async (promise: Promise<unknown>): Promise<PetrelError> => {
-  try {
-    await promise;
-  } catch (error) {
-    if (error instanceof PetrelError) return error;
-    throw error;
-  }
-  throw new Error("it resolved");
-};
-
 describe("repeats", () => {
   test("a lost answer: the same message with the same key, and no duplicate for the caller", async () => {
-    const { petrel, requests } = open((asked, index) => {
+    const { petrel, requests } = openPetrel((asked, index) => {
       if (index === 0) throw lostConnection();
       return json(202, { results: asked.messages.map(() => ({ id: "m", duplicate: true })) });
     });
@@ -89,7 +46,7 @@ describe("repeats", () => {
     ["half an answer", new Response('{"results":[', { status: 202 })],
     ["an answer for others", json(202, { results: [] })],
   ])("%s", async (_name, answer) => {
-    const { petrel, requests } = open((asked, index) => (index === 0 ? answer : stored(asked)));
+    const { petrel, requests } = openPetrel((asked, index) => (index === 0 ? answer : stored(asked)));
     await petrel.send(to("a"));
     expect(requests.length).toBe(2);
   });
@@ -99,7 +56,7 @@ describe("repeats", () => {
     [403, "PETREL_FORBIDDEN"],
     [501, "PETREL_NOT_IMPLEMENTED"],
   ])("%i is told at once", async (status, code) => {
-    const { petrel, requests } = open(() => json(status, failed(code, status, false)));
+    const { petrel, requests } = openPetrel(() => json(status, failed(code, status, false)));
     const error = await ofError(petrel.send(to("a")));
     expect(error).toMatchObject({ code, status, outcome: "refused", retryable: false });
     expect(error.idempotencyKey).toBe(requests[0]?.messages[0]?.idempotencyKey);
@@ -107,7 +64,7 @@ describe("repeats", () => {
   });
 
   test("not before Retry-After", async () => {
-    const { petrel } = open((asked, index) =>
+    const { petrel } = openPetrel((asked, index) =>
       index === 0
         ? json(429, failed("PETREL_RATE_LIMITED", 429, true), { "retry-after": "1" })
         : stored(asked),
@@ -118,7 +75,7 @@ describe("repeats", () => {
   });
 
   test("who can't wait for Retry-After is told now", async () => {
-    const { petrel, requests } = open(
+    const { petrel, requests } = openPetrel(
       () => json(429, failed("PETREL_RATE_LIMITED", 429, true), { "retry-after": "60" }),
       { timeoutMs: 30_000 },
     );
@@ -128,7 +85,7 @@ describe("repeats", () => {
   });
 
   test("a bad entry fails alone; a limited one is repeated alone; a full inbox is told", async () => {
-    const { petrel, requests } = open(({ messages }, index) =>
+    const { petrel, requests } = openPetrel(({ messages }, index) =>
       json(202, {
         results: messages.map(({ to }) => {
           if (to["user"] === "bad")
@@ -154,7 +111,7 @@ describe("repeats", () => {
   });
 
   test("a list of which some is stored says so", async () => {
-    const { petrel } = open(({ messages }) => {
+    const { petrel } = openPetrel(({ messages }) => {
       const details = { stored: [{ user: "a", id: "m" }], full: ["b"] };
       return json(202, { results: messages.map(() => failed("PETREL_INBOX_FULL", 409, true, details)) });
     });
@@ -163,7 +120,7 @@ describe("repeats", () => {
   });
 
   test("what is refused as a whole is halved, until the one that is too much stands alone", async () => {
-    const { petrel, requests } = open((asked) =>
+    const { petrel, requests } = openPetrel((asked) =>
       asked.messages.some(({ data }) => data === 13)
         ? json(400, failed("PETREL_INVALID_JSON", 400, false))
         : stored(asked),
@@ -176,7 +133,7 @@ describe("repeats", () => {
 
 describe("the end of a message that nobody answers", () => {
   test("never sent: refused", async () => {
-    const { petrel } = open(
+    const { petrel } = openPetrel(
       () => {
         throw refusedConnection();
       },
@@ -186,7 +143,7 @@ describe("the end of a message that nobody answers", () => {
   });
 
   test("sent, and no answer: unknown, with the key to repeat it", async () => {
-    const { petrel, requests } = open(never, { timeoutMs: 60 });
+    const { petrel, requests } = openPetrel(never, { timeoutMs: 60 });
     const error = await ofError(petrel.send(to("a")));
     expect(error).toMatchObject({ code: "PETREL_SDK_NO_ANSWER", outcome: "unknown", retryable: true });
     expect(error.idempotencyKey).toBe(requests[0]?.messages[0]?.idempotencyKey);
@@ -194,7 +151,7 @@ describe("the end of a message that nobody answers", () => {
   });
 
   test("an attempt that may have stored it counts, whatever later ones are told", async () => {
-    const { petrel } = open((_asked, index) => {
+    const { petrel } = openPetrel((_asked, index) => {
       if (index === 0) throw lostConnection();
       return json(401, failed("PETREL_UNAUTHENTICATED", 401, false));
     });
@@ -203,7 +160,7 @@ describe("the end of a message that nobody answers", () => {
   });
 
   test("waiting behind others, and never sent: refused", async () => {
-    const { petrel, requests } = open(never, { timeoutMs: 60, maxRequests: 1 });
+    const { petrel, requests } = openPetrel(never, { timeoutMs: 60, maxRequests: 1 });
     const first = ofError(petrel.send(to("a")));
     while (requests.length === 0) await new Promise(setImmediate);
     const second = ofError(petrel.send(to("b")));
@@ -237,7 +194,7 @@ test("whatever happens to requests: resolved is stored once, refused is not, eac
           if (fate === "lost after") throw lostConnection();
           return fate === "503 after" ? json(503, failed("PETREL_UNAVAILABLE", 503, true)) : stored(asked);
         };
-        const { petrel } = open(play, { attempts: 2, lingerMs: 0 });
+        const { petrel } = openPetrel(play, { attempts: 2, lingerMs: 0 });
         const results = await Promise.allSettled(
           users.map(async (user, i) => {
             // Some in one turn, some in the next.

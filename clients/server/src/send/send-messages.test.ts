@@ -1,72 +1,19 @@
 // Tests sending: batches, order, repeats, bounds and the end, against a collect that the test plays.
 // Guarantees: what resolves is stored once; what rejects as refused is not stored; each recipient's order holds.
 import { createHash, createHmac } from "node:crypto";
-import { gunzipSync } from "node:zlib";
 import { describe, expect, test } from "vitest";
-import { Petrel, PetrelError, type Message, type PetrelOptions } from "../petrel.js";
-
-interface Entry {
-  readonly to: Readonly<Record<string, unknown>>;
-  readonly data: unknown;
-  readonly idempotencyKey: string;
-}
-
-interface Asked {
-  readonly messages: readonly Entry[];
-  readonly headers: Headers;
-  readonly bytes: Buffer;
-  readonly signal: AbortSignal;
-}
-
-type Play = (asked: Asked, index: number) => Promise<Response> | Response;
-
-const json = (status: number, body: unknown, headers: Record<string, string> = {}): Response =>
-  new Response(JSON.stringify(body), { status, headers });
-const stored = ({ messages }: Pick<Asked, "messages">): Response =>
-  json(202, {
-    results: messages.map(({ idempotencyKey }) => ({ id: `m-${idempotencyKey}`, duplicate: false })),
-  });
-
-function open(play: Play, options: Partial<PetrelOptions> = {}): { petrel: Petrel; requests: Asked[] } {
-  const requests: Asked[] = [];
-  const petrel = new Petrel({
-    collect: "http://collect.test",
-    key: "pk.secret",
-    fetch: async (_url, { body, headers, signal }) => {
-      const bytes = Buffer.from(body as string | Uint8Array);
-      const all = new Headers(headers);
-      const text = all.get("content-encoding") === "gzip" ? gunzipSync(bytes) : bytes;
-      const { messages } = JSON.parse(text.toString()) as { messages: Entry[] };
-      const asked = { messages, headers: all, bytes, signal: signal as AbortSignal };
-      requests.push(asked);
-      return play(asked, requests.length - 1);
-    },
-    ...options,
-  });
-  return { petrel, requests };
-}
-
-const to = (user: string, data: unknown = 1): Message<{ user: string }> => ({ to: { user }, data });
-const ofError = async (promise: Promise<unknown>): Promise<PetrelError> => {
-  try {
-    await promise;
-  } catch (error) {
-    if (error instanceof PetrelError) return error;
-    throw error;
-  }
-  throw new Error("it resolved");
-};
+import { json, ofError, openPetrel, stored, to } from "../../../../test/support/played-collect.js";
 
 describe("batches", () => {
   test("what is sent in one turn goes together, in order, each with a key of its own", async () => {
-    const { petrel, requests } = open(stored);
+    const { petrel, requests } = openPetrel(stored);
     const sent = await Promise.all([1, 2, 3, 4].map((n) => petrel.send(to("alice", n))));
     expect(requests.map(({ messages }) => messages.map(({ data }) => data))).toEqual([[1, 2, 3, 4]]);
     expect(new Set(sent.map(({ id }) => id)).size).toBe(4);
   });
 
   test("senders in a closed loop stay together, without waiting for the linger", async () => {
-    const { petrel, requests } = open(stored);
+    const { petrel, requests } = openPetrel(stored);
     const sender = async (name: string): Promise<void> => {
       for (let i = 0; i < 10; i++) await petrel.send(to(name, i));
     };
@@ -75,7 +22,7 @@ describe("batches", () => {
   });
 
   test("hold 1,000 recipients at most, lists counted", async () => {
-    const { petrel, requests } = open(({ messages }) =>
+    const { petrel, requests } = openPetrel(({ messages }) =>
       json(202, {
         results: messages.map(({ to }) => ("users" in to ? { results: [] } : { id: "m", duplicate: false })),
       }),
@@ -95,7 +42,7 @@ describe("batches", () => {
   });
 
   test("hold 8 MiB at most", async () => {
-    const { petrel, requests } = open(stored, { gzipAboveBytes: Number.POSITIVE_INFINITY });
+    const { petrel, requests } = openPetrel(stored, { gzipAboveBytes: Number.POSITIVE_INFINITY });
     const text = "é".repeat(500_000);
     await Promise.all(Array.from({ length: 18 }, (_, i) => petrel.send(to(`u${i}`, text))));
     expect(requests.map(({ messages }) => messages.length).toSorted((a, b) => b - a)).toEqual([8, 8, 2]);
@@ -105,7 +52,7 @@ describe("batches", () => {
   });
 
   test("are compressed where that pays, and signed as they are sent", async () => {
-    const { petrel, requests } = open(stored, { sign: true, gzipAboveBytes: 1_000 });
+    const { petrel, requests } = openPetrel(stored, { sign: true, gzipAboveBytes: 1_000 });
     await petrel.send(to("a", "x".repeat(5_000)));
     await petrel.send(to("a", createHash("sha512").update("y").digest("base64").repeat(1)));
     expect(requests.map(({ headers }) => headers.get("content-encoding"))).toEqual(["gzip", null]);
@@ -125,7 +72,7 @@ describe("batches", () => {
   });
 
   test("what is sent is the data of the moment of the call", async () => {
-    const { petrel, requests } = open(stored);
+    const { petrel, requests } = openPetrel(stored);
     const data = { n: 1 };
     const sending = petrel.send(to("a", data));
     data.n = 2;
@@ -137,7 +84,7 @@ describe("batches", () => {
 describe("order", () => {
   test("a recipient's next message waits for the one before; others don't", async () => {
     let answerFirst = (): void => undefined;
-    const { petrel, requests } = open((asked, index) =>
+    const { petrel, requests } = openPetrel((asked, index) =>
       index > 0
         ? stored(asked)
         : new Promise((resolve) => {
@@ -162,7 +109,7 @@ describe("order", () => {
 describe("bounds", () => {
   test("a full queue refuses; ready() resolves when there is room", async () => {
     let answer = (): void => undefined;
-    const { petrel, requests } = open(
+    const { petrel, requests } = openPetrel(
       (asked) =>
         new Promise((resolve) => {
           answer = () => resolve(stored(asked));
@@ -187,14 +134,14 @@ describe("bounds", () => {
   });
 
   test("bytes count, too", async () => {
-    const { petrel } = open(stored, { maxQueuedBytes: 1_000 });
+    const { petrel } = openPetrel(stored, { maxQueuedBytes: 1_000 });
     const first = petrel.send(to("a", "x".repeat(900)));
     expect((await ofError(petrel.send(to("b", "x".repeat(100))))).code).toBe("PETREL_SDK_QUEUE_FULL");
     await first;
   });
 
   test("a list of more than 1,000 can't be sent", async () => {
-    const { petrel, requests } = open(stored);
+    const { petrel, requests } = openPetrel(stored);
     const users = Array.from({ length: 1_001 }, (_, i) => `u${i}`);
     const error = await ofError(petrel.send({ to: { users }, data: 1 }));
     expect(error.code).toBe("PETREL_SDK_INVALID_MESSAGE");
@@ -202,7 +149,7 @@ describe("bounds", () => {
   });
 
   test("close() sends what waits, and takes no more", async () => {
-    const { petrel, requests } = open(stored);
+    const { petrel, requests } = openPetrel(stored);
     const sending = [1, 2, 3].map((n) => petrel.send(to("a", n)));
     const closing = petrel.close();
     expect(await ofError(petrel.send(to("b")))).toMatchObject({

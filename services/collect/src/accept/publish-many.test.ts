@@ -1,59 +1,16 @@
 // Tests repeated, batched and counted messages to topics by collect's application on real Redis.
 // Guarantees: a repeated message is stored once; an entry of a batch fails alone.
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import { Registry } from "@petrel/shared/kernel/metrics/metrics";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { type OpenCollect, openCollect } from "../testing/open-collect.js";
+import { describe, expect, test } from "vitest";
+import { useCollectWithTopics } from "../testing/collect-with-topics.js";
 
-let directory: string;
-let collect: OpenCollect;
-
-beforeAll(async () => {
-  directory = await mkdtemp(join(tmpdir(), "petrel-topics-"));
-  const file = join(directory, "topics.json");
-  const rules = [
-    { topics: "short.*", historySize: 2, historySeconds: 60 },
-    { topics: "none", historySize: 0 },
-  ];
-  await writeFile(file, JSON.stringify({ rules }));
-  collect = await openCollect({ environment: { TOPICS_FILE: file } });
-});
-afterAll(async () => {
-  await collect?.close();
-  await rm(directory, { recursive: true, force: true });
-});
-
-interface Item {
-  readonly id: string;
-  readonly offset: number;
-  readonly at: string;
-  readonly data: unknown;
-  readonly from?: string;
-}
-interface Page {
-  readonly items: readonly Item[];
-  readonly epoch: string | null;
-  readonly oldest: number;
-  readonly nextAfter: number | null;
-}
-
-const send = (body: unknown, as?: string) =>
-  collect.ask("POST", "/v1/messages", { body, ...(as === undefined ? {} : { as }) });
-const read = async (url: string): Promise<unknown> => {
-  const { status, body } = await collect.ask("GET", url);
-  expect(status, JSON.stringify(body)).toBe(200);
-  return body;
-};
-const logOf = async (topic: string, query = ""): Promise<Page> =>
-  (await read(`/v1/topics/${encodeURIComponent(topic)}/messages${query}`)) as Page;
+const { collect, logOf, send } = useCollectWithTopics();
 
 describe("an idempotency key", () => {
   test("stores once, for each owner and kind of recipient", async () => {
-    const shop = await collect.producer("shop-2", ["send"]);
-    const sameShop = await collect.producer("shop-2", ["send", "read"]);
-    const other = await collect.producer("other", ["send"]);
+    const shop = await collect().producer("shop-2", ["send"]);
+    const sameShop = await collect().producer("shop-2", ["send", "read"]);
+    const other = await collect().producer("other", ["send"]);
     const body = { to: { topic: "alice" }, data: { a: 1, b: 2 }, idempotencyKey: "k" };
     const first = await send(body, shop);
     expect(first).toMatchObject({ status: 202, body: { duplicate: false } });
@@ -72,7 +29,7 @@ describe("an idempotency key", () => {
       expect((answer.body as { id: string }).id).not.toBe(id);
     }
     expect((await logOf("alice")).items).toHaveLength(2);
-    expect(await collect.inboxOf("alice")).toHaveLength(1);
+    expect(await collect().inboxOf("alice")).toHaveLength(1);
   });
 
   test("of a broadcast is one of its own", async () => {
@@ -111,7 +68,7 @@ describe("an idempotency key", () => {
 
 describe("a batch", () => {
   const sendBatch = (messages: unknown[], as?: string) =>
-    collect.ask("POST", "/v1/messages/batch", { body: { messages }, ...(as === undefined ? {} : { as }) });
+    collect().ask("POST", "/v1/messages/batch", { body: { messages }, ...(as === undefined ? {} : { as }) });
 
   test("mixes users, lists, topics and all; answers in order, and each keeps its own", async () => {
     const messages = Array.from({ length: 30 }, (_, i) => [
@@ -130,17 +87,17 @@ describe("a batch", () => {
     expect(items.map(({ id }) => id)).toEqual(
       results.filter((_, i) => i % 3 === 0 && i < 90).map(({ id }) => id),
     );
-    const inbox = await collect.inboxOf("mixed");
+    const inbox = await collect().inboxOf("mixed");
     expect(inbox.map(({ id }) => id)).toEqual(results.filter((_, i) => i % 3 === 1).map(({ id }) => id));
     expect(results[2]?.results?.map(({ user }) => user)).toEqual(["mixed.a", "mixed.b"]);
-    expect((await collect.inboxOf("mixed.b")).map(({ id }) => id)).toEqual(
+    expect((await collect().inboxOf("mixed.b")).map(({ id }) => id)).toEqual(
       results.filter((_, i) => i % 3 === 2).map(({ results: list }) => list?.[1]?.id),
     );
     expect((await logOf("$all")).items.at(-1)).toMatchObject({ id: results[90]?.id, data: "batch" });
   });
 
   test("a bad entry fails alone, and so does all without the scope", async () => {
-    const as = await collect.producer("batcher", ["send"]);
+    const as = await collect().producer("batcher", ["send"]);
     const answer = await sendBatch(
       [
         { to: { topic: "entries" }, data: 1 },
@@ -181,7 +138,7 @@ describe("a batch", () => {
 });
 
 test("a topic counts as one message of the key's limit, however many listen", async () => {
-  const as = await collect.producer("limited", ["send", "admin"], 1);
+  const as = await collect().producer("limited", ["send", "admin"], 1);
   const statuses: number[] = [];
   for (let i = 0; i < 11; i++) {
     const to = i % 2 === 0 ? { topic: "limited" } : { all: true };
@@ -192,7 +149,7 @@ test("a topic counts as one message of the key's limit, however many listen", as
 
 test("outcomes of messages are counted, by kind", async () => {
   const registry = new Registry();
-  collect.counts.register(registry);
+  collect().counts.register(registry);
   const count = async (name: string): Promise<number> =>
     Number(new RegExp(`^${name} (\\d+)`, "m").exec(await registry.metrics())?.[1]);
   const names = [

@@ -1,58 +1,17 @@
 // Tests sending to topics and to all by collect's application on real Redis.
 // Guarantees: a message answered with 202 is in the topic's log, in order, once; its state says where.
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import { partitionOfTopic } from "@petrel/shared/protocol/topics/topic-name";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { type OpenCollect, openCollect } from "../testing/open-collect.js";
+import { describe, expect, test } from "vitest";
+import { openCollect } from "../testing/open-collect.js";
+import { type TopicPage, useCollectWithTopics } from "../testing/collect-with-topics.js";
 
-let directory: string;
-let collect: OpenCollect;
+const { collect, logOf, read, send } = useCollectWithTopics();
 
-beforeAll(async () => {
-  directory = await mkdtemp(join(tmpdir(), "petrel-topics-"));
-  const file = join(directory, "topics.json");
-  const rules = [
-    { topics: "short.*", historySize: 2, historySeconds: 60 },
-    { topics: "none", historySize: 0 },
-  ];
-  await writeFile(file, JSON.stringify({ rules }));
-  collect = await openCollect({ environment: { TOPICS_FILE: file } });
-});
-afterAll(async () => {
-  await collect?.close();
-  await rm(directory, { recursive: true, force: true });
-});
-
-interface Item {
-  readonly id: string;
-  readonly offset: number;
-  readonly at: string;
-  readonly data: unknown;
-  readonly from?: string;
-}
-interface Page {
-  readonly items: readonly Item[];
-  readonly epoch: string | null;
-  readonly oldest: number;
-  readonly nextAfter: number | null;
-}
-
-const send = (body: unknown, as?: string) =>
-  collect.ask("POST", "/v1/messages", { body, ...(as === undefined ? {} : { as }) });
 const sendTo = async (topic: string, data: unknown, rest: Record<string, unknown> = {}): Promise<string> => {
   const answer = await send({ to: { topic }, data, ...rest });
   expect(answer).toMatchObject({ status: 202, body: { duplicate: false } });
   return (answer.body as { id: string }).id;
 };
-const read = async (url: string): Promise<unknown> => {
-  const { status, body } = await collect.ask("GET", url);
-  expect(status, JSON.stringify(body)).toBe(200);
-  return body;
-};
-const logOf = async (topic: string, query = ""): Promise<Page> =>
-  (await read(`/v1/topics/${encodeURIComponent(topic)}/messages${query}`)) as Page;
 const stateOf = (id: string) => read(`/v1/messages/${id}`) as Promise<Record<string, unknown>>;
 
 describe("one message to a topic", () => {
@@ -101,7 +60,7 @@ describe("one message to a topic", () => {
 
   test("cannot be called back", async () => {
     const id = await sendTo("news.deleted", 1);
-    expect(await collect.ask("DELETE", `/v1/messages/${id}`)).toMatchObject({
+    expect(await collect().ask("DELETE", `/v1/messages/${id}`)).toMatchObject({
       status: 409,
       body: { error: { code: "PETREL_CONFLICT", details: { state: "published" } } },
     });
@@ -109,7 +68,7 @@ describe("one message to a topic", () => {
 
   test("its state is kept for 25 hours, whatever its time", async () => {
     const id = await sendTo("news.record", 1, { ttlSeconds: 1 });
-    const { redis, partitions } = collect.store;
+    const { redis, partitions } = collect().store;
     const keys = partitions[partitionOfTopic("news.record", partitions.length)];
     const leftMs = await redis.pttl(keys?.record(id) ?? "");
     expect(leftMs).toBeGreaterThan(24.9 * 3_600_000);
@@ -120,7 +79,7 @@ describe("one message to a topic", () => {
     "data may be %s",
     async (json) => {
       const topic = `json.${Buffer.from(json).toString("hex")}`;
-      const answer = await collect.ask("POST", "/v1/messages", {
+      const answer = await collect().ask("POST", "/v1/messages", {
         raw: `{"to":{"topic":"${topic}"},"data":${json}}`,
       });
       expect(answer.status).toBe(202);
@@ -166,7 +125,7 @@ describe("how long, and how much", () => {
 
   test("an expired message is left out, and its offset with it", async () => {
     for (let i = 1; i <= 3; i++) await sendTo("expiring", i, { ttlSeconds: i === 2 ? 1 : 600 });
-    const { redis } = collect.store;
+    const { redis } = collect().store;
     const from = Number((await redis.time())[0]);
     await expect
       .poll(async () => Number((await redis.time())[0]), { timeout: 20_000 })
@@ -228,7 +187,7 @@ describe("pages of a log", () => {
     const pages: number[] = [];
     let after: number | null = 0;
     while (after !== null) {
-      const page: Page = await logOf("paged", `?after=${after}&limit=3`);
+      const page: TopicPage = await logOf("paged", `?after=${after}&limit=3`);
       seen.push(...page.items.map(({ offset }) => offset));
       pages.push(page.items.length);
       after = page.nextAfter;
@@ -242,7 +201,7 @@ describe("pages of a log", () => {
 
   test("say who published, where a client did", async () => {
     const { TopicPublisher } = await import("@petrel/shared/redis/topics/topic-publisher");
-    const { scripts, partitions } = collect.store;
+    const { scripts, partitions } = collect().store;
     await sendTo("chat", "from the server");
     await new TopicPublisher({ scripts, partitions, maxInFlight: 1 }).publish({
       topic: "chat",

@@ -1,16 +1,10 @@
 // Tests whose tokens are good, by settings: auth's own and those of another issuer, whose keys come from a real HTTP
 // server. Tries the attacks of RFC 8725 on each.
 // Guarantees: each refused token differs from a good one in one thing.
-import { createHash, generateKeyPairSync, type KeyObject, randomBytes } from "node:crypto";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { createServer, type Server } from "node:http";
-import type { AddressInfo } from "node:net";
-import { tmpdir } from "node:os";
+import { createHash, generateKeyPairSync, randomBytes } from "node:crypto";
+import { writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
-import { readConfig } from "../../kernel/config.js";
-import { createLogger } from "../../kernel/logging/logging.js";
-import type { ErrorCode } from "../../protocol/error-codes.js";
+import { beforeEach, describe, expect, test } from "vitest";
 import {
   makePair,
   otherSignature,
@@ -18,99 +12,28 @@ import {
   type Parts,
   signBy,
 } from "../../testing/peers/sign-by-hand.js";
-import { createSignToken } from "./sign-token.js";
-import { tokenSettings } from "./token-settings.js";
-import { createTrustedVerification, readTrustRules } from "./trusted-issuers.js";
-import type { VerifyToken } from "./verified-token.js";
+import {
+  type Environment,
+  ISSUER,
+  nowMs,
+  nowSeconds,
+  ourClaims,
+  refusal,
+  theirClaims,
+  theirHeader,
+  useTokenTrust,
+} from "../../testing/peers/token-trust.js";
 
-const logger = createLogger({ service: "test", level: "silent" });
-const nowMs = Date.UTC(2026, 0, 1);
-const nowSeconds = nowMs / 1000;
-const clock = { wallMs: () => nowMs, monotonicMs: () => 0 };
-const [own, theirs, rsa, stranger] = [makePair("ec"), makePair("ec"), makePair("rsa"), makePair("ec")];
-const secret = randomBytes(48).toString("base64");
-const ISSUER = "https://id.example.com/";
+const { directory, external, issuer, issuerUrl, ourToken, own, shared, sharedToken, theirs, trustBy } =
+  useTokenTrust();
+const [rsa, stranger] = [makePair("rsa"), makePair("ec")];
 
-let directory: string;
-let server: Server;
-let base: string;
-let requests: string[];
-let published: readonly unknown[];
-
-beforeAll(async () => {
-  directory = mkdtempSync(join(tmpdir(), "petrel-trust-"));
-  writeFileSync(join(directory, "secret"), `${secret}\n`, { mode: 0o600 });
-  server = createServer((request, response) => {
-    requests.push(request.url ?? "");
-    response.end(JSON.stringify({ keys: published }));
-  });
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  base = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
-});
 beforeEach(() => {
-  requests = [];
-  published = [
-    { ...theirs.jwk, kid: "their1" },
-    { ...rsa.jwk, kid: "their-rsa" },
-  ];
-});
-afterAll(async () => {
-  server.closeAllConnections();
-  await new Promise((resolve) => server.close(resolve));
-  rmSync(directory, { recursive: true });
+  issuer.published = [...issuer.published, { ...rsa.jwk, kid: "their-rsa" }];
 });
 
-type Environment = Readonly<Record<string, string>>;
-
-function trustBy(environment: Environment): VerifyToken {
-  return createTrustedVerification(readTrustRules(readConfig(tokenSettings, environment)), {
-    findOwnKey: (kid) =>
-      Promise.resolve(kid === own.jwk.kid ? { kid, alg: "ES256", key: own.publicKey } : undefined),
-    logger,
-    clock,
-  });
-}
-
-const external = (more: Environment = {}): Environment => ({
-  EXTERNAL_ISSUER: ISSUER,
-  EXTERNAL_JWKS_URL: `${base}/keys`,
-  EXTERNAL_AUDIENCE: "https://push.example.com",
-  ...more,
-});
-const shared = (more: Environment = {}): Environment => ({
-  TOKEN_HS256_SECRET_FILE: join(directory, "secret"),
-  ...more,
-});
-
-const theirHeader = { alg: "ES256", typ: "at+jwt", kid: "their1" };
-const theirClaims = {
-  iss: ISSUER,
-  aud: "https://push.example.com",
-  sub: "auth0|42",
-  iat: nowSeconds,
-  exp: nowSeconds + 60,
-  jti: "t1",
-};
-const ourClaims = {
-  iss: "petrel",
-  aud: "petrel",
-  sub: "alice",
-  iat: nowSeconds,
-  exp: nowSeconds + 60,
-  jti: "j1",
-  typ: "access",
-};
 const theirToken = (claims: Parts = {}, header: Parts = {}, key = theirs.privateKey): Promise<string> =>
   signBy(key, { ...theirHeader, ...header }, { ...theirClaims, ...claims });
-const sharedToken = (claims: Parts = {}, header: Parts = {}, key: KeyObject | string = secret) =>
-  signBy(key, { alg: "HS256", typ: "JWT", kid: "hs256", ...header }, { ...ourClaims, ...claims });
-const ourToken = (): string =>
-  createSignToken({ issuer: "petrel", audience: "petrel", clock })(
-    { kid: own.jwk.kid, alg: "ES256", privateKey: own.privateKey },
-    { userId: "alice", generation: 3, sessionId: "s1", ttlSeconds: 60 },
-  ).token;
-
-const refusal = (code: ErrorCode = "PETREL_TOKEN_INVALID") => expect.objectContaining({ code });
 
 describe("another issuer's tokens", () => {
   test("are good by its keys, which are fetched once; ours are good beside them", async () => {
@@ -127,7 +50,7 @@ describe("another issuer's tokens", () => {
       "t1",
     );
     expect(await verify(ourToken())).toMatchObject({ userId: "alice", sessionId: "s1", generation: 3 });
-    expect(requests).toEqual(["/keys"]);
+    expect(issuer.requests).toEqual(["/keys"]);
   });
 
   test("are good instead of ours where it is said so", async () => {
@@ -250,19 +173,19 @@ describe("another issuer's tokens", () => {
     for (const header of [
       { jwk },
       { jwk, kid: "evil" },
-      { jku: `${base}/evil`, kid: "evil" },
-      { x5u: `${base}/evil`, kid: "evil" },
+      { jku: `${issuerUrl()}/evil`, kid: "evil" },
+      { x5u: `${issuerUrl()}/evil`, kid: "evil" },
       { x5c: ["AAAA"], kid: "evil" },
     ]) {
       await expect(verify(await theirToken({}, header, stranger.privateKey))).rejects.toEqual(refusal());
     }
     // Nor does it spoil a good token.
-    await verify(await theirToken({}, { jku: `${base}/evil`, jwk }));
-    expect(requests).toEqual(["/keys"]);
+    await verify(await theirToken({}, { jku: `${issuerUrl()}/evil`, jwk }));
+    expect(issuer.requests).toEqual(["/keys"]);
   });
 
   test("are never checked by our keys, nor ours by theirs, whatever the kid", async () => {
-    published = [{ ...theirs.jwk, kid: own.jwk.kid }];
+    issuer.published = [{ ...theirs.jwk, kid: own.jwk.kid }];
     const verify = trustBy(external());
     // Our issuer's name, and a kid of ours that they publish too, but their signature.
     const posing = await signBy(
@@ -278,7 +201,7 @@ describe("another issuer's tokens", () => {
 
   test("of two keys with one kid the first counts; symmetric, private and weak ones never", async () => {
     const weak = generateKeyPairSync("rsa", { modulusLength: 1024 }).publicKey.export({ format: "jwk" });
-    published = [
+    issuer.published = [
       { kty: "oct", kid: "s", k: "AAAA" },
       { ...stranger.privateKey.export({ format: "jwk" }), kid: "p" },
       { ...weak, kid: "w" },
@@ -302,7 +225,7 @@ describe("another issuer's tokens", () => {
 
 describe("settings that do not fit together stop the start", () => {
   const file = (content: string | Buffer): string => {
-    const path = join(directory, randomBytes(6).toString("hex"));
+    const path = join(directory(), randomBytes(6).toString("hex"));
     writeFileSync(path, content);
     return path;
   };
@@ -327,7 +250,7 @@ describe("settings that do not fit together stop the start", () => {
       /32/,
     ],
     ["no secret", () => shared({ TOKEN_HS256_SECRET_FILE: file("") }), /32 bytes/],
-    ["no file", () => shared({ TOKEN_HS256_SECRET_FILE: join(directory, "nowhere") }), /cannot be read/],
+    ["no file", () => shared({ TOKEN_HS256_SECRET_FILE: join(directory(), "nowhere") }), /cannot be read/],
     [
       "a public key as the secret",
       () =>
