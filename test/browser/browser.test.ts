@@ -6,7 +6,7 @@ import type { TestCluster } from "@petrel/shared/testing/cluster/start-cluster";
 import { waitFor } from "@petrel/shared/testing/wait-for";
 import { runsInBrowser } from "../support/browser/chromium.js";
 import { openConsole, type OpenConsole } from "../support/browser/open-console.js";
-import { readmeBlocks } from "../support/readme-blocks.js";
+import { readmeBlocks } from "../support/repository/readme-blocks.js";
 
 describe.runIf(runsInBrowser())("in a browser", () => {
   let opened: OpenConsole;

@@ -12,7 +12,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { serviceFile } from "@petrel/shared/testing/cluster/service-files";
 import { freePort, freePortRange } from "@petrel/shared/testing/free-port";
 import { waitFor } from "@petrel/shared/testing/wait-for";
-import { readmeBlocks } from "../support/readme-blocks.js";
+import { readmeBlocks } from "../support/repository/readme-blocks.js";
 import { launchChromium, runsInBrowser } from "../support/browser/chromium.js";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));

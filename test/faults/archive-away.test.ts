@@ -9,7 +9,7 @@ import { startFaultProxy, type FaultProxy } from "@petrel/shared/testing/faults/
 import { connectClient, type WsClient } from "@petrel/shared/testing/peers/ws-client";
 import { waitFor } from "@petrel/shared/testing/wait-for";
 import { afterEach, describe, expect, test } from "vitest";
-import { openClustersArchive } from "../support/archive-search.js";
+import { openClustersArchive } from "../support/faults/archive-search.js";
 import { sized } from "../support/sizes.js";
 
 /** Long enough for a machine that is busy with something else. */

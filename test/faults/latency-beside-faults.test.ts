@@ -11,7 +11,7 @@ import {
   startWebhookReceiver,
   type WebhookReceiver,
 } from "../../services/dispatch/src/testing/webhook-receiver.js";
-import { itemsOf } from "../support/check-webhook.js";
+import { itemsOf } from "../support/faults/check-webhook.js";
 import { sized } from "../support/sizes.js";
 
 const USERS = sized(50, 10);

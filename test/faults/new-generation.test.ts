@@ -14,7 +14,7 @@ import {
   startWebhookReceiver,
   type WebhookReceiver,
 } from "../../services/dispatch/src/testing/webhook-receiver.js";
-import { untilReady } from "../support/redis-load.js";
+import { untilReady } from "../support/faults/redis-load.js";
 import { sized } from "../support/sizes.js";
 
 const USERS = sized(400, 40);

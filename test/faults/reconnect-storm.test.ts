@@ -6,7 +6,7 @@ import { startCluster, type TestCluster } from "@petrel/shared/testing/cluster/s
 import { waitFor } from "@petrel/shared/testing/wait-for";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { WebSocket } from "ws";
-import { InOrderRecorder } from "../support/in-order-recorder.js";
+import { InOrderRecorder } from "../support/faults/in-order-recorder.js";
 import { sized } from "../support/sizes.js";
 
 const CROWD = sized(1_000, 160);

@@ -29,7 +29,7 @@ import {
   buildReleaseBefore,
   hasReleaseBefore,
 } from "../support/release/release-before.js";
-import { sendSigned } from "../support/signed-producer.js";
+import { sendSigned } from "../support/faults/signed-producer.js";
 import { sized } from "../support/sizes.js";
 
 const USERS = sized(150, 24);

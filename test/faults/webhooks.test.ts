@@ -13,7 +13,7 @@ import {
   startWebhookReceiver,
   type WebhookReceiver,
 } from "../../services/dispatch/src/testing/webhook-receiver.js";
-import { checkWebhook, itemsOf } from "../support/check-webhook.js";
+import { checkWebhook, itemsOf } from "../support/faults/check-webhook.js";
 import { sized } from "../support/sizes.js";
 
 const MESSAGES = sized(20_000, 400);

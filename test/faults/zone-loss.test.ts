@@ -12,7 +12,7 @@ import {
 import type { TestRedis } from "@petrel/shared/testing/redis/start-redis";
 import { waitFor } from "@petrel/shared/testing/wait-for";
 import { afterEach, expect, test } from "vitest";
-import { handledTwice, openRedisLoad, type RedisLoad } from "../support/redis-load.js";
+import { handledTwice, openRedisLoad, type RedisLoad } from "../support/faults/redis-load.js";
 import { sized } from "../support/sizes.js";
 
 const lostProcesses = ["push-node-2", "dispatch-2", "collect-2"];

@@ -21,7 +21,7 @@ import {
   lastOf,
   readDockerfile,
 } from "../support/containers/read-dockerfile.js";
-import { imageNames, type ImageName } from "../support/service-settings.js";
+import { imageNames, type ImageName } from "../support/containers/service-settings.js";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
 const read = (path: string): string => readFileSync(join(root, path), "utf8");

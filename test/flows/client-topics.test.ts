@@ -9,7 +9,7 @@ import { startCluster, type TestCluster } from "@petrel/shared/testing/cluster/s
 import { waitFor } from "@petrel/shared/testing/wait-for";
 import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
 import { WebSocket } from "ws";
-import { readmeBlocks } from "../support/readme-blocks.js";
+import { readmeBlocks } from "../support/repository/readme-blocks.js";
 
 const blocks = readmeBlocks("js", "test/flows/client-topics.test.ts", "docs/receive/client.md");
 const AsyncFunction = (async () => undefined).constructor as new (

@@ -8,7 +8,7 @@ import { Petrel, PetrelError } from "@petrel/server";
 import { startCluster, type TestCluster } from "@petrel/shared/testing/cluster/start-cluster";
 import { waitFor } from "@petrel/shared/testing/wait-for";
 import { openClient } from "@petrel/shared/testing/peers/ws-client";
-import { readmeBlocks } from "../support/readme-blocks.js";
+import { readmeBlocks } from "../support/repository/readme-blocks.js";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 
 let cluster: TestCluster;

@@ -24,7 +24,7 @@ import {
   stopDeadlineMs,
   stopDeadlineSources,
   type ImageName,
-} from "../support/service-settings.js";
+} from "../support/containers/service-settings.js";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
 const read = (path: string): string => readFileSync(join(root, path), "utf8");

@@ -15,7 +15,7 @@ import {
   type Manifest,
 } from "../support/kubernetes/render-overlay.js";
 import { readObjects } from "../support/kubernetes/rendered-directory.js";
-import { problemsOf, stopDeadlineMs, type ImageName } from "../support/service-settings.js";
+import { problemsOf, stopDeadlineMs, type ImageName } from "../support/containers/service-settings.js";
 
 const checkManifest = createManifestCheck();
 const isThere = isHelmThere();

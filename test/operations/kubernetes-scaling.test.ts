@@ -8,10 +8,10 @@ import { describe, expect, test } from "vitest";
 import { parse } from "yaml";
 import { type Autoscaler, type Workload } from "../support/kubernetes/kubernetes-objects.js";
 import { createManifestCheck } from "../support/kubernetes/kubernetes-schemas.js";
-import { readSources } from "../support/read-sources.js";
+import { readSources } from "../support/repository/read-sources.js";
 import { parseManifests, type Manifest } from "../support/kubernetes/render-overlay.js";
 import { directories, isToBeRendered, readRendered } from "../support/kubernetes/rendered-directory.js";
-import { settingsOf } from "../support/service-settings.js";
+import { settingsOf } from "../support/containers/service-settings.js";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
 

@@ -18,8 +18,8 @@ import {
   readRendered,
   withWayIn,
 } from "../support/kubernetes/rendered-directory.js";
-import { servicesFor } from "../support/routed-requests.js";
-import { settingsOf } from "../support/service-settings.js";
+import { servicesFor } from "../support/kubernetes/routed-requests.js";
+import { settingsOf } from "../support/containers/service-settings.js";
 
 describe.runIf(isToBeRendered()).each(directories)("k8s/%s", (directory) => {
   const { of, workloads, ours, containersOf, matching, containerPorts, environmentOf } =

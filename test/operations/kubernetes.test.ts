@@ -11,7 +11,12 @@ import {
   readRendered,
   withWayIn,
 } from "../support/kubernetes/rendered-directory.js";
-import { problemsOf, settingsOf, stopDeadlineMs, type ImageName } from "../support/service-settings.js";
+import {
+  problemsOf,
+  settingsOf,
+  stopDeadlineMs,
+  type ImageName,
+} from "../support/containers/service-settings.js";
 
 const checkManifest = createManifestCheck();
 

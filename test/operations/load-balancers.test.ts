@@ -7,7 +7,7 @@ import { expect, test } from "vitest";
 import { valuesSchema } from "../support/helm/values-schema.js";
 import { createManifestCheck } from "../support/kubernetes/kubernetes-schemas.js";
 import { parseManifests, type Manifest } from "../support/kubernetes/render-overlay.js";
-import { problemsOf, settingsOf } from "../support/service-settings.js";
+import { problemsOf, settingsOf } from "../support/containers/service-settings.js";
 
 const page = readFileSync(new URL("../../docs/operate/load-balancers.md", import.meta.url), "utf8");
 const blocks = [...page.matchAll(/^```yaml\n([\s\S]*?)^```$/gm)].flatMap(([, text = ""]) =>

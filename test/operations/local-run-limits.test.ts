@@ -4,7 +4,7 @@ import { expect, test } from "vitest";
 import { assignPorts } from "../../deploy/local/src/ports/local-ports.js";
 import { describeServices } from "../../deploy/local/src/processes/service-specs.js";
 import { readPushNodeConfig } from "../../services/push-node/src/config.js";
-import { settingsOf } from "../support/service-settings.js";
+import { settingsOf } from "../support/containers/service-settings.js";
 
 function environmentsWith(environment: Readonly<Record<string, string>>) {
   return describeServices({

@@ -16,7 +16,7 @@ import { serviceFile } from "@petrel/shared/testing/cluster/service-files";
 import { freePortRange } from "@petrel/shared/testing/free-port";
 import { waitFor } from "@petrel/shared/testing/wait-for";
 import { connectClient } from "@petrel/shared/testing/peers/ws-client";
-import { readmeBlocks } from "../support/readme-blocks.js";
+import { readmeBlocks } from "../support/repository/readme-blocks.js";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
 const run = promisify(execFile);

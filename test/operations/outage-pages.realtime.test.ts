@@ -10,7 +10,12 @@ import { freePort } from "@petrel/shared/testing/free-port";
 import { startRedis, type TestRedis } from "@petrel/shared/testing/redis/start-redis";
 import { waitFor } from "@petrel/shared/testing/wait-for";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { runsPrometheus, startPrometheus, type Alert, type Prometheus } from "../support/start-prometheus.js";
+import {
+  runsPrometheus,
+  startPrometheus,
+  type Alert,
+  type Prometheus,
+} from "../support/prometheus/start-prometheus.js";
 import { sized } from "../support/sizes.js";
 
 /** A minute is twelve seconds, and a scrape each second comes more often than in truth. */

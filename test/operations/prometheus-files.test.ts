@@ -15,11 +15,11 @@ import {
   readAssertions,
   readRuleFiles,
   type AlertRule,
-} from "../support/alert-mutants.js";
+} from "../support/prometheus/alert-mutants.js";
 import { createManifestCheck } from "../support/kubernetes/kubernetes-schemas.js";
 import { parseManifests } from "../support/kubernetes/render-overlay.js";
 import { sized } from "../support/sizes.js";
-import { prometheusDirectory, promtool, runsPrometheus } from "../support/start-prometheus.js";
+import { prometheusDirectory, promtool, runsPrometheus } from "../support/prometheus/start-prometheus.js";
 
 const at = (path: string): string => fileURLToPath(new URL(`../../${path}`, import.meta.url));
 const filesIn = (folder: string): string[] =>

@@ -24,7 +24,12 @@ import {
   type WebhookReceiver,
 } from "../../services/dispatch/src/testing/webhook-receiver.js";
 import { callCluster, registerPhone } from "../support/cluster-with-phones.js";
-import { promtool, runsPrometheus, startPrometheus, type Prometheus } from "../support/start-prometheus.js";
+import {
+  promtool,
+  runsPrometheus,
+  startPrometheus,
+  type Prometheus,
+} from "../support/prometheus/start-prometheus.js";
 
 const names = ["auth", "collect", "dispatch-1", "push-node-1", "push-node-2"] as const;
 const metricsPorts = new Map<string, number>();

@@ -8,7 +8,7 @@ import { fileURLToPath } from "node:url";
 import { expect, test } from "vitest";
 import { parse } from "yaml";
 import { readDockerfile } from "../support/containers/read-dockerfile.js";
-import { imageNames } from "../support/service-settings.js";
+import { imageNames } from "../support/containers/service-settings.js";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
 const read = (path: string): string => readFileSync(join(root, path), "utf8");

@@ -25,9 +25,9 @@ import { findTestServer } from "@petrel/shared/testing/redis/find-test-server";
 import { startRedis, type TestRedis } from "@petrel/shared/testing/redis/start-redis";
 import { waitFor } from "@petrel/shared/testing/wait-for";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { settingsOf } from "../support/service-settings.js";
-import { readmeBlocks } from "../support/readme-blocks.js";
-import { untilReady } from "../support/redis-load.js";
+import { settingsOf } from "../support/containers/service-settings.js";
+import { readmeBlocks } from "../support/repository/readme-blocks.js";
+import { untilReady } from "../support/faults/redis-load.js";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
 const page = "docs/operate/runbooks.md";

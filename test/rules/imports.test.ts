@@ -12,7 +12,7 @@ import {
   workspaceOf,
   type Import,
   type SourceFile,
-} from "../support/read-sources.js";
+} from "../support/repository/read-sources.js";
 
 const sources = readSources();
 const production = sources.filter(({ isTest }) => !isTest);

@@ -7,7 +7,7 @@ import { join } from "node:path";
 import { promisify } from "node:util";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { startCluster, type TestCluster } from "@petrel/shared/testing/cluster/start-cluster";
-import { readmeBlocks } from "../support/readme-blocks.js";
+import { readmeBlocks } from "../support/repository/readme-blocks.js";
 
 const run = promisify(execFile);
 const snippets = [

@@ -12,7 +12,7 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import { closeCodes } from "@petrel/shared/protocol/frames/close-codes";
 import { startCluster, type TestCluster } from "@petrel/shared/testing/cluster/start-cluster";
 import { waitFor } from "@petrel/shared/testing/wait-for";
-import { readmeBlocks } from "../support/readme-blocks.js";
+import { readmeBlocks } from "../support/repository/readme-blocks.js";
 
 const page = "docs/receive/protocol.md";
 const text = readFileSync(new URL(`../../${page}`, import.meta.url), "utf8");

@@ -4,11 +4,12 @@ import { existsSync, readFileSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { describe, expect, test } from "vitest";
-import { readSources, workspaceOf, type SourceFile } from "../support/read-sources.js";
+import { readSources, workspaceOf, type SourceFile } from "../support/repository/read-sources.js";
 
 const MAX_FILES = 16;
 const root = fileURLToPath(new URL("../..", import.meta.url));
-const production = readSources().filter(
+const sources = readSources();
+const production = sources.filter(
   ({ path, isTest }) =>
     !isTest && /^(shared|services\/[a-z-]+|clients\/[a-z-]+|deploy\/local|bench)\/src\//.test(path),
 );
@@ -88,6 +89,17 @@ describe.each(rooms)("$path", ({ path, files, imports }) => {
     for (const [, name = ""] of text.matchAll(/`([a-z0-9-]+\.(?:ts|lua|js))`/g))
       expect(existsSync(join(root, path, name)), name).toBe(true);
   });
+});
+
+const testFolders = [...new Set(sources.map(({ path }) => dirname(path)))].filter((path) =>
+  path.startsWith("test/"),
+);
+
+test.each(testFolders)(`%s has a README, and ${MAX_FILES} files of shared code at most`, (folder) => {
+  expect(testFolders.length).toBeGreaterThan(15);
+  expect(readFileSync(join(root, folder, "README.md"), "utf8").split("\n")[0]).toBe(`# ${basename(folder)}`);
+  const shared = sources.filter(({ path }) => dirname(path) === folder && !path.endsWith(".test.ts"));
+  expect(shared.length).toBeLessThanOrEqual(MAX_FILES);
 });
 
 test("no two rooms import each other", () => {

@@ -1,7 +1,7 @@
 // vitest.config -> here: which files share a worker and run beside which others, by what they start.
 // Guarantees: every test file has exactly one kind; one that starts a server or a process, itself or through an import,
 // never counts as pure.
-import { readSources, type SourceFile } from "./read-sources.js";
+import { readSources, type SourceFile } from "./repository/read-sources.js";
 
 /**
  * pure: functions and objects, in memory. parts: one part with the servers it needs. whole: a cluster, a browser, a

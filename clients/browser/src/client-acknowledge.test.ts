@@ -2,7 +2,7 @@
 // Guarantees: nothing is acknowledged before the application, or the page that shows it, has it.
 import { waitFor } from "@petrel/shared/testing/wait-for";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
-import { ackOf, useClientPeer } from "../../../test/support/client-peer.js";
+import { ackOf, useClientPeer } from "../../../test/support/clients/client-peer.js";
 import type { PetrelClient } from "./client.js";
 
 const { accept, newClient, welcomed } = useClientPeer<number>();

@@ -2,7 +2,7 @@
 // Guarantees: messages arrive in order and once; an ack follows the handlers and never exceeds what the socket carried.
 import { waitFor } from "@petrel/shared/testing/wait-for";
 import { describe, expect, it } from "vitest";
-import { ackOf, useClientPeer } from "../../../test/support/client-peer.js";
+import { ackOf, useClientPeer } from "../../../test/support/clients/client-peer.js";
 import { clientErrorCodes, type Position } from "./client.js";
 
 /** Longer than any test. */

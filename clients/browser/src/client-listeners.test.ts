@@ -3,7 +3,7 @@
 import { waitFor } from "@petrel/shared/testing/wait-for";
 import { describe, expect, it } from "vitest";
 import { WebSocket } from "ws";
-import { useClientPeer } from "../../../test/support/client-peer.js";
+import { useClientPeer } from "../../../test/support/clients/client-peer.js";
 import { clientErrorCodes, PetrelClient, type ClosedEvent } from "./client.js";
 
 const { accept, started } = useClientPeer();

@@ -6,7 +6,7 @@ import { freePort } from "@petrel/shared/testing/free-port";
 import { waitFor } from "@petrel/shared/testing/wait-for";
 import { WsPeer } from "@petrel/shared/testing/peers/ws-peer";
 import { describe, expect, it } from "vitest";
-import { useClientPeer } from "../../../test/support/client-peer.js";
+import { useClientPeer } from "../../../test/support/clients/client-peer.js";
 import { clientErrorCodes, type ClientState, type ClosedEvent } from "./client.js";
 
 const { accept, acceptedCount, closeClients, peerUrl, started, tokenReasons } = useClientPeer();

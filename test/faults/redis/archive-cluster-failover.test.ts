@@ -9,8 +9,12 @@ import type { TestRedis } from "@petrel/shared/testing/redis/start-redis";
 import { startRedisCluster, type TestRedisCluster } from "@petrel/shared/testing/redis/start-redis-cluster";
 import { waitFor } from "@petrel/shared/testing/wait-for";
 import { afterEach, expect, test } from "vitest";
-import { openClustersArchive, untilArchiveInStep, untilSearchedAgain } from "../../support/archive-search.js";
-import { handledTwice, openRedisLoad, type RedisLoad, untilReady } from "../../support/redis-load.js";
+import {
+  openClustersArchive,
+  untilArchiveInStep,
+  untilSearchedAgain,
+} from "../../support/faults/archive-search.js";
+import { handledTwice, openRedisLoad, type RedisLoad, untilReady } from "../../support/faults/redis-load.js";
 import { sized } from "../../support/sizes.js";
 
 const PARTITIONS = 4;

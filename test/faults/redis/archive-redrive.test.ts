@@ -7,8 +7,12 @@ import { hasFerretDb, startFerretDb, type TestFerretDb } from "@petrel/shared/te
 import { startCluster, type TestCluster } from "@petrel/shared/testing/cluster/start-cluster";
 import { startRestartableRedis, type RestartableRedis } from "@petrel/shared/testing/redis/restartable-redis";
 import { afterEach, expect, test } from "vitest";
-import { openClustersArchive, untilArchiveInStep, untilSearchedAgain } from "../../support/archive-search.js";
-import { handledTwice, openRedisLoad, type RedisLoad, untilReady } from "../../support/redis-load.js";
+import {
+  openClustersArchive,
+  untilArchiveInStep,
+  untilSearchedAgain,
+} from "../../support/faults/archive-search.js";
+import { handledTwice, openRedisLoad, type RedisLoad, untilReady } from "../../support/faults/redis-load.js";
 
 /** As without a setting. */
 const PARTITIONS = 4;

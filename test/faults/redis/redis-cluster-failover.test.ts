@@ -16,7 +16,7 @@ import {
   untilReady,
   watchReadiness,
   type RedisLoad,
-} from "../../support/redis-load.js";
+} from "../../support/faults/redis-load.js";
 import { sized } from "../../support/sizes.js";
 
 /** Enough that each of three masters has some. */

@@ -19,7 +19,7 @@ import {
   untilReady,
   watchReadiness,
   type RedisLoad,
-} from "../../support/redis-load.js";
+} from "../../support/faults/redis-load.js";
 
 /** About a second's worth: a link notices a failover sooner, unless its process stalls. */
 const MAY_BE_LOST = 100;

@@ -16,7 +16,7 @@ import {
   readReadiness,
   untilReady,
   type RedisLoad,
-} from "../../support/redis-load.js";
+} from "../../support/faults/redis-load.js";
 import { sized } from "../../support/sizes.js";
 
 const users = (prefix: string, count: number): string[] =>

@@ -14,7 +14,7 @@ import {
   untilReady,
   watchReadiness,
   type RedisLoad,
-} from "../../support/redis-load.js";
+} from "../../support/faults/redis-load.js";
 
 let group: TestRedisSentinels;
 let cluster: TestCluster;

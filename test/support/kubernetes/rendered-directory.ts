@@ -2,7 +2,7 @@
 // Guarantees: a container's environment is looked up as the kubelet does; a missing ConfigMap is an error.
 import { matches, type Container, type Selector, type Workload } from "./kubernetes-objects.js";
 import { findRenderer, renderDirectory, type Manifest } from "./render-overlay.js";
-import { isImageName } from "../service-settings.js";
+import { isImageName } from "../containers/service-settings.js";
 
 /** Under k8s/. Overlays say what the base does not; the base must be right by itself. */
 export const directories = [

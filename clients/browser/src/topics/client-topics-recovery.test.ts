@@ -3,7 +3,13 @@
 // without a hole.
 import { waitFor } from "@petrel/shared/testing/wait-for";
 import { describe, expect, it } from "vitest";
-import { entries, roundTrip, say, subscribed, useTopicPeer } from "../../../../test/support/topic-peer.js";
+import {
+  entries,
+  roundTrip,
+  say,
+  subscribed,
+  useTopicPeer,
+} from "../../../../test/support/clients/topic-peer.js";
 import { clientErrorCodes, type PetrelClientError, type TopicLost, type TopicMessage } from "../client.js";
 
 const { accept, again, newClient, toConsole, welcomed } = useTopicPeer();

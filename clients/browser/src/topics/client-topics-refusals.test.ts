@@ -9,7 +9,7 @@ import {
   say,
   subscribed,
   useTopicPeer,
-} from "../../../../test/support/topic-peer.js";
+} from "../../../../test/support/clients/topic-peer.js";
 import { clientErrorCodes, type PetrelClientError } from "../client.js";
 
 const { again, newClient, welcomed } = useTopicPeer();

@@ -10,7 +10,7 @@ import {
   to,
   type Asked,
   type Play,
-} from "../../../../test/support/played-collect.js";
+} from "../../../../test/support/clients/played-collect.js";
 import type { PetrelError } from "../petrel.js";
 
 const failed = (code: string, status: number, retryable: boolean, details?: unknown) => ({

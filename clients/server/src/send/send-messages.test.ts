@@ -2,7 +2,7 @@
 // Guarantees: what resolves is stored once; what rejects as refused is not stored; each recipient's order holds.
 import { createHash, createHmac } from "node:crypto";
 import { describe, expect, test } from "vitest";
-import { json, ofError, openPetrel, stored, to } from "../../../../test/support/played-collect.js";
+import { json, ofError, openPetrel, stored, to } from "../../../../test/support/clients/played-collect.js";
 
 describe("batches", () => {
   test("what is sent in one turn goes together, in order, each with a key of its own", async () => {

@@ -3,7 +3,7 @@
 import { WsPeer, type PeerFrame, type PeerSocket } from "@petrel/shared/testing/peers/ws-peer";
 import { afterEach, beforeEach, expect } from "vitest";
 import { WebSocket } from "ws";
-import { PetrelClient, type PetrelClientOptions } from "../../clients/browser/src/client.js";
+import { PetrelClient, type PetrelClientOptions } from "../../../clients/browser/src/client.js";
 
 /** Call it once in a test file. */
 export function useClientPeer<Data = unknown>() {

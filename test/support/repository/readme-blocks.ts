@@ -8,7 +8,7 @@ import { readFileSync } from "node:fs";
  * @param page from the repository's root
  */
 export function readmeBlocks(language: string, testFile: string, page = "README.md"): string[] {
-  const text = readFileSync(new URL(`../../${page}`, import.meta.url), "utf8");
+  const text = readFileSync(new URL(`../../../${page}`, import.meta.url), "utf8");
   const blocks = text.matchAll(/<!-- runs in (\S+) -->\n```(\w+)\n([\s\S]*?)```/g);
   return [...blocks].flatMap(([, named, kind, code]) =>
     named === testFile && kind === language && code !== undefined ? [code] : [],

@@ -1,12 +1,12 @@
 // Tests only: which variables each image's program reads.
 // Guarantees: uses the schemas themselves, so a name in a manifest that nothing reads is found.
 import type { Schema } from "@petrel/shared/kernel/config";
-import { apnsSimulatorConfigSchema } from "../../deploy/local/src/apns-simulator/config.js";
-import { authConfigSchema } from "../../services/auth/src/config.js";
-import { collectConfigSchema } from "../../services/collect/src/config.js";
-import { consoleConfigSchema } from "../../services/console/src/config.js";
-import { dispatchSettings } from "../../services/dispatch/src/config.js";
-import { pushNodeSettings } from "../../services/push-node/src/config.js";
+import { apnsSimulatorConfigSchema } from "../../../deploy/local/src/apns-simulator/config.js";
+import { authConfigSchema } from "../../../services/auth/src/config.js";
+import { collectConfigSchema } from "../../../services/collect/src/config.js";
+import { consoleConfigSchema } from "../../../services/console/src/config.js";
+import { dispatchSettings } from "../../../services/dispatch/src/config.js";
+import { pushNodeSettings } from "../../../services/push-node/src/config.js";
 
 export const imageNames = ["auth", "collect", "dispatch", "push-node", "console", "apns-simulator"] as const;
 

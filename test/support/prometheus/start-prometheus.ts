@@ -8,10 +8,10 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { freePort } from "@petrel/shared/testing/free-port";
 import { waitFor } from "@petrel/shared/testing/wait-for";
-import { withoutCollection } from "./short-go-program.js";
+import { withoutCollection } from "../short-go-program.js";
 import { dieWithParentPrefix } from "@petrel/shared/embedded-redis/die-with-parent";
 
-export const prometheusDirectory = fileURLToPath(new URL("../../deploy/prometheus/", import.meta.url));
+export const prometheusDirectory = fileURLToPath(new URL("../../../deploy/prometheus/", import.meta.url));
 
 const isInstalled = ["prometheus", "promtool"].every((name) => existsSync(`/usr/bin/${name}`));
 if (!isInstalled) {

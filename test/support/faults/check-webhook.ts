@@ -4,7 +4,7 @@
 import { createHmac } from "node:crypto";
 import type { EventItem } from "@petrel/shared/protocol/events/event-item";
 import { decodeEventPosition, type EventPosition } from "@petrel/shared/protocol/events/event-position";
-import type { ReceivedRequest } from "../../services/dispatch/src/testing/webhook-receiver.js";
+import type { ReceivedRequest } from "../../../services/dispatch/src/testing/webhook-receiver.js";
 
 export interface WebhookTruth {
   /** `whsec_…` */

@@ -2,7 +2,7 @@
 // Guarantees: each test has a push node of its own; after it the clients are closed, and the console speaks again.
 import type { PeerFrame, PeerSocket } from "@petrel/shared/testing/peers/ws-peer";
 import { afterEach, beforeEach, vi } from "vitest";
-import type { PetrelClient, PetrelClientError } from "../../clients/browser/src/client.js";
+import type { PetrelClient, PetrelClientError } from "../../../clients/browser/src/client.js";
 import { useClientPeer } from "./client-peer.js";
 
 const features = ["ack", "resume", "topics", "publish"];

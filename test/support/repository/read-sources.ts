@@ -21,7 +21,7 @@ export interface SourceFile {
   readonly imports: readonly Import[];
 }
 
-const root = fileURLToPath(new URL("../..", import.meta.url));
+const root = fileURLToPath(new URL("../../..", import.meta.url));
 const topFolders = ["bench", "clients", "deploy", "examples", "services", "shared", "test"];
 const skipped = new Set(["node_modules", "dist", ".data", ".cache"]);
 

@@ -5,8 +5,8 @@ import type { TestCluster } from "@petrel/shared/testing/cluster/start-cluster";
 import { MessageRecorder, type PostRecord } from "@petrel/shared/testing/peers/message-recorder";
 import { RecordingProducer } from "@petrel/shared/testing/peers/recording-producer";
 import { waitFor } from "@petrel/shared/testing/wait-for";
-import { connectRecordedUsers, type RecordedUsers } from "../../bench/src/chaos/recorded-users.js";
-import { sized } from "./sizes.js";
+import { connectRecordedUsers, type RecordedUsers } from "../../../bench/src/chaos/recorded-users.js";
+import { sized } from "../sizes.js";
 
 export interface RedisLoad {
   readonly recorder: MessageRecorder;

@@ -1,7 +1,7 @@
 // Tests only: the library for backends, and the collect that it sends to, played by the test.
 // Guarantees: each request is read as collect reads it, and kept; no socket is opened.
 import { gunzipSync } from "node:zlib";
-import { Petrel, PetrelError, type Message, type PetrelOptions } from "../../clients/server/src/petrel.js";
+import { Petrel, PetrelError, type Message, type PetrelOptions } from "../../../clients/server/src/petrel.js";
 
 export interface Entry {
   readonly to: Readonly<Record<string, unknown>>;

@@ -2,7 +2,7 @@
 // Guarantees: paths match as the Gateway API says (https://gateway-api.sigs.k8s.io/reference/spec/#httppathmatch), as
 // ingress-nginx does it (https://kubernetes.github.io/ingress-nginx/user-guide/ingress-path-matching/), and as Traefik
 // does (`loadRouter` in pkg/provider/kubernetes/ingress/kubernetes.go): expressions are not anchored.
-import type { Ingress, Route } from "./kubernetes/kubernetes-objects.js";
+import type { Ingress, Route } from "./kubernetes-objects.js";
 
 export interface WaysIn {
   readonly routes: readonly Route[];
