@@ -59,6 +59,21 @@ test("a scheduled message of a topic ended when it was published, not when it wa
   expect(updateOf(atOnce, published, at)).toMatchObject({ endedAtMs: record.atMs });
 });
 
+test.each([2 * HOUR_MS, HOUR_MS / 2])(
+  "a topic's message that was driven on late did not end before that: %i ms to live",
+  (ttlMs) => {
+    const deliverAtMs = T0 + HOUR_MS;
+    const expiresAtMs = deliverAtMs + ttlMs;
+    // Driven on when a minute of its time to live was left.
+    const drivenAtMs = expiresAtMs - 60_000;
+    const history = { size: 10, ageMs: HOUR_MS, bytes: 1_000 };
+    const waited = row({ recipient: "#news", deliverAtMs, history, ttlMs, expiresAtMs });
+    const record = { ...found("queued").record, userId: "#news", atMs: drivenAtMs, expiresAtMs };
+    const published = { record, state: "published", topic: "news", isOfUser: false } as const;
+    expect(updateOf(waited, published, at(expiresAtMs))).toMatchObject({ endedAtMs: drivenAtMs });
+  },
+);
+
 function found(state: FoundUserMessage["state"], word?: string): FoundMessage {
   const end =
     state === "queued" || state === "delivered" ? undefined : { state, atMs: T0 + 7, word, isFinal: false };

@@ -61,9 +61,15 @@ function judgeFound(row: ArchivedRow, found: FoundMessage, nowMs: number): Verdi
   return { kind: "update", update: { ...ended, lookAtMs: isFinal ? null : nextLook(row, nowMs) } };
 }
 
-/** The record of one that was scheduled has when it was accepted, and when it expires: that counts from its publication. */
-function publishedAt({ history, ttlMs }: ArchivedRow, { atMs, expiresAtMs }: FoundMessage["record"]): number {
-  return history === undefined ? atMs : expiresAtMs - Math.min(ttlMs, history.ageMs);
+/**
+ * The record of one that was scheduled has when it was accepted, and when it expires: that counts from its publication,
+ * but not where only the rest of its time to live was left. That is so after a late re-drive, which is accepted when its
+ * time has passed and published a second later.
+ */
+function publishedAt(row: ArchivedRow, { atMs, expiresAtMs }: FoundMessage["record"]): number {
+  const { history, ttlMs, deliverAtMs = 0 } = row;
+  if (history === undefined) return atMs;
+  return Math.max(expiresAtMs - Math.min(ttlMs, history.ageMs), deliverAtMs, atMs);
 }
 
 function judgeMissing(row: ArchivedRow, { nowMs, lostBeforeMs }: Circumstances): Verdict {
