@@ -1,12 +1,18 @@
 // Tests when an app's requests may go to WeChat.
 import { expect, test } from "vitest";
 import { createLogger } from "@petrel/shared/kernel/logging/logging";
-import { AppGate } from "./app-gate.js";
+import { AppGate, type OpenPassage } from "./app-gate.js";
 
 function openGate() {
   const clock = { nowMs: 0, monotonicMs: () => clock.nowMs };
   const logger = createLogger({ service: "test", level: "silent" });
   return { clock, gate: new AppGate({ appid: "wx1", clock, logger, random: () => 0 }) };
+}
+const ordinary: OpenPassage = { passage: "open" };
+function probe(gate: AppGate): OpenPassage {
+  const passage = gate.pass();
+  if (passage.passage === "closed") throw new Error(passage.reason);
+  return passage;
 }
 const passages = (gate: AppGate, count: number): string[] =>
   Array.from({ length: count }, () => gate.pass().passage);
@@ -22,9 +28,9 @@ test("rests for as long as WeChat wants", () => {
 
 test("closes if WeChat does not answer; then one request at a time probes, at growing intervals", () => {
   const { clock, gate } = openGate();
-  for (let i = 0; i < 4; i++) gate.unanswered();
+  for (let i = 0; i < 4; i++) gate.unanswered(ordinary);
   expect(passages(gate, 2)).toEqual(["open", "open"]);
-  gate.unanswered();
+  gate.unanswered(ordinary);
   expect(gate.isClosed).toBe(true);
   expect(gate.pass()).toEqual({ passage: "closed", reason: "WeChat does not answer", forMs: 1_000 });
   const waits: number[] = [];
@@ -33,8 +39,9 @@ test("closes if WeChat does not answer; then one request at a time probes, at gr
     if (passage.passage !== "closed") throw new Error("open too early");
     waits.push(passage.forMs);
     clock.nowMs += passage.forMs;
-    expect(passages(gate, 3)).toEqual(["open", "closed", "closed"]);
-    gate.unanswered();
+    const first = probe(gate);
+    expect(passages(gate, 2)).toEqual(["closed", "closed"]);
+    gate.unanswered(first);
   }
   expect(waits).toEqual([1_000, 2_000, 4_000, 8_000, 16_000, 32_000, 60_000, 60_000]);
   clock.nowMs += 60_000;
@@ -45,7 +52,7 @@ test("closes if WeChat does not answer; then one request at a time probes, at gr
 
 test("a probe without a result does not block it forever", () => {
   const { clock, gate } = openGate();
-  for (let i = 0; i < 5; i++) gate.unanswered();
+  for (let i = 0; i < 5; i++) gate.unanswered(ordinary);
   clock.nowMs = 1_000;
   expect(passages(gate, 2)).toEqual(["open", "closed"]);
   clock.nowMs = 31_000;
@@ -54,12 +61,29 @@ test("a probe without a result does not block it forever", () => {
 
 test("a probe that was never sent leaves its place to another, and opens nothing", () => {
   const { clock, gate } = openGate();
-  for (let i = 0; i < 5; i++) gate.unanswered();
+  for (let i = 0; i < 5; i++) gate.unanswered(ordinary);
   clock.nowMs = 1_000;
-  expect(passages(gate, 2)).toEqual(["open", "closed"]);
-  gate.released();
+  const first = probe(gate);
+  expect(passages(gate, 1)).toEqual(["closed"]);
+  gate.released(first);
   expect(gate.isClosed).toBe(true);
   expect(passages(gate, 2)).toEqual(["open", "closed"]);
+});
+
+test("a send that does not probe, or whose probe was given up, leaves another one's probe alone", () => {
+  const { clock, gate } = openGate();
+  for (let i = 0; i < 5; i++) gate.unanswered(ordinary);
+  clock.nowMs = 1_000;
+  const givenUp = probe(gate);
+  clock.nowMs = 31_000;
+  probe(gate);
+  for (const late of [ordinary, givenUp]) {
+    gate.released(late);
+    expect(passages(gate, 1)).toEqual(["closed"]);
+  }
+  gate.unanswered(ordinary);
+  clock.nowMs = 60_999;
+  expect(passages(gate, 1)).toEqual(["closed"]);
 });
 
 test("one openid is believed to be invalid, but not those of twenty users at once", () => {

@@ -6,8 +6,14 @@ import type { Clock } from "@petrel/shared/kernel/clock";
 import type { Logger } from "@petrel/shared/kernel/logging/logging";
 import { RecentAnswers } from "../apns/recent-answers.js";
 
+export interface OpenPassage {
+  readonly passage: "open";
+  /** The number of its probe, where the request is one. */
+  readonly probe?: number;
+}
+
 export type Passage =
-  | { readonly passage: "open" }
+  | OpenPassage
   | { readonly passage: "closed"; readonly reason: string; readonly forMs: number };
 
 export interface AppGateOptions {
@@ -20,6 +26,8 @@ export interface AppGateOptions {
 /** Failures in a row that open it. */
 const FAILURES = 5;
 const [FIRST_OPEN_MS, MAX_OPEN_MS] = [1_000, 60_000];
+/** An ordinary request's. */
+const OPEN: OpenPassage = { passage: "open" };
 /** A probe may be given up together with its message; then it must not block the others forever. */
 const LOOK_MS = 30_000;
 /** If so many users, and so large a share of the answers, have invalid openids, the mistake is elsewhere. */
@@ -35,6 +43,8 @@ export class AppGate {
   #closedUntilMs = 0;
   #closedForMs = 0;
   #lookingUntilMs = 0;
+  /** Of the newest probe: nobody else may end its turn. */
+  #probe = 0;
 
   constructor(options: AppGateOptions) {
     this.#options = { random: Math.random, ...options };
@@ -46,7 +56,7 @@ export class AppGate {
     return this.#failures >= FAILURES || (this.#rest?.untilMs ?? 0) > nowMs;
   }
 
-  /** Call it before each request; whoever passes must report the result. */
+  /** Call it before each request; whoever passes must report the result, with the passage. */
   pass(): Passage {
     const nowMs = this.#options.clock.monotonicMs();
     if (this.#rest !== undefined) {
@@ -54,7 +64,7 @@ export class AppGate {
       if (untilMs > nowMs) return { passage: "closed", reason, forMs: this.#spread(untilMs - nowMs) };
       this.#rest = undefined;
     }
-    if (this.#failures < FAILURES) return { passage: "open" };
+    if (this.#failures < FAILURES) return OPEN;
     const waitMs = Math.max(this.#closedUntilMs, this.#lookingUntilMs) - nowMs;
     if (waitMs > 0) {
       return {
@@ -64,7 +74,7 @@ export class AppGate {
       };
     }
     this.#lookingUntilMs = nowMs + LOOK_MS;
-    return { passage: "open" };
+    return { passage: "open", probe: ++this.#probe };
   }
 
   /** Call it when WeChat wants no requests from this app for this long. */
@@ -78,13 +88,13 @@ export class AppGate {
     this.#lookingUntilMs = 0;
   }
 
-  /** Call it when no request was sent after all: another one may probe in its place. */
-  released(): void {
-    this.#lookingUntilMs = 0;
+  /** Call it when no request was sent after all: if it was to be a probe, another one may probe in its place. */
+  released({ probe }: OpenPassage): void {
+    if (probe === this.#probe) this.#lookingUntilMs = 0;
   }
 
-  unanswered(): void {
-    this.#lookingUntilMs = 0;
+  unanswered(passage: OpenPassage): void {
+    this.released(passage);
     if (++this.#failures < FAILURES) return;
     this.#closedForMs = Math.min(MAX_OPEN_MS, Math.max(FIRST_OPEN_MS, 2 * this.#closedForMs));
     this.#closedUntilMs = this.#options.clock.monotonicMs() + this.#closedForMs;

@@ -23,7 +23,7 @@ const resting: TokenAnswer = { kind: "none", why: "resting", reason: "no answer"
 function openGate(): AppGate {
   const clock = { nowMs: 0, monotonicMs: () => clock.nowMs };
   const gate = new AppGate({ appid: app.appid, clock, logger, random: () => 0 });
-  for (let i = 0; i < 5; i++) gate.unanswered();
+  for (let i = 0; i < 5; i++) gate.unanswered({ passage: "open" });
   clock.nowMs = 1_000;
   return gate;
 }

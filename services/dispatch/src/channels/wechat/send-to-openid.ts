@@ -14,7 +14,7 @@ import type { DeviceOutcome, DeviceResult } from "../combine-results.js";
 import type { FallbackJob } from "../fallback-channel.js";
 import { unlessAborted } from "../unless-aborted.js";
 import type { AccessTokens } from "./access-tokens.js";
-import type { AppGate } from "./app-gate.js";
+import type { AppGate, OpenPassage } from "./app-gate.js";
 import { buildWechatMessage } from "./build-wechat-message.js";
 import { judgeWechatAnswer, requestIdOf, untilQuotaMs, type WechatVerdict } from "./judge-wechat-answer.js";
 import type { WechatApp } from "./wechat-apps.js";
@@ -95,7 +95,7 @@ export async function sendToOpenid(
   }
   const span = beginSpan(deps, job, appid);
   try {
-    const sent = await sendWithToken(deps, app, send, body, signals);
+    const sent = await sendWithToken(deps, app, send, { passage, body }, signals);
     const outcome = sent.kind === "held-back" ? sent.outcome : await apply(deps, app, send, template, sent);
     span?.set({ "petrel.outcome": outcome.kind });
     if ("reason" in outcome) span?.fail(outcome.reason);
@@ -128,20 +128,20 @@ async function sendWithToken(
   deps: SendToOpenidDeps,
   app: WechatApp,
   { unansweredAtMs, job }: OpenidSend,
-  body: string,
+  { passage, body }: { readonly passage: OpenPassage; readonly body: string },
   { ending, either }: OpenidSignals,
 ): Promise<Sent> {
   const { tokens, client, metrics, clock } = deps;
   const gate = deps.gateOf(app.appid);
   for (let isSecond = false; ; isSecond = true) {
     const answer = await unlessAborted(tokens.current(app), either).catch((error: unknown) => {
-      gate.released();
+      gate.released(passage);
       throw error;
     });
     if (answer.kind === "none") {
       const { why, reason, afterMs } = answer;
       // No request was sent, so WeChat has not answered one.
-      gate.released();
+      gate.released(passage);
       metrics.sent(app.appid, why === "halted" ? "misconfigured" : "held", "");
       return {
         kind: "held-back",
@@ -156,7 +156,7 @@ async function sendWithToken(
     metrics.took(app.appid, clock.monotonicMs() - startedMs);
     if (sent.kind === "unanswered") {
       if (ending.aborted) throw ending.reason;
-      gate.unanswered();
+      gate.unanswered(passage);
       return sent;
     }
     gate.answered();
