@@ -347,6 +347,7 @@ export async function startPushNode(
         acks.flush();
       },
       isDraining,
+      stopping: lifecycle.stopping,
       scripts,
       limitCounts,
       clock,

@@ -1,4 +1,6 @@
 // The upgrade itself, on a real socket: what is refused before it, with which error, and what the server selects.
+import { once } from "node:events";
+import { connect } from "node:net";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { waitFor } from "@petrel/shared/testing/wait-for";
 import { approach, join, openNodeBench, type NodeBench } from "../testing/node-bench.js";
@@ -250,7 +252,16 @@ test("beyond the rate: some wait for their turn, the others get 503 with spread 
   for (const { socket } of crowd) socket.destroy();
 });
 
-test("a bad request takes no place, and a stop refuses those that wait", async () => {
+/** @returns told when the node closes a connection on which HTTP waits for its next request */
+async function idleHttp(port: number, onClose: () => void): Promise<void> {
+  const socket = connect(port, "127.0.0.1");
+  socket.once("close", onClose);
+  socket.write("GET /health/live HTTP/1.1\r\nHost: node\r\n\r\n");
+  await once(socket, "data");
+  socket.resume();
+}
+
+test("a bad request takes no place, and a stop refuses those that wait, at once", async () => {
   const slow = await bench.startNode({ connectsPerSecond: 1, connectWaitMs: 20_000 });
   for (let i = 0; i < 5; i++) {
     expect(
@@ -259,13 +270,20 @@ test("a bad request takes no place, and a stop refuses those that wait", async (
   }
   const first = await openRaw({ port: slow.port });
   expect(first.answer).toContain("101");
-  const waiting = Array.from({ length: 3 }, () => openRaw({ port: slow.port }));
-  await fetch(`${slow.httpUrl}/health/live`);
+  const ends: string[] = [];
+  const waiting = Array.from({ length: 3 }, async () => {
+    const client = await openRaw({ port: slow.port });
+    ends.push("handshake");
+    return client;
+  });
+  await idleHttp(slow.port, () => ends.push("http"));
+  // A raw client does not answer the close by itself.
+  void first.closeCode().then(() => first.socket.destroy());
   await slow.stop();
   const answers = await Promise.all(waiting);
   expect(answers.map(({ answer }) => Number(answer.split(" ")[1]))).toContain(503);
   expect(answers.filter(({ answer }) => answer.includes(" 101 ")).length).toBeLessThanOrEqual(2);
-  first.socket.destroy();
+  expect(ends).toEqual(["handshake", "handshake", "handshake", "http"]);
 });
 
 test("a socket whose token was bad counts until it is gone, and makes room for the next", async () => {
@@ -319,12 +337,16 @@ describe("how often one may connect", () => {
   });
 });
 
-test("a stop closes those that are nobody's with 1012", async () => {
+test("a stop closes those that are nobody's with 1012, before it closes anything else", async () => {
   const stopping = await bench.startNode();
   const waiting = approach(stopping);
+  const ends: string[] = [];
+  void waiting.untilClosed().then(() => ends.push("socket"));
+  await idleHttp(stopping.port, () => ends.push("http"));
   await waitFor(() => waiting.socket.readyState === waiting.socket.OPEN, { what: "the upgrade" });
   await stopping.stop();
   expect(await waiting.untilClosed()).toMatchObject({ code: 1012 });
+  expect(ends).toEqual(["socket", "http"]);
 });
 
 test("upgrades count as requests: answered 101, and refused", async () => {

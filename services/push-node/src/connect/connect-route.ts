@@ -33,6 +33,8 @@ export interface ConnectRouteDeps {
   /** A handshake was answered with 503. */
   readonly onTurnedAway: () => void;
   readonly isDraining: () => boolean;
+  /** Aborted when the node's stop begins. */
+  readonly stopping: AbortSignal;
   readonly logger: Logger;
   /** What opening a client's connection needs. */
   readonly open: OpenDeps;
@@ -70,12 +72,13 @@ export function addConnectRoute(
   let asking = 0;
   let hasWarned = false;
 
-  // The drain covers only authenticated connections; the stop must not wait for the others to time out.
-  app.addHook("preClose", (done) => {
+  // The drain covers only authenticated connections. The others are told at once: a hook of the framework would tell
+  // them only when the drain, and the time in which HTTP clients leave, are over.
+  const turnAwayAll = (): void => {
     deps.unauthenticated.closeAll(closeCodes.serviceRestart, "PETREL_SHUTTING_DOWN");
     deps.admission.refuseAll();
-    done();
-  });
+  };
+  deps.stopping.addEventListener("abort", turnAwayAll, { once: true });
 
   app.route({
     method: "GET",
@@ -157,6 +160,7 @@ export function addConnectRoute(
       );
       return;
     }
+    if (turnedAwayAtStop(request, socket)) return;
     deps.admission.enter({
       address,
       isGone: () => socket.destroyed,

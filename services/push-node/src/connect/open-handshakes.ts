@@ -39,6 +39,7 @@ export interface HandshakesOptions {
   /** A socket has ended. @param connection undefined if it was not authenticated yet */
   readonly onClosed: (connection: Connection | undefined) => void;
   readonly isDraining: () => boolean;
+  readonly stopping: AbortSignal;
   readonly scripts: ScriptRunner;
   readonly limitCounts: LimitCounts;
   readonly clock: Clock;
@@ -69,6 +70,7 @@ export function openHandshakes(options: HandshakesOptions): ConnectRouteDeps {
     takeConnectOfAddress,
     onTurnedAway: counts.turnedAway,
     isDraining,
+    stopping: options.stopping,
     logger,
     open: {
       checkCredential: createCheckCredential({ ...options.credentials, clock }),
