@@ -15,8 +15,7 @@ const isThere = await hasReleaseBefore();
 const AHEAD_MS = [4_000, 16_000, 64_000];
 
 describe.runIf(isThere)("beside the release before", () => {
-  /** The release before knows the order of sending only. */
-  const order = ["this low", "this high", "before normal", "before low", "this low"];
+  const order = ["this low", "this high", "before normal", "this low", "before low"];
   let cluster: TestCluster;
   let dispatchIsOld = true;
   beforeAll(async () => {

@@ -1,15 +1,13 @@
-// Flow: `petrel nodes` and `petrel drain` beside two push nodes, and beside one of the release before.
+// Flow: `petrel nodes` and `petrel drain` beside two push nodes, and beside one that reports nothing.
 // Guarantees: a drained node's clients are asked to move and closed, and no other's; it turns new ones away until that is
 // taken back; the last node is not drained by mistake; a node that cannot drain is named as such at once.
+import { createLogger } from "@petrel/shared/kernel/logging/logging";
+import { connectRedis } from "@petrel/shared/redis/connection/connect";
+import { clusterKeys, partitionKeys } from "@petrel/shared/redis/keys";
 import { startCluster, type TestCluster } from "@petrel/shared/testing/cluster/start-cluster";
 import { connectClient, openClient, type WsClient } from "@petrel/shared/testing/peers/ws-client";
 import { waitFor } from "@petrel/shared/testing/wait-for";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import {
-  BUILD_DEADLINE_MS,
-  buildReleaseBefore,
-  hasReleaseBefore,
-} from "../support/release/release-before.js";
 import { runCli } from "../support/run-cli.js";
 
 const clients: WsClient[] = [];
@@ -35,6 +33,7 @@ interface Node {
   readonly version?: string;
   readonly connections?: number;
   readonly draining?: boolean;
+  readonly asked?: boolean;
 }
 
 async function nodes(): Promise<Node[]> {
@@ -97,6 +96,24 @@ describe("two nodes of this release", () => {
     expect(unknown.err.join()).toContain("there is no node push-node-9; there are: push-node-1");
   });
 
+  test("one of a release without reports is listed, and refused at once with why", async () => {
+    const logger = createLogger({ service: "test", level: "silent" });
+    const redis = await connectRedis({ url: cluster.redis.url, role: "test", logger });
+    const subscriber = await connectRedis({ url: cluster.redis.url, role: "test-subscriber", logger });
+    // All that such a node shows: its key, and its channel in every partition.
+    await redis.set(clusterKeys.node("silent-node"), "1");
+    await subscriber.ssubscribe(`${partitionKeys(0).channel}silent-node`);
+    const silent = (await nodes()).find(({ id }) => id === "silent-node");
+    expect(silent).toMatchObject({ asked: false });
+    expect(silent?.version).toBeUndefined();
+    const { code, err } = await runCli(cluster, ["drain", "silent-node"]);
+    expect(code).toBe(1);
+    expect(err.join()).toContain("This node runs a release that cannot drain: stop it instead.");
+    subscriber.disconnect();
+    await redis.del(clusterKeys.node("silent-node"));
+    redis.disconnect();
+  });
+
   test("taken back, it takes clients again", async () => {
     const { code } = await runCli(cluster, ["drain", "push-node-1", "--undo"]);
     expect(code).toBe(0);
@@ -108,31 +125,5 @@ describe("two nodes of this release", () => {
       "node.drain",
     ]);
     await cluster.stop();
-  });
-});
-
-describe.runIf(await hasReleaseBefore())("a node of the release before", () => {
-  beforeAll(async () => {
-    const release = await buildReleaseBefore();
-    cluster = await startCluster({
-      nodes: 2,
-      together: (name) => name !== "push-node-2",
-      releaseOf: (name) => (name === "push-node-2" ? release : process.cwd()),
-    });
-  }, BUILD_DEADLINE_MS + 180_000);
-
-  test("is listed, and refused at once with why", async () => {
-    const listed = await waitFor(
-      async () => {
-        const all = await nodes();
-        return all.length === 2 ? all : undefined;
-      },
-      { what: "both nodes", deadlineMs: 30_000 },
-    );
-    expect(listed[1]).toMatchObject({ name: "push-node-2", asked: false });
-    expect(listed[1]?.version).toBeUndefined();
-    const { code, err } = await runCli(cluster, ["drain", "push-node-2"]);
-    expect(code).toBe(1);
-    expect(err.join()).toContain("This node runs a release that cannot drain: stop it instead.");
   });
 });

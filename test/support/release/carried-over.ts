@@ -180,11 +180,8 @@ async function makeDeadLetter(stage: Stage, user: string) {
   const token = randomBytes(32).toString("hex");
   await registerPhone(stage.cluster, user, token);
   await stage.simulator.setAnswer(token, { status: 400, reason: "PayloadEmpty" });
-  // This release asks the next channel where one refuses, as the release before does not, which has no `channels`.
-  const id = await send(stage, user, {
-    notification,
-    ...(stage.name === "before" ? {} : { channels: ["apns"] }),
-  });
+  // One channel: the next one would be asked where this one refuses.
+  const id = await send(stage, user, { notification, channels: ["apns"] });
   await untilState(stage, id, "failed");
   await stage.simulator.setAnswer(token, null);
   return async () => {
