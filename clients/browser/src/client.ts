@@ -46,8 +46,8 @@ import { WebPush, type WebPushOptions } from "./web-push/web-push.js";
 
 export type { NotificationClick, WebPushOptions } from "./web-push/web-push.js";
 export type { AckMode, PetrelClientOptions, SharedOptions } from "./client-options.js";
-export type { SharedAck } from "./share/ack-policy.js";
-export type { ShareEnvironment } from "./share/tab-member.js";
+export type { SharedAck } from "./share/hub/ack-policy.js";
+export type { ShareEnvironment } from "./share/share-environment.js";
 export type { ClientTiming } from "./client-timing.js";
 export type { TopicPosition, WelcomeFrame } from "./frames.js";
 export type { NetworkEvents } from "./connection/network-watch.js";

@@ -5,7 +5,7 @@ import { globalWebSocket } from "../client-options.js";
 import type { SocketConstructor } from "../connection/socket.js";
 import type { Credential } from "../credentials/credential-source.js";
 import type { ShareSockets } from "./share-sockets.js";
-import type { ShareEnvironment } from "./tab-member.js";
+import type { ShareEnvironment } from "./share-environment.js";
 
 export class ShareLink {
   readonly #options: ResolvedOptions;

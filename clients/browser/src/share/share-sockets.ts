@@ -3,9 +3,9 @@
 // What one user's connection has left behind goes to no other user's.
 import type { Socket, SocketConstructor } from "../connection/socket.js";
 import type { Credential } from "../credentials/credential-source.js";
-import type { SharedAck } from "./ack-policy.js";
+import type { SharedAck } from "./hub/ack-policy.js";
 import { shareName, userOf, type Identity } from "./share-identity.js";
-import { SHARE_VERSION } from "./share-messages.js";
+import { SHARE_VERSION } from "./hub/share-messages.js";
 import { TabMember, type TabMemberOptions } from "./tab-member.js";
 
 export interface ShareSocketsOptions extends Omit<TabMemberOptions, "name" | "policy"> {

@@ -3,7 +3,7 @@
 import { SOCKET_CLOSED, SOCKET_OPEN, type Socket, type SocketEvent } from "../connection/socket.js";
 import type { Position } from "../delivery/user-sequence.js";
 import type { TopicPosition } from "../frames.js";
-import type { OpenSocket, ToHub } from "./share-messages.js";
+import type { OpenSocket, ToHub } from "./hub/share-messages.js";
 
 /** What the client opens. */
 export interface SocketPlace {

@@ -3,33 +3,14 @@
 // that was deposed while suspended passes on no ack.
 import { CLIENT_LEAVES_SOCKET } from "../connection/close-policy.js";
 import type { Socket, SocketConstructor } from "../connection/socket.js";
-import type { SharedAck } from "./ack-policy.js";
-import { Hub, type Place } from "./hub.js";
+import type { SharedAck } from "./hub/ack-policy.js";
+import { Hub, type Place } from "./hub/hub.js";
 import { Leadership } from "./leadership.js";
-import type { FromHub, ShareMessage, ToHub } from "./share-messages.js";
-import { ackIn, SharedSocket, welcomedAt, type SocketPlace } from "./shared-socket.js";
-import { TabLock, type Locks } from "./tab-lock.js";
-
-/** The part of a `BroadcastChannel` that is used. */
-export interface Channel {
-  postMessage(message: ShareMessage): void;
-  close(): void;
-  addEventListener(type: "message", listener: (event: { readonly data: unknown }) => void): void;
-}
-
-/** The part of a page that is used. */
-export interface Page {
-  readonly visibilityState: string;
-  addEventListener(type: string, listener: () => void): void;
-  removeEventListener(type: string, listener: () => void): void;
-}
-
-/** The browser features that it needs. */
-export interface ShareEnvironment {
-  readonly locks: Locks;
-  readonly Channel: new (name: string) => Channel;
-  readonly page: Page;
-}
+import { OverheardPlaces } from "./overheard-places.js";
+import type { Channel, ShareEnvironment } from "./share-environment.js";
+import type { FromHub, ShareMessage, ToHub } from "./hub/share-messages.js";
+import { SharedSocket, type SocketPlace } from "./shared-socket.js";
+import { TabLock } from "./tab-lock.js";
 
 export interface TabMemberOptions {
   readonly name: string;
@@ -44,13 +25,6 @@ export interface TabMemberOptions {
   readonly wants: () => boolean;
 }
 
-interface HeardPlace extends Place {
-  readonly heardAtMs: number;
-}
-
-/** A live tab sends something within this time, even in the background; a crashed one does not. */
-const PLACE_LASTS_MS = 150_000;
-
 /** A tab that did nothing for this long may have been deposed meanwhile. */
 const SUSPECT_MS = 400;
 const TAKEN_OVER = "another tab holds the connection now";
@@ -63,8 +37,7 @@ export class TabMember {
   readonly #lock: TabLock;
   readonly #leadership: Leadership;
   readonly #sockets = new Map<string, SharedSocket>();
-  /** For sockets of other tabs, as overheard on the way to the hub. */
-  readonly #places = new Map<string, HeardPlace>();
+  readonly #places = new OverheardPlaces();
   readonly #pageListeners: readonly (readonly [string, () => void])[];
   #hub: Hub | undefined;
   #socketNumber = 0;
@@ -153,11 +126,11 @@ export class TabMember {
       case "frame":
       case "closed":
       case "poll":
-        this.#rememberWelcome(message);
+        this.#places.answered(message);
         if (message.from === leader?.id) this.#fromHub(message, message.term);
         return;
       default:
-        this.#remember(message);
+        this.#places.heard(message);
         // What was sent to another leader is sent again to this one.
         if (message.term === leader?.term) this.#hub?.receive(message);
     }
@@ -200,43 +173,8 @@ export class TabMember {
     if (!this.#isReleased || message.kind === "left") this.#broadcast(message);
   }
 
-  /** Remembers each tab's position, so that this one, if it leads, starts where all can be served. */
-  #remember(message: ToHub): void {
-    const { socket } = message;
-    const place = this.#places.get(socket);
-    const heardAtMs = performance.now();
-    if (message.kind === "open") {
-      const { position, broadcast } = message;
-      // Nobody announces the end of a crashed tab.
-      for (const [one, { heardAtMs: atMs }] of this.#places) {
-        if (heardAtMs - atMs > PLACE_LASTS_MS) this.#places.delete(one);
-      }
-      this.#places.set(socket, { position, broadcast, heardAtMs });
-    } else if (message.kind === "close" || message.kind === "abandon") {
-      this.#places.delete(socket);
-    } else if (place !== undefined) {
-      const seq = message.kind === "send" ? ackIn(message.text) : undefined;
-      const { position } = place;
-      const moved = seq === undefined || position === undefined ? position : { ...position, since: seq };
-      this.#places.set(socket, { ...place, position: moved, heardAtMs });
-    }
-  }
-
-  /** From its welcome on, a new tab has a position. */
-  #rememberWelcome(message: FromHub): void {
-    if (message.kind !== "frame") return;
-    const position = welcomedAt(message.text);
-    if (position === undefined) return;
-    for (const socket of message.to) {
-      const place = this.#places.get(socket);
-      if (place !== undefined) this.#places.set(socket, { ...place, position });
-    }
-  }
-
   #knownPlaces(): Place[] {
-    const nowMs = performance.now();
-    const others = [...this.#places.values()].filter((one) => nowMs - one.heardAtMs < PLACE_LASTS_MS);
-    return [...others, ...[...this.#sockets.values()].map(({ place }) => place)];
+    return [...this.#places.ofOthers(), ...[...this.#sockets.values()].map(({ place }) => place)];
   }
 
   #lead(): void {
@@ -250,7 +188,7 @@ export class TabMember {
       isHeld: () => this.#isHeld(term),
       post: (message) => {
         this.#isAlive();
-        this.#rememberWelcome(message);
+        this.#places.answered(message);
         if (message.to.some((name) => !this.#sockets.has(name))) {
           this.#post({ ...message, from: this.#id, term });
         }

@@ -2,17 +2,18 @@
 // Guarantees: each of them sees what a socket of its own would bring: a welcome, then everything after its position, in
 // order and once. An ack is passed on when the policy says so, and never above what the socket has carried. A
 // connection that is being left ends when no tab that answers is on it.
-import { CLIENT_LEAVES_SOCKET, SERVICE_RESTART } from "../connection/close-policy.js";
-import { SOCKET_CLOSED, SOCKET_OPEN, type Socket, type SocketConstructor } from "../connection/socket.js";
-import type { Position } from "../delivery/user-sequence.js";
-import { parseServerFrame, type ErrorFrame, type ServerFrame, type WelcomeFrame } from "../frames.js";
+import { CLIENT_LEAVES_SOCKET, SERVICE_RESTART } from "../../connection/close-policy.js";
+import type { SocketConstructor } from "../../connection/socket.js";
+import type { Position } from "../../delivery/user-sequence.js";
+import type { ServerFrame, WelcomeFrame } from "../../frames.js";
 import { ackedBy, AckPasser, type SharedAck } from "./ack-policy.js";
+import { CarriedFrames } from "./carried-frames.js";
 import { misses, placeOf, type Started } from "./merge-positions.js";
-import { RecentMessages } from "./recent-messages.js";
 import { SharedTopics } from "./shared-topics.js";
 import { tabOf, type FromHub, type OpenSocket } from "./share-messages.js";
 import { attachedOf, TabPolls, type Attached } from "./tab-polls.js";
 import { ownerOnly, TokenTurns } from "./token-turns.js";
+import { UpstreamSocket } from "./upstream-socket.js";
 
 export interface UpstreamOptions {
   readonly WebSocket: SocketConstructor;
@@ -33,26 +34,17 @@ export interface UpstreamOptions {
   readonly onEnd: (upstream: Upstream) => void;
 }
 
-/** The limit for messages that a later tab may still need. */
-const MAX_CHARACTERS = 4 * 1024 * 1024;
-const REMEMBERED_RECALLS = 100;
-
 export class Upstream {
   readonly #options: UpstreamOptions;
-  readonly #socket: Socket;
+  readonly #socket: UpstreamSocket;
   readonly #attached = new Map<string, Attached>();
   readonly #topics: SharedTopics;
   readonly #tokens: TokenTurns;
   readonly #acks: AckPasser;
   readonly #polls: TabPolls;
-  #recent = new RecentMessages(0, MAX_CHARACTERS);
-  #recalls: { readonly seq: number; readonly text: string }[] = [];
-  #welcome: WelcomeFrame | undefined;
-  #welcomeFields: Readonly<Record<string, unknown>> = {};
-  #received = 0;
+  #carried: CarriedFrames | undefined;
   /** Sockets that have asked for a pong since the last one, and when the first of them did. */
   readonly #pingers = new Set<string>();
-  #lastError: { readonly frame: ErrorFrame; readonly text: string } | undefined;
   #ended = false;
   #closing: { readonly to: string } | undefined;
 
@@ -61,7 +53,7 @@ export class Upstream {
     this.#options = options;
     const { opener } = options;
     this.#topics = new SharedTopics({
-      send: (frame) => this.#send(JSON.stringify(frame)),
+      send: (frame) => this.#socket.send(JSON.stringify(frame)),
       say: (to, frame) => this.#say(to, JSON.stringify(frame)),
     });
     this.#tokens = new TokenTurns(tabOf(opener.socket), {
@@ -71,7 +63,7 @@ export class Upstream {
     this.#acks = new AckPasser({
       isHeld: options.isHeld,
       ackable: () => this.#ackable(),
-      send: (seq) => this.#send(JSON.stringify({ type: "ack", seq })),
+      send: (seq) => this.#socket.send(JSON.stringify({ type: "ack", seq })),
     });
     this.#polls = new TabPolls({
       silentMs: options.silentMs,
@@ -80,13 +72,11 @@ export class Upstream {
       onSilent: (sockets) => this.#dropSilent(sockets),
       onPolled: () => this.#acks.pass(),
     });
-    this.#socket = new options.WebSocket(options.url, [...opener.protocols]);
-    this.#socket.addEventListener("open", () => {
-      if (opener.firstFrame !== undefined) this.#send(opener.firstFrame);
+    this.#socket = new UpstreamSocket(options, {
+      onFrame: (frame, text) => this.#take(frame, text),
+      onText: (text) => this.#say(this.#welcomedOnes(), text),
+      onClosed: (code, reason) => this.#end(code, reason),
     });
-    this.#socket.addEventListener("message", ({ data }) => this.#receive(data));
-    this.#socket.addEventListener("error", () => undefined);
-    this.#socket.addEventListener("close", ({ code = 1006, reason = "" }) => this.#end(code, reason));
   }
 
   get isEmpty(): boolean {
@@ -103,7 +93,7 @@ export class Upstream {
   attach(open: OpenSocket): void {
     const attached = attachedOf(open);
     this.#attached.set(open.socket, attached);
-    if (this.#welcome !== undefined) this.#welcomeAll([attached]);
+    if (this.#carried !== undefined) this.#welcomeAll(this.#carried, [attached]);
   }
 
   /** A frame of a tab's socket. */
@@ -117,12 +107,12 @@ export class Upstream {
         this.#tabAcked(attached, Number(frame["seq"]));
         return;
       case "ping":
-        if (this.#pingers.size === 0) this.#send(text);
+        if (this.#pingers.size === 0) this.#socket.send(text);
         this.#pingers.add(socket);
         return;
       case "token":
         this.#tokens.given(socket, attached.tab);
-        this.#send(text);
+        this.#socket.send(text);
         return;
       default:
         this.#topics.receive(socket, frame);
@@ -151,7 +141,7 @@ export class Upstream {
     this.#closing = { to: socket };
     // New sockets get another one.
     this.#options.onLeaving(this);
-    this.#closeSocket(code, reason);
+    this.#socket.close(code, reason);
     return true;
   }
 
@@ -175,7 +165,7 @@ export class Upstream {
   /** The sockets are not told: they know, or learn it from the next leader. */
   close(code: number, reason: string): void {
     this.#release();
-    this.#closeSocket(code, reason);
+    this.#socket.close(code, reason);
     this.#options.onEnd(this);
   }
 
@@ -187,51 +177,18 @@ export class Upstream {
     return true;
   }
 
-  #receive(data: unknown): void {
-    if (this.#ended || typeof data !== "string") return;
-    let frame: ServerFrame;
-    try {
-      frame = parseServerFrame(data);
-    } catch {
-      // Each tab judges it by itself.
-      this.#say(this.#welcomedOnes(), data);
-      return;
-    }
-    const isVerdict = frame.type === "error" && frame.ref === undefined && frame.on === undefined;
-    if (this.#lastError !== undefined) this.#say(this.#welcomedOnes(), this.#lastError.text);
-    this.#lastError = isVerdict ? { frame: frame as ErrorFrame, text: data } : undefined;
-    if (!isVerdict) this.#take(frame, data);
-  }
-
   #take(frame: ServerFrame, text: string): void {
+    if (this.#ended) return;
     switch (frame.type) {
       case "welcome":
-        if (this.#welcome === undefined) this.#adopt(frame, text);
+        if (this.#carried === undefined) this.#adopt(frame, text);
         return;
-      case "message": {
-        if (frame.seq <= this.#received) {
-          this.#acks.repeat(frame.seq);
-          return;
-        }
-        this.#received = frame.seq;
-        this.#recent.add({ seq: frame.seq, id: frame.id, text });
-        const to = [...this.#attached.values()].filter((one) => one.isWelcomed && one.sent < frame.seq);
-        for (const one of to) {
-          // It begins to owe an ack now; earlier silence does not count.
-          if (one.acked >= one.sent) one.heardAtMs = performance.now();
-          one.sent = frame.seq;
-        }
-        this.#say(
-          to.map(({ open }) => open.socket),
-          text,
-        );
-        // A tab may have handled it before this connection carried it.
-        this.#acks.pass();
+      case "message":
+        if (this.#carried?.add(frame, text) === false) this.#acks.repeat(frame.seq);
+        else this.#carry(frame.seq, text);
         return;
-      }
       case "recalled":
-        this.#recent.remove(frame.id);
-        this.#recalls = [...this.#recalls.slice(1 - REMEMBERED_RECALLS), { seq: frame.seq, text }];
+        this.#carried?.recall(frame, text);
         this.#say(this.#welcomedOnes(), text);
         return;
       case "reconnect":
@@ -260,25 +217,38 @@ export class Upstream {
     }
   }
 
+  /** A new message, for all who need it. */
+  #carry(seq: number, text: string): void {
+    const to = [...this.#attached.values()].filter((one) => one.isWelcomed && one.sent < seq);
+    for (const one of to) {
+      // It begins to owe an ack now; earlier silence does not count.
+      if (one.acked >= one.sent) one.heardAtMs = performance.now();
+      one.sent = seq;
+    }
+    this.#say(
+      to.map(({ open }) => open.socket),
+      text,
+    );
+    // A tab may have handled it before this connection carried it.
+    this.#acks.pass();
+  }
+
   #adopt(welcome: WelcomeFrame, text: string): void {
-    this.#welcome = welcome;
-    this.#welcomeFields = JSON.parse(text) as Record<string, unknown>;
-    this.#received = welcome.after;
+    this.#carried = new CarriedFrames(welcome, text);
     this.#acks.start(welcome.after);
-    this.#recent = new RecentMessages(welcome.after, MAX_CHARACTERS);
     const { opener } = this.#options;
     this.#topics.adopt(welcome, new URL(this.#options.url).searchParams.get("all") ?? undefined);
     if (this.#options.policy === "all") this.#polls.start();
     const all = [...this.#attached.values()];
     // The opener comes first, because the credential is its own.
     all.sort((one, other) => Number(other.open === opener) - Number(one.open === opener));
-    this.#welcomeAll(all);
+    this.#welcomeAll(this.#carried, all);
   }
 
-  #welcomeAll(all: readonly Attached[]): void {
-    const started = this.#started();
+  #welcomeAll(carried: CarriedFrames, all: readonly Attached[]): void {
+    const started = carried.started(this.#options.position);
     const missing = all.filter(({ open }) => misses(open.position, started));
-    for (const one of all) if (!missing.includes(one)) this.#welcomeOne(one, started);
+    for (const one of all) if (!missing.includes(one)) this.#welcomeOne(carried, one, started);
     if (missing.length === 0) return;
     for (const { open } of missing) this.#remove(open.socket);
     this.#options.onMissing(
@@ -287,22 +257,16 @@ export class Upstream {
     );
   }
 
-  #started(): Started {
-    const { epoch, resumed } = this.#welcome ?? { epoch: "", resumed: false };
-    return { epoch, resumed, start: this.#recent.start, asked: this.#options.position };
-  }
-
-  #welcomeOne(attached: Attached, started: Started): void {
+  #welcomeOne(carried: CarriedFrames, attached: Attached, started: Started): void {
     const { position, broadcast, socket } = attached.open;
-    const { after, resumed } = placeOf(position, started, Math.min(this.#acks.acked, this.#received));
+    const { after, resumed } = placeOf(position, started, Math.min(this.#acks.acked, carried.received));
     attached.isWelcomed = true;
     attached.sent = after;
     // As at a push node: everything up to the resumed position counts as acknowledged.
     attached.acked = resumed ? after : 0;
-    const seq = Math.max(this.#received, Number(this.#welcomeFields["seq"] ?? 0));
-    this.#say([socket], JSON.stringify({ ...this.#welcomeFields, seq, after, resumed }));
-    for (const { seq: at, text } of this.#recalls) if (at > after) this.#say([socket], text);
-    for (const message of this.#recent.after(after)) {
+    this.#say([socket], carried.welcomeAt(after, resumed));
+    for (const text of carried.recallsAfter(after)) this.#say([socket], text);
+    for (const message of carried.messagesAfter(after)) {
       attached.sent = message.seq;
       this.#say([socket], message.text);
     }
@@ -321,7 +285,10 @@ export class Upstream {
   #ackable(): number {
     const { policy, silentMs } = this.#options;
     const tabs = [...this.#attached.values()].filter(({ isWelcomed }) => isWelcomed);
-    return Math.min(this.#received, ackedBy(policy, tabs, { nowMs: performance.now(), silentMs }));
+    return Math.min(
+      this.#carried?.received ?? 0,
+      ackedBy(policy, tabs, { nowMs: performance.now(), silentMs }),
+    );
   }
 
   #dropSilent(to: readonly string[]): void {
@@ -339,14 +306,14 @@ export class Upstream {
       this.#options.post({ kind: "closed", to: [closing.to], code, reason });
     }
     if (this.#ended) return;
-    const error = this.#lastError;
+    const { verdict } = this.#socket;
     const all = [...this.#attached.values()];
     this.#release();
-    const isForOwner = ownerOnly(code, error?.frame.code);
+    const isForOwner = ownerOnly(code, verdict?.frame.code);
     const concerned = all.filter(({ tab }) => !isForOwner || tab === this.#tokens.liable);
     const others = all.filter((one) => !concerned.includes(one)).map(({ open }) => open.socket);
     const to = concerned.map(({ open }) => open.socket);
-    if (error !== undefined) this.#say(to, error.text);
+    if (verdict !== undefined) this.#say(to, verdict.text);
     if (to.length > 0) this.#options.post({ kind: "closed", to, code, reason });
     // These have credentials of their own.
     if (others.length > 0) {
@@ -371,23 +338,5 @@ export class Upstream {
 
   #say(to: readonly string[], text: string): void {
     if (to.length > 0) this.#options.post({ kind: "frame", to, text });
-  }
-
-  #send(text: string): boolean {
-    if (this.#socket.readyState !== SOCKET_OPEN) return false;
-    this.#socket.send(text);
-    return true;
-  }
-
-  #closeSocket(code: number, reason: string): void {
-    if (this.#socket.readyState === SOCKET_CLOSED) {
-      this.#end(code, reason);
-      return;
-    }
-    try {
-      this.#socket.close(code, reason);
-    } catch {
-      this.#socket.close();
-    }
   }
 }

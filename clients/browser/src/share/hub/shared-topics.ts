@@ -2,9 +2,9 @@
 // that asked.
 // Guarantees: each tab's socket gets what a push node would send it: its own answer, then everything after its
 // position.
-import type { PetrelClientError } from "../client-error.js";
-import { defaultTiming } from "../client-timing.js";
-import { HandlerWatch } from "../delivery/handler-watch.js";
+import type { PetrelClientError } from "../../client-error.js";
+import { defaultTiming } from "../../client-timing.js";
+import { HandlerWatch } from "../../delivery/handler-watch.js";
 import type {
   ClientFrame,
   ErrorFrame,
@@ -12,10 +12,10 @@ import type {
   ServerFrame,
   TopicPosition,
   WelcomeFrame,
-} from "../frames.js";
-import type { TopicConnection } from "../topics/topic-connection.js";
-import { BROADCAST_TOPIC, type TopicHandle, type TopicPresence } from "../topics/topic-options.js";
-import { TopicSubscriptions } from "../topics/topic-subscriptions.js";
+} from "../../frames.js";
+import type { TopicConnection } from "../../topics/topic-connection.js";
+import { BROADCAST_TOPIC, type TopicHandle, type TopicPresence } from "../../topics/topic-options.js";
+import { TopicSubscriptions } from "../../topics/topic-subscriptions.js";
 
 type Fields = Readonly<Record<string, unknown>>;
 

@@ -1,6 +1,6 @@
 // Tests the topics of all tabs on one connection: each tab's socket gets what a push node would send it.
 import { beforeEach, describe, expect, test } from "vitest";
-import { parseServerFrame, type ServerFrame, type WelcomeFrame } from "../frames.js";
+import { parseServerFrame, type ServerFrame, type WelcomeFrame } from "../../frames.js";
 import { SharedTopics } from "./shared-topics.js";
 
 type Fields = Readonly<Record<string, unknown>>;

@@ -1,7 +1,7 @@
 // shared-socket, tab-member -> here -> hub: the messages between tabs, over a channel of one browser.
 // Guarantees: the channel's name includes this version, so tabs of another version never read them.
-import type { TopicPosition } from "../frames.js";
-import type { Position } from "../delivery/user-sequence.js";
+import type { TopicPosition } from "../../frames.js";
+import type { Position } from "../../delivery/user-sequence.js";
 
 /** Increase it with every change that an older tab would misread. */
 export const SHARE_VERSION = 1;

@@ -1,10 +1,10 @@
 // tab-member -> here -> upstream: in the leading tab, the sockets of all tabs on one connection.
 // Guarantees: one connection, except while one replaces another. No tab misses anything then, because each asks anew
 // from its own position.
-import { CLIENT_LEAVES_SOCKET } from "../connection/close-policy.js";
-import type { SocketConstructor } from "../connection/socket.js";
-import type { Position } from "../delivery/user-sequence.js";
-import type { TopicPosition } from "../frames.js";
+import { CLIENT_LEAVES_SOCKET } from "../../connection/close-policy.js";
+import type { SocketConstructor } from "../../connection/socket.js";
+import type { Position } from "../../delivery/user-sequence.js";
+import type { TopicPosition } from "../../frames.js";
 import type { SharedAck } from "./ack-policy.js";
 import { lowestBroadcast, lowestPosition } from "./merge-positions.js";
 import type { FromHub, OpenSocket, ToHub } from "./share-messages.js";

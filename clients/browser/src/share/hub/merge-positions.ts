@@ -2,8 +2,8 @@
 // continues on it.
 // Guarantees: no tab of the chosen epoch misses anything; a tab of another epoch starts over, as on a connection of its
 // own.
-import type { TopicPosition } from "../frames.js";
-import type { Position } from "../delivery/user-sequence.js";
+import type { TopicPosition } from "../../frames.js";
+import type { Position } from "../../delivery/user-sequence.js";
 
 /** Numbers keep rising when the epoch changes, so the furthest tab knows the newest epoch. */
 export function lowestPosition(positions: readonly (Position | undefined)[]): Position | undefined {

@@ -1,7 +1,7 @@
-// upstream -> here -> tabs that join later: the messages that have arrived on the connection.
+// carried-frames -> here -> tabs that join later: the messages that have arrived on the connection.
 // Guarantees: holds everything after `start`; the oldest are dropped first, so memory is bounded.
 
-interface Kept {
+export interface RecentMessage {
   readonly seq: number;
   readonly id: string;
   readonly text: string;
@@ -9,7 +9,7 @@ interface Kept {
 
 export class RecentMessages {
   readonly #maxCharacters: number;
-  #kept: Kept[] = [];
+  #kept: RecentMessage[] = [];
   #characters = 0;
   #start: number;
 
@@ -24,7 +24,7 @@ export class RecentMessages {
     return this.#start;
   }
 
-  add(message: Kept): void {
+  add(message: RecentMessage): void {
     this.#kept.push(message);
     this.#characters += message.text.length;
     while (this.#characters > this.#maxCharacters) {
@@ -44,7 +44,7 @@ export class RecentMessages {
   }
 
   /** In order. */
-  after(seq: number): readonly Kept[] {
+  after(seq: number): readonly RecentMessage[] {
     const first = this.#kept.findIndex((one) => one.seq > seq);
     return first === -1 ? [] : this.#kept.slice(first);
   }
