@@ -13,7 +13,7 @@ import { startCluster, type TestCluster } from "@petrel/shared/testing/cluster/s
 import { waitFor } from "@petrel/shared/testing/wait-for";
 import type { Page } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vitest";
-import { metricOf } from "../support/cluster-with-phones.js";
+import { metricOf } from "../support/phones/cluster-with-phones.js";
 import { runsInBrowser } from "../support/browser/chromium.js";
 import { openRealBrowser, type RealBrowser } from "../support/browser/real-browser.js";
 import { sized } from "../support/sizes.js";

@@ -14,7 +14,7 @@ import { startCluster, type TestCluster } from "@petrel/shared/testing/cluster/s
 import { waitFor } from "@petrel/shared/testing/wait-for";
 import type { Page } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { readState, registerPhone } from "../support/cluster-with-phones.js";
+import { readState, registerPhone } from "../support/phones/cluster-with-phones.js";
 import { runsInBrowser } from "../support/browser/chromium.js";
 import { openRealBrowser, type RealBrowser } from "../support/browser/real-browser.js";
 

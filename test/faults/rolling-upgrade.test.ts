@@ -23,7 +23,7 @@ import { startBusyClients } from "../../bench/src/chaos/busy-clients.js";
 import { offerLoad } from "../../bench/src/chaos/offer-load.js";
 import { startRecordedCluster, type RecordedCluster } from "../../bench/src/chaos/recorded-cluster.js";
 import { isCarriedUser, makeCarried, useCarried, type Stage } from "../support/release/carried-over.js";
-import { readState, registerPhone } from "../support/cluster-with-phones.js";
+import { readState, registerPhone } from "../support/phones/cluster-with-phones.js";
 import {
   BUILD_DEADLINE_MS,
   buildReleaseBefore,

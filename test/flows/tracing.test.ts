@@ -13,7 +13,7 @@ import { startCluster, type TestCluster } from "@petrel/shared/testing/cluster/s
 import { waitFor } from "@petrel/shared/testing/wait-for";
 import { connectClient } from "@petrel/shared/testing/peers/ws-client";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { callCluster, metricOf, readState, registerPhone } from "../support/cluster-with-phones.js";
+import { callCluster, metricOf, readState, registerPhone } from "../support/phones/cluster-with-phones.js";
 
 interface FileSpan {
   readonly traceId: string;

@@ -16,7 +16,7 @@ import { openShiftedClock, type ShiftedClock } from "@petrel/shared/testing/faul
 import { startRedis, type TestRedis } from "@petrel/shared/testing/redis/start-redis";
 import { waitFor } from "@petrel/shared/testing/wait-for";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { runCli } from "../support/run-cli.js";
+import { runCli } from "../support/clients/run-cli.js";
 
 interface Finding {
   readonly check: string;

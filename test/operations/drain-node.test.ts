@@ -8,7 +8,7 @@ import { startCluster, type TestCluster } from "@petrel/shared/testing/cluster/s
 import { connectClient, openClient, type WsClient } from "@petrel/shared/testing/peers/ws-client";
 import { waitFor } from "@petrel/shared/testing/wait-for";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { runCli } from "../support/run-cli.js";
+import { runCli } from "../support/clients/run-cli.js";
 
 const clients: WsClient[] = [];
 let cluster: TestCluster;

@@ -8,8 +8,8 @@ import {
 import { startCluster, type TestCluster } from "@petrel/shared/testing/cluster/start-cluster";
 import { waitFor } from "@petrel/shared/testing/wait-for";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { metricOf, readState, registerPhone } from "../support/cluster-with-phones.js";
-import { runCli } from "../support/run-cli.js";
+import { metricOf, readState, registerPhone } from "../support/phones/cluster-with-phones.js";
+import { runCli } from "../support/clients/run-cli.js";
 
 const PHONE = "cd".repeat(32);
 const notification = { title: "You have mail", body: "from Bob" };

@@ -23,7 +23,7 @@ import {
   startWebhookReceiver,
   type WebhookReceiver,
 } from "../../services/dispatch/src/testing/webhook-receiver.js";
-import { callCluster, registerPhone } from "../support/cluster-with-phones.js";
+import { callCluster, registerPhone } from "../support/phones/cluster-with-phones.js";
 import {
   promtool,
   runsPrometheus,

@@ -8,8 +8,8 @@ import { startCluster, type TestCluster } from "@petrel/shared/testing/cluster/s
 import { connectClient, type WsClient } from "@petrel/shared/testing/peers/ws-client";
 import { waitFor } from "@petrel/shared/testing/wait-for";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { callCluster, readState, registerPhone } from "../support/cluster-with-phones.js";
-import { runCli } from "../support/run-cli.js";
+import { callCluster, readState, registerPhone } from "../support/phones/cluster-with-phones.js";
+import { runCli } from "../support/clients/run-cli.js";
 
 const notification = { title: "You have mail", body: "from Bob" };
 const LIMIT_PER_WINDOW = 10;

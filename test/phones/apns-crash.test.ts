@@ -8,7 +8,7 @@ import {
 import { startCluster, type TestCluster } from "@petrel/shared/testing/cluster/start-cluster";
 import { waitFor } from "@petrel/shared/testing/wait-for";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { metricOf, readState, registerPhone } from "../support/cluster-with-phones.js";
+import { metricOf, readState, registerPhone } from "../support/phones/cluster-with-phones.js";
 import { sized } from "../support/sizes.js";
 
 const notification = { title: "You have mail", body: "from Bob" };

@@ -10,7 +10,13 @@ import { startCluster, type TestCluster } from "@petrel/shared/testing/cluster/s
 import { waitFor } from "@petrel/shared/testing/wait-for";
 import { connectClient } from "@petrel/shared/testing/peers/ws-client";
 import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
-import { callCluster, metricOf, phonesOf, readState, registerPhone } from "../support/cluster-with-phones.js";
+import {
+  callCluster,
+  metricOf,
+  phonesOf,
+  readState,
+  registerPhone,
+} from "../support/phones/cluster-with-phones.js";
 import { sized } from "../support/sizes.js";
 
 const notification = { title: "You have mail", body: "from Bob" };

@@ -24,7 +24,13 @@ import {
   startWebhookReceiver,
   type WebhookReceiver,
 } from "../../services/dispatch/src/testing/webhook-receiver.js";
-import { callCluster, metricOf, phonesOf, readState, registerPhone } from "../support/cluster-with-phones.js";
+import {
+  callCluster,
+  metricOf,
+  phonesOf,
+  readState,
+  registerPhone,
+} from "../support/phones/cluster-with-phones.js";
 import { sized } from "../support/sizes.js";
 
 let directory: string;

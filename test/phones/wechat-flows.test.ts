@@ -16,7 +16,7 @@ import {
 } from "@petrel/shared/testing/cluster/start-wechat-simulator";
 import { waitFor } from "@petrel/shared/testing/wait-for";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { callCluster, phonesOf, readState, registerPhone } from "../support/cluster-with-phones.js";
+import { callCluster, phonesOf, readState, registerPhone } from "../support/phones/cluster-with-phones.js";
 import { sized } from "../support/sizes.js";
 
 const { appid } = simulatedWechat.serviceAccount;

@@ -13,7 +13,7 @@ import { startCluster, type TestCluster } from "@petrel/shared/testing/cluster/s
 import { waitFor } from "@petrel/shared/testing/wait-for";
 import { connectClient, openClient } from "@petrel/shared/testing/peers/ws-client";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { callCluster, readState, registerPhone } from "../support/cluster-with-phones.js";
+import { callCluster, readState, registerPhone } from "../support/phones/cluster-with-phones.js";
 
 const payload = `payload-${randomBytes(9).toString("hex")}`;
 const title = `title-${randomBytes(9).toString("hex")}`;

@@ -8,7 +8,7 @@ import type { TestCluster } from "@petrel/shared/testing/cluster/start-cluster";
 import { waitFor } from "@petrel/shared/testing/wait-for";
 import { connectClient, openClient } from "@petrel/shared/testing/peers/ws-client";
 import { expect } from "vitest";
-import { callCluster, readState, registerPhone } from "../cluster-with-phones.js";
+import { callCluster, readState, registerPhone } from "../phones/cluster-with-phones.js";
 
 export interface Stage {
   readonly cluster: TestCluster;

@@ -2,7 +2,7 @@
 // Guarantees: what it prints and its exit code, as a shell would see them.
 import { PassThrough } from "node:stream";
 import type { TestCluster } from "@petrel/shared/testing/cluster/start-cluster";
-import { runPetrel } from "../../clients/cli/src/run-petrel.js";
+import { runPetrel } from "../../../clients/cli/src/run-petrel.js";
 
 export interface CliRun {
   readonly code: number;
