@@ -64,7 +64,7 @@ test("the way from the request to the script is one of imports", () => {
       "services/push-node/src/connect/open-connection.ts",
       "services/push-node/src/connect/register-connection.ts",
     ],
-    ["services/push-node/src/connect/register-connection.ts", "shared/src/redis/nodes/route-store.ts"],
+    ["services/push-node/src/connect/register-connection.ts", "shared/src/redis/nodes/connect-routes.ts"],
     ["services/push-node/src/deliver/catch-up.ts", "shared/src/redis/inbox/read-inbox.ts"],
     ["shared/src/redis/topics/topic-publisher.ts", "shared/src/redis/topics/publish-topic.v2.lua"],
     ["services/push-node/src/fan-out/follow-topics.ts", "services/push-node/src/fan-out/repair-topics.ts"],

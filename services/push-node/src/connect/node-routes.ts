@@ -1,5 +1,5 @@
-// push-node/connect/{register-connection, renew-leases} -> here -> nodes/{route-batches, route-store}: this node's
-// routes in Redis.
+// push-node/connect/{register-connection, renew-leases} -> here -> nodes/{route-batches, connect-routes,
+// route-store}: this node's routes in Redis.
 // Guarantees: a route without a connection is removed, whether its socket closed meanwhile or the script's answer was
 // lost.
 import { backoffMs } from "@petrel/shared/kernel/backoff";
@@ -10,12 +10,10 @@ import type { PartitionKeys } from "@petrel/shared/redis/keys";
 import { RouteBatches } from "@petrel/shared/redis/nodes/route-batches";
 import {
   isFormerlyRevoked,
-  readConnections,
-  removeRoute,
-  renewRoutes,
   type ConnectResult,
   type RouteLimits,
-} from "@petrel/shared/redis/nodes/route-store";
+} from "@petrel/shared/redis/nodes/connect-routes";
+import { readConnections, removeRoute, renewRoutes } from "@petrel/shared/redis/nodes/route-store";
 import type { ScriptRunner } from "@petrel/shared/redis/scripts/script-runner";
 import type { Connection } from "../connection/connection.js";
 import type { UserConnects } from "./limit-connects.js";

@@ -1,4 +1,4 @@
-// redis/{token-revocations, route-store} -> here: whether a token was revoked under a name that the previous release
+// redis/{token-revocations, connect-routes} -> here: whether a token was revoked under a name that the previous release
 // gave it.
 // Guarantees: costs nothing for a token with a `jti`, as nearly all have.
 import type { PartitionKeys } from "../keys.js";

@@ -17,7 +17,7 @@ import { DevicesStore } from "../devices/devices-store.js";
 import { keepRecords } from "./keep-records.js";
 import { takePartition } from "../partitions/partition-lease.js";
 import { reconcileUsers } from "../wake/reconcile-users.js";
-import { connectRoute } from "../nodes/route-store.js";
+import { connectRoute } from "../nodes/connect-routes.js";
 import { SessionsStore } from "../auth/sessions-store.js";
 import { TopicPublisher } from "../topics/topic-publisher.js";
 

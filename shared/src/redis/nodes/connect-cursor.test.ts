@@ -3,7 +3,7 @@
 import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
 import { message, openStore, type OpenStore } from "../../testing/redis/open-store.js";
 import { ackUsers } from "../inbox/ack-users.js";
-import { connectRoute, type RouteToConnect } from "./route-store.js";
+import { connectRoute, type RouteToConnect } from "./connect-routes.js";
 
 let store: OpenStore;
 let epoch: string;

@@ -3,7 +3,8 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { openStore, type OpenStore } from "../../testing/redis/open-store.js";
 import { waitFor } from "../../testing/wait-for.js";
-import { connectRoute, readConnections, renewRoutes, type RouteLimits } from "./route-store.js";
+import { connectRoute, type RouteLimits } from "./connect-routes.js";
+import { readConnections, renewRoutes } from "./route-store.js";
 
 let store: OpenStore;
 beforeAll(async () => void (store = await openStore()));

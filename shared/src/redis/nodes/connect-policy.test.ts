@@ -5,14 +5,8 @@ import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest"
 import { sized } from "../../../../test/support/sizes.js";
 import { openStore, type OpenStore } from "../../testing/redis/open-store.js";
 import { waitFor } from "../../testing/wait-for.js";
-import {
-  connectRoute,
-  markLeaving,
-  readConnections,
-  removeRoute,
-  type RouteLimits,
-  type SessionPolicy,
-} from "./route-store.js";
+import { connectRoute, type RouteLimits, type SessionPolicy } from "./connect-routes.js";
+import { markLeaving, readConnections, removeRoute } from "./route-store.js";
 
 let store: OpenStore;
 beforeAll(async () => void (store = await openStore()));

@@ -2,7 +2,9 @@
 // Guarantees: by the user's generation, by the session, and by the token itself; the script does nothing else then.
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { openStore, routeLimits, type OpenStore } from "../../testing/redis/open-store.js";
-import { connectRoute, renewRoutes, type RouteToken, type RouteLimits } from "./route-store.js";
+import { connectRoute, type RouteLimits } from "./connect-routes.js";
+import { renewRoutes } from "./route-store.js";
+import type { RouteToken } from "./route-token.js";
 
 let store: OpenStore;
 beforeAll(async () => void (store = await openStore()));

@@ -3,7 +3,7 @@
 import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
 import { subWindowMs } from "../../kernel/limits/window-ring.js";
 import { openStore, type OpenStore } from "../../testing/redis/open-store.js";
-import { connectRoute, type ConnectResult, type RouteLimits, type RouteToConnect } from "./route-store.js";
+import { connectRoute, type ConnectResult, type RouteLimits, type RouteToConnect } from "./connect-routes.js";
 
 let store: OpenStore;
 beforeAll(async () => void (store = await openStore()));

@@ -2,7 +2,8 @@
 // Guarantees: leases of registered connections are renewed; what is missing is named and never added.
 import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
 import { openStore, routeLimits, type OpenStore } from "../../testing/redis/open-store.js";
-import { connectRoute, removeRoute, renewRoutes } from "./route-store.js";
+import { connectRoute } from "./connect-routes.js";
+import { removeRoute, renewRoutes } from "./route-store.js";
 
 let store: OpenStore;
 beforeAll(async () => void (store = await openStore()));

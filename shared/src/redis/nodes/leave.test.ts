@@ -2,16 +2,8 @@
 // Guarantees: a grace lease is no route and takes no slot; a leaving connection takes no slot.
 import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
 import { openStore, routeLimits, type OpenStore } from "../../testing/redis/open-store.js";
-import {
-  connectRoute,
-  type RouteLimits,
-  markLeaving,
-  readConnections,
-  readRoutes,
-  removeRoute,
-  renewRoutes,
-  type RouteToConnect,
-} from "./route-store.js";
+import { connectRoute, type RouteLimits, type RouteToConnect } from "./connect-routes.js";
+import { markLeaving, readConnections, readRoutes, removeRoute, renewRoutes } from "./route-store.js";
 
 let store: OpenStore;
 beforeAll(async () => void (store = await openStore()));

@@ -3,7 +3,8 @@
 import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
 import { openStore, routeLimits, type OpenStore } from "../../testing/redis/open-store.js";
 import { waitFor } from "../../testing/wait-for.js";
-import { connectRoute, readConnections, readRoutes, removeRoute } from "./route-store.js";
+import { connectRoute } from "./connect-routes.js";
+import { readConnections, readRoutes, removeRoute } from "./route-store.js";
 
 let store: OpenStore;
 beforeAll(async () => void (store = await openStore()));

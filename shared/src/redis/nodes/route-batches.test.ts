@@ -4,7 +4,8 @@ import { afterAll, beforeAll, beforeEach, expect, test, vi } from "vitest";
 import { openStore, type OpenStore } from "../../testing/redis/open-store.js";
 import { ScriptRunner } from "../scripts/script-runner.js";
 import { RouteBatches } from "./route-batches.js";
-import { readConnections, type ConnectResult, type RouteLimits } from "./route-store.js";
+import { readConnections } from "./route-store.js";
+import type { ConnectResult, RouteLimits } from "./connect-routes.js";
 
 let store: OpenStore;
 let calls: string[];

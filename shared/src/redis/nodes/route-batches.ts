@@ -1,4 +1,5 @@
-// push-node/node-routes -> here -> route-store: batches the connections that come and go in one turn of the event loop.
+// push-node/node-routes -> here -> {connect-routes, route-store}: batches the connections that come and go in one
+// turn of the event loop.
 // Guarantees: one call per partition, all in one write, without waiting for a call in progress. Closed connections are
 // removed before new ones are added. In a crowd a connect lingers 2 ms; a removal with a grace lease lingers 5 ms, or
 // 20 ms in a crowd, unless others go before. A user whose keys Redis refuses delays nobody else.
@@ -11,13 +12,12 @@ import type { ScriptRunner } from "../scripts/script-runner.js";
 import {
   connectRoutes,
   MAX_ROUTES_PER_CALL,
-  removeRoutes,
   SEED_BYTES,
   type ConnectResult,
   type RouteLimits,
   type RouteToConnect,
-  type RouteToRemove,
-} from "./route-store.js";
+} from "./connect-routes.js";
+import { removeRoutes, type RouteToRemove } from "./route-store.js";
 
 type ComingRoute = Omit<RouteToConnect, "node">;
 
