@@ -197,3 +197,26 @@ test("a tab that stood still while the others moved follows when it goes on, and
   expect([still?.client.state, node.connections]).toEqual(["online", 1]);
   await closed(tabs);
 });
+
+test("a hidden tab that thaws beside a holder that hangs says that it is offline, until somebody answers", async () => {
+  const node = new FakePushNode();
+  const tabs = await opened(node, {}, {});
+  const [holder, thawed] = tabs;
+  for (const tab of tabs) tab.page.look("hidden");
+  thawed?.page.freeze("told");
+  await vi.advanceTimersByTimeAsync(1_000);
+  holder?.page.freeze("hung");
+  thawed?.page.thaw();
+  await vi.advanceTimersByTimeAsync(4_000);
+  // The holder may only be busy.
+  expect(thawed?.client.state).toBe("online");
+  await vi.advanceTimersByTimeAsync(2_000);
+  expect(thawed?.client.state).not.toBe("online");
+  holder?.page.thaw();
+  await vi.advanceTimersByTimeAsync(1_000);
+  node.send();
+  await vi.advanceTimersByTimeAsync(1_000);
+  expect(tabs.map(({ client }) => client.state)).toEqual(["online", "online"]);
+  expect([tabs.map(({ seen }) => seen), node.connections]).toEqual([[[1], [1]], 1]);
+  await closed(tabs);
+});

@@ -126,7 +126,10 @@ test("a token in the first frame is shared; tickets are, with a key, and a ticke
   await closed(others);
 });
 
-test("who signs in as another user goes on where that user's tabs are, not where the former user was", async () => {
+test.each([
+  ["shared a connection before", false],
+  ["had one of its own before", true],
+])("who signs in as another user, and %s, goes on where that user's tabs are", async (_name, isAlone) => {
   const [alices, bobs] = [new FakePushNode("a1"), new FakePushNode("b1")];
   const [other] = await opened(bobs, { user: "bob" });
   if (other === undefined) throw new Error("no tab");
@@ -139,7 +142,12 @@ test("who signs in as another user goes on where that user's tabs are, not where
     return Switched as unknown as ReturnType<FakePushNode["socketFor"]>;
   };
   const getToken = () => token(user);
-  const switched = new SharedTab(other.browser, { socketFor }, { getToken });
+  // The part that shares cannot be had at first, as when it cannot be loaded.
+  const { environment } = other.browser.openTab();
+  let fails = isAlone;
+  const query = () => (fails ? Promise.reject(new Error("not now")) : environment.locks.query());
+  const shared = { environment: { ...environment, locks: { ...environment.locks, query } } };
+  const switched = new SharedTab(other.browser, { socketFor }, { getToken, shared });
   await loaded();
   for (let i = 0; i < 9; i++) alices.send();
   for (let i = 0; i < 3; i++) bobs.send();
@@ -150,6 +158,7 @@ test("who signs in as another user goes on where that user's tabs are, not where
   await vi.advanceTimersByTimeAsync(3_000);
   await leaves;
   switched.seen.length = 0;
+  fails = false;
   [user, node] = ["bob", bobs];
   switched.client.connect();
   await vi.advanceTimersByTimeAsync(1_000);
@@ -205,7 +214,40 @@ test("a fresh token that allows something else takes its tab to a connection of 
   await vi.advanceTimersByTimeAsync(500);
   // The other tab's connection never had the new rights.
   expect([node.connections, node.renewals, states]).toEqual([2, 0, []]);
+  expect(tabs[0]?.browser.heldLocks).toBe(2);
   expect(tabs.map(({ seen }) => seen)).toEqual([[1], [1]]);
+  await closed(tabs);
+});
+
+test("the last tab of a group that moves to another one leaves nothing behind", async () => {
+  const node = new FakePushNode();
+  const [tab] = await opened(node, {
+    getToken: ({ reason }) => token("alice", reason === "expiring" ? { topics: ["more"] } : {}),
+  });
+  if (tab === undefined) throw new Error("no tab");
+  node.expire(30);
+  await vi.advanceTimersByTimeAsync(5_000);
+  expect([node.connects, node.connections, tab.browser.heldLocks]).toEqual([2, 1, 1]);
+  await closed([tab]);
+});
+
+test("what each token has of its own keeps nobody apart, and a renewal changes no connection", async () => {
+  const node = new FakePushNode();
+  let tokens = 0;
+  const getToken = () => {
+    tokens++;
+    return token("alice", {
+      iss: "entra",
+      uti: `u${tokens}`,
+      auth_time: tokens,
+      jti: `j${tokens}`,
+      nonce: "n",
+    });
+  };
+  const tabs = await opened(node, { getToken }, { getToken });
+  node.expire(30);
+  await vi.advanceTimersByTimeAsync(5_000);
+  expect([node.connects, node.renewals, tokens]).toEqual([1, 1, 3]);
   await closed(tabs);
 });
 

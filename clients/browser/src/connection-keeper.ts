@@ -231,7 +231,10 @@ export class ConnectionKeeper {
       credential,
       shared,
       positions: this.#positions(),
-      onWelcome: (connection, welcome) => this.#welcomed(connection, welcome),
+      onWelcome: (connection, welcome) => {
+        this.#share.welcomed(credential);
+        this.#welcomed(connection, welcome);
+      },
       onFrame: this.#events.onFrame,
       onBadFrame: this.#events.onBadFrame,
       onEnd: (connection, end) => this.#ended(connection, end),

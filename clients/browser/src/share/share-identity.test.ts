@@ -23,6 +23,8 @@ describe("who shares", () => {
   test("is the same user, of any of the user's tokens, at the same addresses in any order", () => {
     expect(name(alice)).toBeDefined();
     expect(name({ ...alice, iat: 5, exp: 9, jti: "y", sid: "t", gen: 1 })).toBe(name(alice));
+    const others = { auth_time: 5, uti: "u", rh: "r", aio: "a", origin_jti: "o", event_id: "e", nonce: "n" };
+    expect(name({ ...alice, ...others, session_state: "s", at_hash: "h", ipaddr: "::1" })).toBe(name(alice));
     expect(name(alice, { urls: ["wss://b.test/", "wss://a.test/"] })).toBe(name(alice));
   });
 
@@ -30,6 +32,9 @@ describe("who shares", () => {
     const others = [
       name({ ...alice, sub: "bob" }),
       name({ ...alice, topics: ["room.*"] }),
+      // With some issuers this is the user.
+      name({ ...alice, email: "a@x.test" }),
+      name({ ...alice, iss: "other" }),
       name({ ...alice, device: { id: "d", platform: "web" } }),
       name(alice, { urls: ["wss://a.test/"] }),
       name(alice, { options: { mode: "visible" } }),

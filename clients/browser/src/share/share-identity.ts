@@ -1,9 +1,22 @@
 // share-sockets -> here: which tabs may share a connection: the same user, rights and addresses.
-// Guarantees: tokens that differ in anything but their times, id and session keep tabs apart. An unreadable token is
+// Guarantees: tokens that differ in anything but what each token has of its own keep tabs apart: their times, ids,
+// session, hashes. An unreadable token is
 // shared with nobody, unless the application names its user.
 
-/** Claims that differ between successive tokens of the same user. */
-const OWN_CLAIMS: ReadonlySet<string> = new Set(["iat", "exp", "nbf", "jti", "sid", "gen"]);
+/**
+ * Claims that differ between successive tokens of the same user. A push node reads no user and no right from them.
+ * Which of the others it reads depends on its configuration, so any other difference may mean another user.
+ */
+const OWN_CLAIMS: ReadonlySet<string> = new Set([
+  // Times: RFC 7519, OpenID Connect.
+  ...["iat", "exp", "nbf", "auth_time", "updated_at"],
+  // The token's own id, or its request's: RFC 7519, OpenID Connect; Entra ID; Cognito.
+  ...["jti", "nonce", "uti", "rh", "aio", "origin_jti", "event_id"],
+  // The sign-in: auth's and OpenID Connect's; Keycloak; Supabase.
+  ...["sid", "gen", "session_state", "session_id"],
+  // Of what was issued beside it (OpenID Connect), and where it was asked for (Entra ID).
+  ...["at_hash", "c_hash", "s_hash", "ipaddr"],
+]);
 
 /** @returns undefined if the token is unreadable */
 export function claimsOf(token: string): Readonly<Record<string, unknown>> | undefined {

@@ -12,6 +12,7 @@ export class ShareLink {
   readonly #wants: () => boolean;
   #loading: Promise<ShareSockets | undefined> | undefined;
   #loaded: ShareSockets | undefined;
+  #before: Credential | undefined;
 
   /** @param wants whether the application listens for messages */
   constructor(options: ResolvedOptions, wants: () => boolean) {
@@ -29,7 +30,12 @@ export class ShareLink {
     this.#loaded = await this.#loading;
     // The next attempt may find the network better.
     if (this.#loaded === undefined) this.#loading = undefined;
-    return this.#loaded?.socketFor(credential);
+    return this.#loaded?.socketFor(credential, this.#before);
+  }
+
+  /** A connection with this credential was welcomed, shared or not: the client's position is its user's from now on. */
+  welcomed(credential: Credential): void {
+    if (this.isWanted) this.#before = credential;
   }
 
   /** The page is left, or the client closed: the other tabs continue without this one. */

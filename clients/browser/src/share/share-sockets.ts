@@ -8,7 +8,7 @@ import { shareName, userOf, type Identity } from "./share-identity.js";
 import { SHARE_VERSION } from "./hub/share-messages.js";
 import { TabMember, type TabMemberOptions } from "./tab-member.js";
 
-export interface ShareSocketsOptions extends Omit<TabMemberOptions, "name" | "policy"> {
+export interface ShareSocketsOptions extends Omit<TabMemberOptions, "name" | "policy" | "onEmpty"> {
   readonly urls: readonly string[];
   readonly key: string | undefined;
   readonly ack: SharedAck;
@@ -19,30 +19,30 @@ export interface ShareSocketsOptions extends Omit<TabMemberOptions, "name" | "po
 export class ShareSockets {
   readonly #options: ShareSocketsOptions;
   #members: { readonly name: string; readonly member: TabMember }[] = [];
-  /** The last welcomed user, to whom the client's position belongs. */
-  #user: string | undefined;
+  /** The group of the newest credential. */
+  #name: string | undefined;
 
   constructor(options: ShareSocketsOptions) {
     this.#options = options;
   }
 
-  /** @returns undefined if this credential is not shared */
-  socketFor(credential: Credential): SocketConstructor | undefined {
-    const token = "token" in credential ? credential.token : undefined;
-    const identity = this.#identityOf(token);
+  /**
+   * @param before the credential of the last welcome, to whose user the client's position belongs
+   * @returns undefined if this credential is not shared
+   */
+  socketFor(credential: Credential, before: Credential | undefined): SocketConstructor | undefined {
+    const identity = this.#identityOf(tokenOf(credential));
     const name = shareName(SHARE_VERSION, identity);
-    // Groups of another user or other rights: their last socket may still be open.
-    const over = this.#members.filter((one) => one.name !== name && one.member.isEmpty);
-    for (const { member } of over) member.release();
-    this.#members = this.#members.filter((one) => !over.includes(one));
+    this.#name = name;
+    this.#leaveFormer();
     if (name === undefined) return undefined;
     const user = userOf(identity);
+    const former = before === undefined ? undefined : userOf(this.#identityOf(tokenOf(before)));
     // Not before it is used: the client may be closed by then, and a tab that leads for nobody would hold the lock.
     const open = (url: string, protocols: readonly string[]): Socket =>
       this.#memberOf(name).open({
-        url: this.#user === undefined || this.#user === user ? url : withoutPosition(url),
+        url: former === undefined || former === user ? url : withoutPosition(url),
         protocols,
-        onWelcomed: () => (this.#user = user),
         isForAnother: (fresh) => this.#isForAnother(name, user, fresh),
       });
     const Shared = function (url: string, protocols: readonly string[]) {
@@ -65,15 +65,31 @@ export class ShareSockets {
   #memberOf(name: string): TabMember {
     const known = this.#members.find((one) => one.name === name);
     if (known !== undefined) return known.member;
-    const member = new TabMember({ ...this.#options, name, policy: this.#options.ack });
+    const member = new TabMember({
+      ...this.#options,
+      name,
+      policy: this.#options.ack,
+      onEmpty: () => this.#leaveFormer(),
+    });
     this.#members.push({ name, member });
     return member;
+  }
+
+  /** Groups of another user or other rights, each once its last socket has closed: it would lead there for nobody. */
+  #leaveFormer(): void {
+    const over = this.#members.filter((one) => one.name !== this.#name && one.member.isEmpty);
+    this.#members = this.#members.filter((one) => !over.includes(one));
+    for (const { member } of over) member.release();
   }
 
   release(): void {
     for (const { member } of this.#members) member.release();
     this.#members = [];
   }
+}
+
+function tokenOf(credential: Credential): string | undefined {
+  return "token" in credential ? credential.token : undefined;
 }
 
 /** The position belongs to the other user. The broadcast's numbers are the same for everybody. */

@@ -9,7 +9,6 @@ import type { OpenSocket, ToHub } from "./hub/share-messages.js";
 export interface SocketPlace {
   readonly url: string;
   readonly protocols: readonly string[];
-  readonly onWelcomed: () => void;
   /** Whether a fresh token of this user cannot be used on these tabs' connection. */
   readonly isForAnother: (token: string) => boolean;
 }
@@ -121,7 +120,6 @@ export class SharedSocket implements Socket {
     if (welcomed !== undefined) {
       this.isWelcomed = true;
       this.#position = welcomed;
-      this.#options.onWelcomed();
     }
     this.#fire({ type: "message", data: text });
   }

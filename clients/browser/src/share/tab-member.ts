@@ -23,6 +23,8 @@ export interface TabMemberOptions {
   readonly silentMs: number;
   /** Whether the application listens for messages. */
   readonly wants: () => boolean;
+  /** Its last socket has closed. */
+  readonly onEmpty: () => void;
 }
 
 /** A tab that did nothing for this long may have been deposed meanwhile. */
@@ -46,6 +48,7 @@ export class TabMember {
   #aliveAtMs = performance.now();
   #suspicion: Promise<void> | undefined;
   #isReleased = false;
+  #thawTimer: ReturnType<typeof setTimeout> | undefined;
 
   constructor(options: TabMemberOptions) {
     this.#options = options;
@@ -105,6 +108,7 @@ export class TabMember {
     if (this.#isReleased) return;
     this.#isReleased = true;
     clearInterval(this.#timer);
+    clearTimeout(this.#thawTimer);
     for (const [type, listener] of this.#pageListeners) {
       this.#options.environment.page.removeEventListener(type, listener);
     }
@@ -226,6 +230,7 @@ export class TabMember {
 
   #closed(socket: SharedSocket): void {
     this.#sockets.delete(socket.name);
+    if (this.isEmpty) this.#options.onEmpty();
     if (socket.isWelcomed) return;
     // The attempt that was to replace these has failed.
     for (const other of this.#sockets.values()) {
@@ -259,6 +264,7 @@ export class TabMember {
   /** Nothing runs here until `resume`, so the others take over. */
   #freeze(): void {
     clearInterval(this.#timer);
+    clearTimeout(this.#thawTimer);
     const code = CLIENT_LEAVES_SOCKET;
     for (const socket of this.#sockets.values()) {
       // If nobody serves it, nobody has to know. For the client it has not ended, so it continues at once after
@@ -275,6 +281,13 @@ export class TabMember {
   #thaw(): void {
     this.#leadership.start();
     this.#watchLeader();
+    // A leader that hangs does not answer, and while this tab is hidden it replaces nobody: then it has no connection.
+    this.#thawTimer = setTimeout(() => {
+      if (this.#leadership.leader !== undefined) return;
+      for (const socket of this.#sockets.values()) {
+        if (socket.isWelcomed) queueMicrotask(() => socket.closed(1006, "no tab answers"));
+      }
+    }, this.#options.silentMs);
   }
 
   /** Call it whenever something happens: a tab in which nothing happened for long may have been suspended. */
