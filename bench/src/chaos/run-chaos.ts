@@ -67,6 +67,7 @@ export async function runChaos(options: ChaosOptions): Promise<ChaosResult> {
     undo.push(redis.stop);
     const links = await startRedisLinks(redis.current().port);
     undo.push(() => stopAll(links));
+    print("Redis writes its file before it answers (appendfsync no): a kill of it excuses no loss");
     if (redis.clock === undefined) {
       print("LEFT OUT: steps of Redis' clock; they need Linux and a C compiler (cc)");
     }

@@ -18,6 +18,8 @@ test("a step counts at once, for what is kept too, and in the server's next life
     };
     const isAbout = (hours: number) => expect.closeTo(hours * HOUR_MS, -5);
     expect(await aheadMs()).toEqual(isAbout(0));
+    // It writes before it answers: a kill loses nothing.
+    expect((await ask(["CONFIG", "GET", "appendfsync"]))[0]).toEqual(["appendfsync", "no"]);
     // Where the clock is behind this thread would take a whole core.
     expect((await ask(["CONFIG", "GET", "jemalloc-bg-thread"]))[0]).toEqual(["jemalloc-bg-thread", "no"]);
 
