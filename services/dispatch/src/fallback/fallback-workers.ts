@@ -17,34 +17,24 @@ import {
   type FallbackSource,
   forgetWorkers,
   giveBackFallback,
-  type PolledPartition,
-  promoteRetries,
   readFallback,
   streamOf,
   type TakenEntry,
 } from "@petrel/shared/redis/fallback/fallback-queue";
 import type { PartitionKeys } from "@petrel/shared/redis/keys";
+import { eachAnswer } from "./each-answer.js";
 import { fallBack } from "./fall-back.js";
+import { FallbackShares } from "./fallback-shares.js";
 import type { FallBackOptions } from "./held-entry.js";
-import { FallbackShares, type PartitionBacklog } from "./fallback-shares.js";
+import { QueueBacklog, type QueueBacklogOptions } from "./queue-backlog.js";
 
-export interface FallbackWorkersOptions extends FallBackOptions {
-  /** A channel's queue; absent: the common queue of messages without a channel yet. */
-  readonly queue?: string | undefined;
-  readonly partitions: readonly PartitionKeys[];
+export interface FallbackWorkersOptions extends FallBackOptions, QueueBacklogOptions {
   /** Identifies this process among the workers: name and boot epoch, so that a restarted one is another. */
   readonly workerId: string;
   /** The most entries in progress. */
   readonly concurrency: number;
   /** How long a stop waits for sends in progress, ms. */
   readonly stopDeadlineMs: number;
-  /**
-   * Entries of a partition that may wait for another attempt. Beyond it no new one is begun, and the streams fill up to
-   * their cap.
-   */
-  readonly retriesCap: number;
-  /** How many more entries the next queues can take; absent means unbounded. */
-  readonly roomBehind?: (keys: PartitionKeys) => number;
   /** Whether an operator has paused this channel; then nothing is taken. Never by default. */
   readonly isPaused?: (channel: string) => boolean;
   /** How often to look for new entries, ms; up to ten times as long while none arrive. */
@@ -54,9 +44,6 @@ export interface FallbackWorkersOptions extends FallBackOptions {
 const POLL_MS = 100;
 /** How much rarer polls become when they find nothing; the longest wait for work from other processes. */
 const IDLE_FACTOR = 10;
-const RETRIES_PER_POLL = 200;
-/** How many batches of due retries a poll moves: retries wait by time, only the streams are sorted by priority. */
-const MOVES_PER_POLL = 10;
 const CLAIM_SCAN_MS = 5_000;
 /** How often a paused channel is checked; a resume also pokes. */
 const PAUSED_LOOK_MS = 1_000;
@@ -76,17 +63,12 @@ export class FallbackWorkers {
   readonly #stopping = new AbortController();
   readonly #ending = new AbortController();
   readonly #held = new Map<string, Promise<void>>();
-  readonly #backlog: Map<PartitionKeys, PartitionBacklog>;
-  /** Entries known to wait, in their stream or for another attempt. */
-  readonly #waiting = new Map<PartitionKeys, number>();
+  readonly #backlog: QueueBacklog;
   #wakeUp = new AbortController();
   #polledAtMs = Number.NEGATIVE_INFINITY;
   #claimedAtMs = Number.NEGATIVE_INFINITY;
   #forgotAtMs: number;
   #claimTurn = 0;
-  #hasRetries = false;
-  /** Redis's clock minus our monotonic one. */
-  #clockOffsetMs: number;
   #failing = false;
   #onRoom: (() => void) | undefined;
   #running: Promise<void> | undefined;
@@ -100,10 +82,8 @@ export class FallbackWorkers {
     this.#sources = options.partitions.flatMap((keys) =>
       priorities.map((priority) => ({ keys, priority, channel: options.queue })),
     );
-    this.#backlog = new Map(options.partitions.map((keys) => [keys, nothingIn(keys)]));
-    const { clock } = options;
-    this.#clockOffsetMs = clock.wallMs() - clock.monotonicMs();
-    this.#forgotAtMs = clock.monotonicMs();
+    this.#backlog = new QueueBacklog(options, () => this.#held.size);
+    this.#forgotAtMs = options.clock.monotonicMs();
   }
 
   /** The number of entries that this process holds. */
@@ -124,14 +104,12 @@ export class FallbackWorkers {
 
   /** The number of entries known to wait here. */
   waitingIn(keys: PartitionKeys): number {
-    return this.#waiting.get(keys) ?? 0;
+    return this.#backlog.waitingIn(keys);
   }
 
   /** Call it when this process has just put an entry into the queue. */
   noteEntry(keys: PartitionKeys, priority: Priority): void {
-    const { waiting } = this.#backlog.get(keys) ?? nothingIn(keys);
-    this.#backlog.set(keys, { keys, waiting: { ...waiting, [priority]: waiting[priority] + 1 } });
-    this.#waiting.set(keys, this.waitingIn(keys) + 1);
+    this.#backlog.note(keys, priority);
     this.#restMs = this.#pollMs;
     this.#wakeUp.abort();
   }
@@ -166,8 +144,9 @@ export class FallbackWorkers {
         const claimEveryMs = Math.min(CLAIM_SCAN_MS, this.#options.claimMs / 4);
         if (this.#failing) this.#claimedAtMs = nowMs + SETTLE_FIRST_MS;
         let busy = nowMs - this.#claimedAtMs >= claimEveryMs && (await this.#claim());
-        if (nowMs - this.#polledAtMs >= this.#pollMs || !this.#knowsOfMore()) {
-          busy = (await this.#poll()) || busy;
+        if (nowMs - this.#polledAtMs >= this.#pollMs || !this.#backlog.knowsOfMore) {
+          this.#polledAtMs = clock.monotonicMs();
+          busy = (await this.#backlog.poll()) || busy;
         }
         busy = (await this.#take()) || busy;
         if (nowMs - this.#forgotAtMs >= FORGET_EVERY_MS) await this.#forget(FORGET_IDLE_MS, "");
@@ -187,7 +166,7 @@ export class FallbackWorkers {
 
   /** Rests until the next poll. The idle interval starts over whenever there is something to do. */
   async #rest(busy: boolean): Promise<void> {
-    if (busy || this.#hasRetries || this.#knowsOfMore()) this.#restMs = this.#pollMs;
+    if (busy || this.#backlog.hasRetries || this.#backlog.knowsOfMore) this.#restMs = this.#pollMs;
     if (busy) return;
     await pause(untilCommonTick(this.#restMs), this.#wakeUp.signal);
     this.#restMs = Math.min(2 * this.#restMs, IDLE_FACTOR * this.#pollMs);
@@ -199,64 +178,11 @@ export class FallbackWorkers {
     return channel !== undefined && isPaused?.(channel) === true;
   }
 
-  #knowsOfMore(): boolean {
-    return [...this.#backlog.values()].some(({ waiting }) =>
-      priorities.some((priority) => waiting[priority] > 0),
-    );
-  }
-
-  /** @returns whether anything was moved or is waiting */
-  async #poll(): Promise<boolean> {
-    const { scripts, partitions, clock } = this.#options;
-    this.#polledAtMs = clock.monotonicMs();
-    const polled = await eachAnswer(scripts.together(() => partitions.map((keys) => this.#promote(keys))));
-    let moved = false;
-    this.#hasRetries = false;
-    for (const [i, keys] of partitions.entries()) {
-      const answer = polled[i];
-      this.#backlog.set(
-        keys,
-        answer === undefined ? nothingIn(keys) : { keys, waiting: this.#clip(keys, answer) },
-      );
-      if (answer === undefined) continue;
-      this.#waiting.set(keys, answer.retries + sumOf(answer.waiting));
-      this.#clockOffsetMs = answer.nowMs - clock.monotonicMs();
-      moved ||= answer.promoted > 0;
-      this.#hasRetries ||= answer.retries > 0;
-    }
-    return moved;
-  }
-
-  /** Moves due retries back to their streams, so that a long queue of low ones does not precede a high one. */
-  async #promote(keys: PartitionKeys): Promise<PolledPartition> {
-    const { scripts, queue } = this.#options;
-    let promoted = 0;
-    let polled = await promoteRetries(scripts, keys, RETRIES_PER_POLL, queue);
-    for (let moves = 1; polled.promoted === RETRIES_PER_POLL && moves < MOVES_PER_POLL; moves++) {
-      promoted += polled.promoted;
-      polled = await promoteRetries(scripts, keys, RETRIES_PER_POLL, queue);
-    }
-    return { ...polled, promoted: promoted + polled.promoted };
-  }
-
-  /** At most as many entries as could all become retries, together with those in progress. */
-  #clip(keys: PartitionKeys, { waiting, retries }: PolledPartition): PartitionBacklog["waiting"] {
-    const { retriesCap, roomBehind } = this.#options;
-    const behind = roomBehind?.(keys) ?? Number.POSITIVE_INFINITY;
-    let room = Math.max(0, Math.min(retriesCap - retries, behind) - this.#held.size);
-    const clipped = { ...waiting };
-    for (const priority of priorities) {
-      clipped[priority] = Math.min(waiting[priority], room);
-      room -= clipped[priority];
-    }
-    return clipped;
-  }
-
   /** @returns whether there was anything */
   async #take(): Promise<boolean> {
     const { scripts, workerId, concurrency, queue } = this.#options;
     const free = concurrency - this.#held.size;
-    const before = new Map(this.#backlog);
+    const before = this.#backlog.snapshot();
     const allotted = this.#shares.allot([...before.values()], free);
     if (allotted.length === 0) return false;
     const taken = await eachAnswer(
@@ -267,14 +193,9 @@ export class FallbackWorkers {
       ),
     );
     let any = false;
-    for (const [i, { keys, priority, count }] of allotted.entries()) {
+    for (const [i, allotment] of allotted.entries()) {
       const entries = taken[i] ?? [];
-      const { waiting } = this.#backlog.get(keys) ?? nothingIn(keys);
-      const expected = before.get(keys)?.waiting[priority] ?? 0;
-      // Others read too: fewer than requested means that none are left, except those noted meanwhile.
-      const gone = entries.length < count ? expected : entries.length;
-      const left = Math.max(0, waiting[priority] - gone);
-      this.#backlog.set(keys, { keys, waiting: { ...waiting, [priority]: left } });
+      this.#backlog.took(allotment, entries.length, before);
       for (const entry of entries) this.#begin(entry);
       any ||= entries.length > 0;
     }
@@ -329,7 +250,7 @@ export class FallbackWorkers {
     try {
       const result = await fallBack(this.#options, {
         entry,
-        serverNowMs: () => this.#clockOffsetMs + clock.monotonicMs(),
+        serverNowMs: () => this.#backlog.serverNowMs(),
         sendBeforeMs: clock.monotonicMs() + claimMs / 2,
         mayBegin: () => !this.#stopping.signal.aborted,
         signal: this.#ending.signal,
@@ -362,26 +283,10 @@ export class FallbackWorkers {
   }
 }
 
-function nothingIn(keys: PartitionKeys): PartitionBacklog {
-  return { keys, waiting: { high: 0, normal: 0, low: 0 } };
-}
-
-function sumOf({ high, normal, low }: PartitionBacklog["waiting"]): number {
-  return high + normal + low;
-}
-
 function nameOf(stream: string, entryId: string): string {
   return `${stream} ${entryId}`;
 }
 
 function at<T>(list: readonly T[], index: number): T {
   return list[index % list.length] as T;
-}
-
-/** The results that arrived: one partition's fault must not keep the others from their work. Throws if none did. */
-async function eachAnswer<T>(calls: readonly Promise<T>[]): Promise<(T | undefined)[]> {
-  const results = await Promise.allSettled(calls);
-  const failed = results.find((result) => result.status === "rejected");
-  if (failed !== undefined && !results.some(({ status }) => status === "fulfilled")) throw failed.reason;
-  return results.map((result) => (result.status === "fulfilled" ? result.value : undefined));
 }
