@@ -1,16 +1,15 @@
 // redis/accept/accept-batch, redis/topics/topic-publisher -> here -> redis/nodes/node-subscription,
 // push-node/topics/open-topics: subscriptions to channels that come and go, on one server or on a Redis Cluster.
-// Guarantees: each channel is subscribed to at its slot's master, over a link of our own to each master, and again
-// wherever the slot goes. One channel's subscribe and unsubscribe never overtake each other. A link that died silently
-// is detected. Every loss and every return of a subscription is reported.
+// Guarantees: each channel is subscribed to at its slot's master, and again wherever the slot goes. One channel's
+// subscribe and unsubscribe never overtake each other. Every loss and every return of a subscription is reported.
 import { backoffMs } from "../../kernel/backoff.js";
 import { describeError } from "../../kernel/errors.js";
 import { inSlices } from "../../kernel/in-slices.js";
 import type { Logger } from "../../kernel/logging/logging.js";
-import { forgetSlots, isCluster, masterAddress, masterOf, slotOf } from "../connection/cluster-nodes.js";
+import { forgetSlots, isCluster, slotOf } from "../connection/cluster-nodes.js";
 import type { Redis, SingleRedis } from "../connection/connect.js";
 import { isAnswer } from "../connection/is-answer.js";
-import { addressOf } from "../connection/open-cluster.js";
+import { MasterLinks } from "./master-links.js";
 
 export interface ChannelLinksOptions {
   /** A connection for this alone. On a cluster it provides the slot map and the way to reach the nodes. */
@@ -26,18 +25,15 @@ export interface ChannelLinksOptions {
 interface Channel {
   readonly name: string;
   isWanted: boolean;
-  /** Where it is subscribed: a key of `#links`. */
+  /** Where it is subscribed, see master-links. */
   place: string | undefined;
   /** A command for it is in progress; the next one waits. */
   isBusy: boolean;
 }
 
-const PROBE_EVERY_MS = 2_000;
 const RETRY = { baseMs: 50, capMs: 1_000 } as const;
 const RETRY_LEAST_MS = 20;
 const MAX_PER_COMMAND = 200;
-/** The place of every channel on a single server, whose link recovers by itself. */
-const ONLY_PLACE = "";
 
 /**
  * ioredis can subscribe on clusters too (`shardedSubscribers`), but does not report lost and restored subscriptions,
@@ -46,10 +42,7 @@ const ONLY_PLACE = "";
 export class ChannelLinks {
   readonly #options: ChannelLinksOptions;
   readonly #channels = new Map<string, Channel>();
-  /** By `host:port` on a Cluster. */
-  readonly #links = new Map<string, SingleRedis>();
-  readonly #readiness = new WeakMap<SingleRedis, Promise<void>>();
-  readonly #probe: NodeJS.Timeout;
+  readonly #links: MasterLinks;
   #toSettle = new Set<Channel>();
   #isScheduled = false;
   readonly #failed = new Set<Channel>();
@@ -59,15 +52,9 @@ export class ChannelLinks {
 
   constructor(options: ChannelLinksOptions) {
     this.#options = options;
-    const { redis } = options;
+    const { redis, logger, onText } = options;
     if (isCluster(redis)) redis.on("refresh", () => this.#settleAll());
-    else {
-      const link = masterOf(redis, "");
-      // Resubscribing happens here, and only for what is still wanted.
-      link.options.autoResubscribe = false;
-      this.#use(ONLY_PLACE, link);
-    }
-    this.#probe = setInterval(() => this.#probeLinks(), PROBE_EVERY_MS);
+    this.#links = new MasterLinks({ redis, logger, onText, onClosed: (place) => this.#linkClosed(place) });
   }
 
   /** Starts receiving this channel's texts, from some moment on: see `onSubscribed`. */
@@ -97,11 +84,8 @@ export class ChannelLinks {
 
   async stop(): Promise<void> {
     this.#stopped = true;
-    clearInterval(this.#probe);
     clearTimeout(this.#retry);
-    const { redis } = this.#options;
-    if (isCluster(redis)) for (const link of this.#links.values()) link.disconnect();
-    await redis.quit().catch(() => redis.disconnect());
+    await this.#links.stop();
   }
 
   #settleAll(): void {
@@ -126,7 +110,7 @@ export class ChannelLinks {
     for (const channel of channels) {
       // It is handled again when its command has ended.
       if (channel.isBusy) continue;
-      const to = channel.isWanted ? this.#placeOf(channel.name) : undefined;
+      const to = channel.isWanted ? this.#links.placeOf(channel.name) : undefined;
       if (channel.place !== undefined && channel.place !== to) {
         put(leaves, this.#groupOf(channel.place, channel), channel);
         this.#lose(channel);
@@ -145,11 +129,6 @@ export class ChannelLinks {
     }
   }
 
-  #placeOf(name: string): string | undefined {
-    const { redis } = this.#options;
-    return isCluster(redis) ? masterAddress(redis, name) : ONLY_PLACE;
-  }
-
   /** Channels that share a command: on a cluster, those of one slot. */
   #groupOf(place: string, { name }: Channel): string {
     return isCluster(this.#options.redis) ? `${place} ${slotOf(name)}` : place;
@@ -160,9 +139,8 @@ export class ChannelLinks {
     const names = channels.map(({ name }) => name);
     let link: SingleRedis | undefined;
     try {
-      link = this.#links.get(place) ?? this.#open(place);
-      if (link.status === "wait") link.connect().catch(() => undefined);
-      if (link.status !== "ready") await this.#untilReady(link);
+      link = this.#links.open(place);
+      if (link.status !== "ready") await this.#links.untilReady(link);
       await link.ssubscribe(...names);
       if (link.status !== "ready" || this.#links.get(place) !== link)
         throw new Error(`the link ${place} was lost`);
@@ -174,7 +152,7 @@ export class ChannelLinks {
       if (!this.#stopped) this.#options.onSubscribed(names);
     } catch (error) {
       // It may have subscribed nevertheless: only a new link certainly has not.
-      if (!isAnswer(error) && link?.status === "ready") this.#leaveLink(link);
+      if (!isAnswer(error) && link?.status === "ready") this.#links.leave(link);
       this.#tryLater(channels, error);
     }
     this.#release(channels);
@@ -186,10 +164,10 @@ export class ChannelLinks {
     try {
       if (link?.status === "ready") await link.sunsubscribe(...channels.map(({ name }) => name));
     } catch (error) {
-      if (!isAnswer(error) && link?.status === "ready") this.#leaveLink(link);
+      if (!isAnswer(error) && link?.status === "ready") this.#links.leave(link);
     }
     this.#release(channels);
-    this.#closeUnused();
+    this.#links.closeUnused(() => this.#placesInUse());
   }
 
   #release(channels: readonly Channel[]): void {
@@ -215,83 +193,23 @@ export class ChannelLinks {
     }, waitMs);
   }
 
-  #open(address: string): SingleRedis {
-    const { redis } = this.#options;
-    const nodes = isCluster(redis) ? redis.nodes("all") : [];
-    const known = nodes.find((node) => addressOf(node) === address);
-    if (known === undefined) throw new Error(`no node ${address}`);
-    const link = known.duplicate({
-      readOnly: false,
-      lazyConnect: true,
-      enableOfflineQueue: false,
-      // A broken link is replaced here, wherever its slots are by then.
-      retryStrategy: null,
-    });
-    // A failure shows in the call that waits for the link, or at its close.
-    link.on("error", () => undefined);
-    // The server unsubscribes listeners of a slot that leaves it: https://redis.io/docs/latest/commands/ssubscribe/
-    link.on("moved", () => link.disconnect());
-    this.#use(address, link);
-    return link;
+  #placesInUse(): Set<string | undefined> {
+    const all = [...this.#channels.values()];
+    return new Set(all.map(({ place, isBusy, name }) => (isBusy ? this.#links.placeOf(name) : place)));
   }
 
-  #use(place: string, link: SingleRedis): void {
-    const { redis, onText } = this.#options;
-    this.#links.set(place, link);
-    link.on("smessage", (channel: string, text: string) => onText(text, channel));
-    link.on("close", () => {
-      if (place !== ONLY_PLACE && this.#links.get(place) === link) this.#links.delete(place);
-      for (const channel of this.#channels.values()) {
-        if (channel.place !== place) continue;
-        this.#lose(channel);
-        this.#settleSoon(channel);
-      }
-      if (!this.#stopped) forgetSlots(redis);
-    });
-  }
-
-  /** Dropping the link makes the server unsubscribe it. */
-  #leaveLink(link: SingleRedis): void {
-    link.disconnect(!isCluster(this.#options.redis));
-  }
-
-  /** Masters come and go; unused links must not pile up. */
-  #closeUnused(): void {
-    if (!isCluster(this.#options.redis)) return;
-    const inUse = new Set<string | undefined>();
-    for (const { place, isBusy, name } of this.#channels.values())
-      inUse.add(isBusy ? this.#placeOf(name) : place);
-    for (const [address, link] of this.#links) if (!inUse.has(address)) link.disconnect();
+  #linkClosed(place: string): void {
+    for (const channel of this.#channels.values()) {
+      if (channel.place !== place) continue;
+      this.#lose(channel);
+      this.#settleSoon(channel);
+    }
+    if (!this.#stopped) forgetSlots(this.#options.redis);
   }
 
   #lose(channel: Channel): void {
     channel.place = undefined;
     if (!this.#stopped) this.#options.onLost?.(channel.name);
-  }
-
-  /** Once for all waiters: a lost link has as many of them as it had channels. */
-  #untilReady(link: SingleRedis): Promise<void> {
-    const known = this.#readiness.get(link);
-    if (known !== undefined) return known;
-    const ready = untilReady(link).finally(() => this.#readiness.delete(link));
-    this.#readiness.set(link, ready);
-    return ready;
-  }
-
-  /** A subscriber only listens: without this probe, a broken link would look like silence. */
-  #probeLinks(): void {
-    for (const [place, link] of this.#links) {
-      if (link.status !== "ready") continue;
-      link.ping().catch((error: unknown) => {
-        if (isAnswer(error) || this.#stopped || this.#links.get(place) !== link || link.status !== "ready")
-          return;
-        this.#options.logger.warn(
-          { node: place, reason: describeError(error) },
-          "subscription does not answer: opening it anew",
-        );
-        this.#leaveLink(link);
-      });
-    }
   }
 }
 
@@ -303,21 +221,4 @@ function put(groups: Map<string, Channel[]>, group: string, channel: Channel): v
 
 function placeOfGroup(group: string): string {
   return group.split(" ", 1)[0] ?? "";
-}
-
-/** @throws if the link ends before it is ready */
-function untilReady(link: SingleRedis): Promise<void> {
-  if (link.status === "ready") return Promise.resolve();
-  return new Promise((resolve, reject) => {
-    const settle = (error: Error | undefined): void => {
-      link.off("ready", onReady);
-      link.off("close", onClose);
-      if (error === undefined) resolve();
-      else reject(error);
-    };
-    const onReady = (): void => settle(undefined);
-    const onClose = (): void => settle(new Error("no link"));
-    link.on("ready", onReady);
-    link.on("close", onClose);
-  });
 }
