@@ -2,7 +2,8 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { describeError } from "../kernel/errors.js";
 import { createLogger } from "../kernel/logging/logging.js";
-import { describeArchive, newRow } from "../testing/archive/describe-archive.js";
+import { describeArchive } from "../testing/archive/describe-archive.js";
+import { newRow } from "../testing/archive/new-row.js";
 import { hasFerretDb, startFerretDb, type TestFerretDb } from "../testing/archive/start-ferretdb.js";
 import { waitFor } from "../testing/wait-for.js";
 import { openArchive } from "./open-archive.js";

@@ -10,7 +10,7 @@ import { Registry } from "@petrel/shared/kernel/metrics/metrics";
 import { readInbox } from "@petrel/shared/redis/inbox/read-inbox";
 import { keepTime } from "@petrel/shared/redis/partitions/keep-time";
 import { ArchiveSpool } from "@petrel/shared/redis/spool/archive-spool";
-import { newRow } from "@petrel/shared/testing/archive/describe-archive";
+import { newRow } from "@petrel/shared/testing/archive/new-row";
 import { hasFerretDb, startFerretDb, type TestFerretDb } from "@petrel/shared/testing/archive/start-ferretdb";
 import { message, type OpenStore, openStore } from "@petrel/shared/testing/redis/open-store";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";

@@ -1,31 +1,8 @@
 // Tests only: the duties of every message archive, as one suite for all implementations.
 // Guarantees: one test for each comment of archive/message-archive.ts.
-import { randomBytes } from "node:crypto";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import type { MessageArchive, NewRow } from "../../archive/message-archive.js";
-
-const T0 = 1_800_000_000_000;
-
-/** A row with a fresh id; `parts` override. */
-export function newRow(parts: Partial<NewRow> = {}): NewRow {
-  return {
-    id: `p0_${randomBytes(16).toString("base64url")}`,
-    partition: 0,
-    recipient: "ada",
-    data: `{"n":1}`,
-    notification: "",
-    fallback: "offline",
-    priority: "normal",
-    collapseKey: undefined,
-    ttlMs: 600_000,
-    deliverAtMs: undefined,
-    fingerprint: "-",
-    attempt: "-",
-    acceptedAtMs: T0,
-    expiresAtMs: T0 + 600_000,
-    ...parts,
-  };
-}
+import type { MessageArchive } from "../../archive/message-archive.js";
+import { newRow, T0 } from "./new-row.js";
 
 /** @param open returns an archive that is empty at first, for all tests of the suite */
 export function describeArchive(name: string, open: () => Promise<MessageArchive>): void {
