@@ -285,7 +285,7 @@ export class TabMember {
     this.#thawTimer = setTimeout(() => {
       if (this.#leadership.leader !== undefined) return;
       for (const socket of this.#sockets.values()) {
-        if (socket.isWelcomed) queueMicrotask(() => socket.closed(1006, "no tab answers"));
+        if (socket.isWelcomed) queueMicrotask(() => socket.closed(1006, ""));
       }
     }, this.#options.silentMs);
   }
