@@ -198,7 +198,7 @@ test("a password, authorities, certificates and the encryption key, one after th
 
   // The encryption key.
   const hangUp = (): void => withKeys().forEach((service) => service.signal("SIGHUP"));
-  const changed = "encryption keys: changed";
+  const changed = "encryption keys: reloaded";
   await put("key-encryption", `${oldKey}\n${newKey}\n`);
   hangUp();
   await untilAllSay(changed, 1);

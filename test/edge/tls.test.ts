@@ -154,7 +154,7 @@ test("a certificate replaced on the disk is served without a restart; sockets li
 
   await writeFile(file("server.pem"), "broken");
   node.signal("SIGHUP");
-  await waitFor(async () => (await node.log()).includes("what was served before is served on"), {
+  await waitFor(async () => (await node.log()).includes("the previous certificates stay in use"), {
     what: "the log line",
   });
   expect(await servedName(node.port)).toBe("first");

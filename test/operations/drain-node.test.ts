@@ -90,7 +90,7 @@ describe("two nodes of this release", () => {
   test("the last one that takes clients is not drained, but by force", async () => {
     const { code, err } = await runCli(cluster, ["drain", "push-node-2"]);
     expect(code).toBe(1);
-    expect(err.join()).toContain("It is the last node that takes connections.");
+    expect(err.join()).toContain("It is the last node that accepts connections.");
     expect((await nodes())[1]).toMatchObject({ draining: false });
     const unknown = await runCli(cluster, ["drain", "push-node-9"]);
     expect(unknown.err.join()).toContain("there is no node push-node-9; there are: push-node-1");

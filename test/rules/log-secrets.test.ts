@@ -264,7 +264,7 @@ async function sufferRedis(): Promise<void> {
   const client = openClient({ url: nodeUrl(), token: accessToken });
   await client.frame("welcome");
   await post("collect", "/v1/messages", { to: { user: "broken" }, data: payload });
-  await waitFor(async () => (await cluster.newest("push-node-1").log()).includes("inbox not readable"), {
+  await waitFor(async () => (await cluster.newest("push-node-1").log()).includes("inbox not read"), {
     what: "the node to complain about the inbox",
     deadlineMs: 20_000,
   });
@@ -308,7 +308,7 @@ test("no log line holds what only those concerned may know", async () => {
   expect(secrets.size).toBeGreaterThan(20);
   expect([...secrets.values()].every((text) => text.length >= 20)).toBe(true);
   const all = logs.map(({ text }) => text).join("\n");
-  for (const trace of ["OOM", "inbox not readable", "WRONGTYPE"]) expect(all, trace).toContain(trace);
+  for (const trace of ["OOM", "inbox not read", "WRONGTYPE"]) expect(all, trace).toContain(trace);
   for (const { name, text } of logs) expect(text, name).toContain('"service"');
   for (const line of [
     /"requestId":"[^"]+","method":"POST","route":"\/v1\/messages","status":202,/,

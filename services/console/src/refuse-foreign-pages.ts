@@ -20,13 +20,13 @@ export function refuseForeignPages(app: HttpApp, ownNames: readonly string[]): v
     }
     const { origin } = request.headers;
     if (origin !== undefined && hostOf(origin) !== host.toLowerCase()) {
-      throw refused(`Pages of ${origin} may not ask this console.`);
+      throw refused(`Pages of ${origin} may not call this console.`);
     }
     // Fetch Metadata: browsers send it even without an Origin. Following a link (GET) is fine.
     const site = request.headers["sec-fetch-site"];
     const isForeign = site === "cross-site" || site === "same-site";
     if (isForeign && request.method !== "GET" && request.method !== "HEAD") {
-      throw refused("Pages of other sites may not ask this console.");
+      throw refused("Pages of other sites may not call this console.");
     }
   });
 }

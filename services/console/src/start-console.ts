@@ -42,7 +42,10 @@ export async function startConsole(
   await service.attach(app);
   await app.listen({ port: config.port, host: config.host });
   if (!/^(127\.|localhost$|::1$)/.test(config.host)) {
-    logger.warn({ host: config.host }, "whoever reaches this address can become any user: keep it private");
+    logger.warn(
+      { host: config.host },
+      "anyone who can reach this address can act as any user: keep it private",
+    );
   }
   logger.info({ port: config.port }, "the console listens");
   return app;

@@ -44,7 +44,7 @@ export const dispatchSettings = {
   ),
   keyEncryptionFile: optionalText(
     "KEY_ENCRYPTION_FILE",
-    "file of keys, the same as auth's, read again when it changes: encrypts the secrets of webhooks and decrypts those of " +
+    "file of keys, the same as auth's, reloaded when it changes: encrypts the secrets of webhooks and decrypts those of " +
       "signing producer keys; without it, signed requests and new webhooks get 503",
   ),
   dispatchRoles: choices(
@@ -64,7 +64,7 @@ export const dispatchSettings = {
   ),
   wakeIntervalMs: integer(
     "WAKE_INTERVAL_MS",
-    "how often to look for users whose time to be looked at has come; a partition where nobody's time is near is looked at once a second",
+    "how often to look for users who are due to be woken; a partition where nobody is due soon is checked once a second",
     {
       default: 250,
       min: 10,
@@ -73,7 +73,7 @@ export const dispatchSettings = {
   ),
   offlineSettleMs: integer(
     "OFFLINE_SETTLE_MS",
-    "how long nobody counts as offline after Redis was away or a failover, while nodes register their connections again (some 30,000 a second in all); after a new epoch it counts from when the last clients have moved",
+    "how long nobody counts as offline after Redis was away or failed over, while nodes register their connections again (some 30,000 a second in all); after a new epoch it counts from when the last clients have moved",
     { default: 5_000, max: 600_000 },
   ),
   unheardConfirmMs: integer(
@@ -138,18 +138,18 @@ export const dispatchSettings = {
   }),
   apnsSuspicionMs: integer(
     "APNS_SUSPICION_MS",
-    "how long a token that Apple calls bad must be the only one before its device is set aside; see apns.md",
+    "how long a token that Apple rejects must be the only one before its device is quarantined; see apns.md",
     { default: 30_000, min: 100, max: 600_000 },
   ),
   apnsBreakerOpenMs: integer(
     "APNS_BREAKER_OPEN_MS",
-    "first pause of an app's pushes after Apple has called many of its tokens bad at once",
+    "first pause of an app's pushes after Apple has rejected many of its tokens at once",
     { default: 60_000, min: 100, max: 3_600_000 },
   ),
   ...webPushSettings,
   vapidSubject: optionalText(
     "VAPID_SUBJECT",
-    "whom push services may write to about this server's pushes: mailto: and an address, or an https: URL; with VAPID_KEY_FILE",
+    "contact that push services may write to about this server's pushes: mailto: and an address, or an https: URL; with VAPID_KEY_FILE",
   ),
   webPushTimeoutMs: integer(
     "WEB_PUSH_TIMEOUT_MS",
@@ -158,7 +158,7 @@ export const dispatchSettings = {
   ),
   wechatAppsFile: optionalText(
     "WECHAT_APPS_FILE",
-    "JSON file of the WeChat apps that are sent through, each with its kind, its secret and its template (see docs/phones/wechat.md); WeChat is off without it",
+    "JSON file of the WeChat apps to send through, each with its kind, its secret and its template (see docs/phones/wechat.md); without it WeChat is off",
   ),
   wechatEndpoint: url("WECHAT_ENDPOINT", "WeChat's interface for servers", {
     default: "https://api.weixin.qq.com",
@@ -166,7 +166,7 @@ export const dispatchSettings = {
   }),
   wechatTokenInterface: choice(
     "WECHAT_TOKEN_INTERFACE",
-    "how access tokens are fetched: `stable` does not end the token that another system of yours uses, `legacy` is the older one, with one system that fetches",
+    "how access tokens are fetched: `stable` does not invalidate a token that another of your systems uses; `legacy` is the older way, where only one system may fetch",
     { of: ["stable", "legacy"], default: "stable" },
   ),
   wechatTimeoutMs: integer(
@@ -176,17 +176,17 @@ export const dispatchSettings = {
   ),
   wechatConnections: integer(
     "WECHAT_CONNECTIONS",
-    "connections of this dispatcher to WeChat at the same time; what is beyond waits",
+    "connections this dispatcher may have to WeChat at a time; further requests wait",
     { default: 64, min: 1, max: 1_000 },
   ),
   fallbackWebhookUrl: url(
     "FALLBACK_WEBHOOK_URL",
-    "URL that messages for offline users are posted to (see docs/phones/fallback.md); they wait in the inbox without it",
+    "URL that messages for offline users are posted to (see docs/phones/fallback.md); without it they wait in the inbox",
     { default: "", protocols: ["http", "https"] },
   ),
   fallbackWebhookSecretFile: optionalText(
     "FALLBACK_WEBHOOK_SECRET_FILE",
-    "file with the secrets that sign these requests, one a line, each `whsec_` and base64; not signed without it",
+    "file with the secrets that sign these requests, one a line, each `whsec_` and base64; without it they are not signed",
   ),
   fallbackWebhookTimeoutMs: integer(
     "FALLBACK_WEBHOOK_TIMEOUT_MS",
@@ -195,7 +195,7 @@ export const dispatchSettings = {
   ),
   webhookAllowPrivate: flag(
     "WEBHOOK_ALLOW_PRIVATE",
-    "whether webhooks may be `http:`, and at private, loopback, link-local and other special addresses: for development, or where every admin may reach this network anyway",
+    "whether webhooks may use `http:` and private, loopback, link-local and other special addresses: for development, or if every admin may reach this network anyway",
     { default: false },
   ),
   ...acceptSettings,
@@ -206,7 +206,7 @@ export const dispatchSettings = {
   ...eventSettings,
   fallbackConcurrency: integer(
     "FALLBACK_CONCURRENCY",
-    "messages this dispatcher sends through one fallback channel at the same time; each channel has as many places of its own",
+    "messages this dispatcher sends through one fallback channel at a time; each channel has that many slots of its own",
     { default: 256, min: 1, max: 10_000 },
   ),
   fallbackClaimMs: integer(
@@ -231,7 +231,7 @@ export const dispatchSettings = {
   ),
   deadLettersCap: integer(
     "DEAD_LETTERS_CAP",
-    "dead letters kept per partition and cause; beyond that the oldest go",
+    "dead letters kept per partition and cause; beyond that the oldest are removed",
     { default: 10_000, min: 1, max: 10_000_000 },
   ),
 } as const;

@@ -83,10 +83,14 @@ export const pushNodeSettings = {
     "how long a socket may take to send its whole upgrade request; a slower one is closed",
     { default: 10_000, min: 100, max: 120_000 },
   ),
-  maxPendingSockets: integer("MAX_PENDING_SOCKETS", "sockets without a complete upgrade request, at a time", {
-    default: 4_000,
-    min: 1,
-  }),
+  maxPendingSockets: integer(
+    "MAX_PENDING_SOCKETS",
+    "sockets that may be open without a complete upgrade request",
+    {
+      default: 4_000,
+      min: 1,
+    },
+  ),
   maxPendingPerAddress: integer(
     "MAX_PENDING_SOCKETS_PER_ADDRESS",
     "of these, from one address; trusted proxies are exempt",
@@ -124,7 +128,7 @@ export const pushNodeSettings = {
   ),
   nodeTtlMs: integer(
     "NODE_TTL_MS",
-    "how long this node counts as alive without a sign of life; then its users count as offline; then its users count as offline; then its users count as offline",
+    "how long this node counts as alive without a sign of life; then its users count as offline",
     {
       default: 6_000,
       min: 500,
@@ -139,10 +143,14 @@ export const pushNodeSettings = {
     default: 5_000,
     min: 100,
   }),
-  maxUnauthenticated: integer("MAX_UNAUTHENTICATED", "connections without a verified credential, at a time", {
-    default: 1_000,
-    min: 1,
-  }),
+  maxUnauthenticated: integer(
+    "MAX_UNAUTHENTICATED",
+    "connections that may be open without a verified credential",
+    {
+      default: 1_000,
+      min: 1,
+    },
+  ),
   maxUnauthenticatedPerAddress: integer(
     "MAX_UNAUTHENTICATED_PER_ADDRESS",
     "of these, from one address (IPv6: one /64); the oldest makes room for the newest",
@@ -233,17 +241,17 @@ export const pushNodeSettings = {
   ),
   slowHistorySize: integer(
     "INBOX_SLOW_HISTORY",
-    "most acknowledged messages kept for a connected device that is behind; one that is further behind is told",
+    "acknowledged messages kept, at most, for a connected device that is behind; one that is further behind is told",
     { default: 10_000 },
   ),
   rebalancePerSecond: integer(
     "REBALANCE_PER_SECOND",
-    "clients that a node with more than the others asks to move, a second, after a scale-up; 0: none. The same on all nodes; see drain-and-reconnect.md",
+    "clients per second that a node with more than the others asks to move after a scale-up; 0: none; the same on all nodes; see drain-and-reconnect.md",
     { default: 0, max: 1_000 },
   ),
   rebalanceSettleSeconds: integer(
     "REBALANCE_SETTLE_SECONDS",
-    "how long the nodes must have been the same ones before it begins",
+    "how long the set of nodes must be unchanged before that begins",
     { default: 60, min: 1, max: 86_400 },
   ),
   drainWindowMs: integer("DRAIN_WINDOW_MS", "time over which a stopping node asks its clients to move", {

@@ -21,7 +21,7 @@ export const archiveSettings = {
   messageArchiveUrl: archiveUrl,
   archiveDays: integer(
     "ARCHIVE_DAYS",
-    "how many days the archive keeps a message after its acceptance; one that waits or is open is kept until it has ended; the same for collect, dispatch and push-node",
+    "how many days the archive keeps a message after its acceptance; a scheduled or open one is kept until it has ended; the same for collect, dispatch and push-node",
     { default: 90, min: 1, max: 36_500 },
   ),
   archiveTimeoutMs: integer(
@@ -35,12 +35,12 @@ export const archiveSettings = {
 export const archiveWritingSettings = {
   archiveRequired: flag(
     "ARCHIVE_REQUIRED",
-    "whether a message is refused with 503 while the archive does not answer; `false`: it is accepted, and the archive gets it later",
+    "whether a message is refused with 503 while the archive does not answer; `false`: it is accepted and archived later",
     { default: true },
   ),
   archiveSpoolCap: integer(
     "ARCHIVE_SPOOL_CAP",
-    "with ARCHIVE_REQUIRED=false: entries of a partition that may wait in Redis for the archive; a message beyond them is accepted, and never archived",
+    "with ARCHIVE_REQUIRED=false: entries of a partition that may wait in Redis for the archive; a message beyond that is accepted but never archived",
     { default: 100_000, min: 1, max: 10_000_000 },
   ),
 } as const;
@@ -49,7 +49,7 @@ export const archiveWritingSettings = {
 export const redriveSettings = {
   redrivePerSecond: integer(
     "ARCHIVE_REDRIVE_PER_SECOND",
-    "messages of a partition that Redis has lost and that are driven on in a second, from the archive",
+    "messages of a partition that Redis has lost and that are sent again from the archive, per second",
     { default: 500, min: 1, max: 100_000 },
   ),
 } as const;

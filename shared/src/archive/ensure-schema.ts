@@ -34,7 +34,7 @@ export async function ensureSchema(db: Db, logger: Logger): Promise<SchemaState>
   // For erasures: few rows are published by clients.
   await indexSome(db, { from: 1 }, "from");
   const ttlIndex = await hasTtlIndex(db);
-  if (!ttlIndex) logger.info("the archive's server has no TTL indexes: dispatch removes what is old");
+  if (!ttlIndex) logger.info("the archive's server has no TTL indexes: dispatch removes expired rows");
   const { version: server } = await db.admin().serverInfo();
   return { version: String(server), ttlIndex };
 }

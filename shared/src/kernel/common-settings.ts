@@ -15,7 +15,7 @@ export const commonSettings = {
   }),
   accessLogSample: share(
     "ACCESS_LOG_SAMPLE",
-    "share of the requests that are logged, from 0 (no access log) to 1; above 0 each that is answered with 400 or more is logged, up to 100 a second",
+    "share of requests that are logged, from 0 (no access log) to 1; above 0, every request answered with 400 or more is logged, up to 100 a second",
     { default: 0 },
   ),
   tlsCertFile: optionalText(
@@ -43,7 +43,7 @@ export const commonSettings = {
   ),
   certificateWarnDays: integer(
     "CERTIFICATE_WARN_DAYS",
-    "days before its end from which a certificate is logged and alerted as due for renewal, or a quarter of its life if that is shorter; see tls.md",
+    "how many days before it expires a certificate is logged and alerted as due for renewal, or a quarter of its life if that is shorter; see tls.md",
     { default: 14, min: 0, max: 366 },
   ),
 } as const;
@@ -97,7 +97,7 @@ export const redisSettings = {
 export const auditSettings = {
   auditMaxEntries: integer(
     "AUDIT_MAX_ENTRIES",
-    "entries that the audit log keeps, approximately; the oldest go first",
+    "entries that the audit log keeps, approximately; the oldest are removed first",
     {
       default: 100_000,
       min: 1_000,

@@ -25,7 +25,7 @@ export const errorCatalogue = {
   PETREL_UNAUTHENTICATED: {
     status: 401,
     retryable: false,
-    meaning: "No credential, or one that is not known.",
+    meaning: "No credential, or an unknown one.",
   },
   PETREL_TOKEN_INVALID: {
     status: 401,
@@ -91,7 +91,7 @@ export const errorCatalogue = {
   PETREL_REQUEST_TIMEOUT: {
     status: 408,
     retryable: true,
-    meaning: "The request's body did not come in time.",
+    meaning: "The request's body did not arrive in time.",
   },
   PETREL_CONFLICT: {
     status: 409,
@@ -102,12 +102,12 @@ export const errorCatalogue = {
     status: 409,
     retryable: true,
     meaning:
-      "The user has as many unacknowledged messages, or the recipient as many scheduled ones, as one may have; nothing was stored.",
+      "The user has the maximum number of unacknowledged messages, or the recipient of scheduled ones; nothing was stored.",
   },
   PETREL_TOO_MANY_TOPICS: {
     status: 409,
     retryable: false,
-    meaning: "The user or the connection has as many topics as one may have; nothing was changed.",
+    meaning: "The user or the connection has the maximum number of topics; nothing was changed.",
   },
   PETREL_COLLAPSED: {
     isReason: true,
@@ -168,7 +168,7 @@ export const errorCatalogue = {
   },
   PETREL_AUTH_TIMEOUT: {
     retryable: true,
-    meaning: "No credential came within five seconds (4401).",
+    meaning: "No credential arrived within five seconds (4401).",
   },
   PETREL_USER_CHANGED: { retryable: false, meaning: "A fresh token is for another user (4403)." },
   PETREL_DISCONNECTED: {
@@ -194,7 +194,7 @@ export const errorCatalogue = {
   PETREL_TOO_MANY_CONNECTIONS: {
     status: 429,
     retryable: true,
-    meaning: "The user has as many connections as one may have (4429).",
+    meaning: "The user has the maximum number of connections (4429).",
   },
   PETREL_EPOCH_CHANGED: {
     retryable: true,

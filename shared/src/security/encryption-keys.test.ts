@@ -78,7 +78,7 @@ test("the file is looked at by itself, and at SIGHUP; whoever wants is told", as
   process.emit("SIGHUP");
   expect(keys.all).toEqual([two, one]);
   expect(told).toBe(2);
-  expect(said).toEqual(Array(2).fill("encryption keys: changed; the first one seals"));
+  expect(said).toEqual(Array(2).fill("encryption keys: reloaded; the first one encrypts"));
 });
 
 test("a text that none of the keys has sealed leads to a look at the file, not more often than once a second", () => {
@@ -92,7 +92,7 @@ test("a text that none of the keys has sealed leads to a look at the file, not m
 test.each<[string, readonly (Buffer | string)[], RegExp]>([
   ["is empty", [], /must hold 32 bytes/],
   ["is cut short", [one, two.toString("base64").slice(0, 20)], /must hold 32 bytes/],
-  ["has none of its keys left", [two, three], /none of the keys left/],
+  ["has none of its keys left", [two, three], /no longer has any key/],
   ["has too many", Array.from({ length: 17 }, () => randomBytes(32)), /more than 16 keys/],
 ])("a file that %s keeps the keys before, and is said once", (_what, content, reason) => {
   put(...content);

@@ -87,7 +87,7 @@ export class EncryptionKeys {
     registry.registerMetric(
       new Gauge({
         name: "petrel_encryption_key",
-        help: "1 for each key of KEY_ENCRYPTION_FILE that this process has; the first one seals",
+        help: "1 for each key of KEY_ENCRYPTION_FILE that this process has; the first one encrypts",
         labelNames: ["key", "place"],
         registers: [],
         collect() {
@@ -112,13 +112,13 @@ export class EncryptionKeys {
       }
       if (!next.some((key) => this.#keys.some((known) => known.equals(key)))) {
         throw new ConfigError(
-          "KEY_ENCRYPTION_FILE has none of the keys left that are in use; a restart takes it as it is",
+          "KEY_ENCRYPTION_FILE no longer has any key that is in use; restart to use it anyway",
         );
       }
       this.#keys = next;
       this.#current = cipherOf(next);
       this.#refused = "";
-      this.#follow?.logger.info({ keys: this.names }, "encryption keys: changed; the first one seals");
+      this.#follow?.logger.info({ keys: this.names }, "encryption keys: reloaded; the first one encrypts");
       this.#follow?.onChange?.();
     } catch (error) {
       const reason = describeError(error);
@@ -127,7 +127,7 @@ export class EncryptionKeys {
       const { names } = this;
       this.#follow?.logger.warn(
         { reason, keys: names },
-        "encryption keys: the file cannot be used as it is; what was used before is used on",
+        "encryption keys: the file cannot be used; keeping the previous keys",
       );
     }
   }

@@ -156,7 +156,7 @@ function readSubscription(
   const verdict = pushHosts.judge(endpoint);
   if (!verdict.ok) throw wrongField("subscription/endpoint", verdict.problem);
   const p256dh = keys.p256dh.replace(/=+$/, "");
-  if (!isPoint(p256dh)) throw wrongField("subscription/keys/p256dh", "is no point of P-256");
+  if (!isPoint(p256dh)) throw wrongField("subscription/keys/p256dh", "is not a point on P-256");
   const expiry = typeof expirationTime === "number" ? { expiresAtMs: expirationTime } : {};
   return { endpoint, p256dh, auth: keys.auth.replace(/=+$/, ""), ...expiry };
 }

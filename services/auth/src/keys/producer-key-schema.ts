@@ -18,7 +18,7 @@ export const ownerSchema = Type.String({
 });
 export const keyNameSchema = Type.String({
   pattern: "^[^\\u0000-\\u001f\\u007f]{1,128}$",
-  description: "What the key is for, for people.",
+  description: "What the key is for; human-readable.",
 });
 export const scopesSchema = Type.Array(Type.Enum([...producerScopes]), {
   minItems: 1,
@@ -54,7 +54,9 @@ const viewMembers = {
   ),
   revokedAt: Type.Optional(timeSchema),
   suspendedAt: Type.Optional(
-    Type.String({ description: "RFC 3339, UTC: since then it is refused, until it is let again." }),
+    Type.String({
+      description: "RFC 3339, UTC: when the key was suspended; its requests are refused until it is resumed.",
+    }),
   ),
 };
 

@@ -57,7 +57,7 @@ export class ResealSecrets {
     registry.registerMetric(
       new Gauge({
         name: "petrel_sealed_secrets",
-        help: "Secrets in Redis by the encryption key that sealed them: the first, a further one, or none of ours",
+        help: "Secrets in Redis, by the encryption key that sealed them: the first, another of ours, or an unknown one",
         labelNames: ["kind", "by"],
         registers: [],
         collect() {
@@ -87,7 +87,7 @@ export class ResealSecrets {
       if (counts.unknown > 0 && counts.unknown !== this.#unknownSaid) {
         logger.warn(
           { unknown: counts.unknown },
-          "some producer secrets are sealed with none of the encryption keys",
+          "some producer secrets cannot be opened with any of the encryption keys",
         );
       }
       this.#unknownSaid = counts.unknown;

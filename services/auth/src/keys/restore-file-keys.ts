@@ -22,9 +22,9 @@ export function restoreFileKeys(
       for (const key of keys) if ((await producerKeys.find(key.id)) === undefined) missing.push(key);
       await takeOverKeyFile(missing, deps);
       if (missing.length > 0)
-        logger.warn({ keys: missing.length }, "Redis had lost keys of the key file: they are back");
+        logger.warn({ keys: missing.length }, "Redis had lost keys of the key file: restored");
     } catch (error) {
-      failures.warn(`keys of the key file were not looked for: ${describeError(error)}`);
+      failures.warn(`keys of the key file not checked: ${describeError(error)}`);
     }
     return intervalMs;
   });

@@ -194,7 +194,7 @@ export class SigningKeyring {
     }
     throw new PetrelError(
       "PETREL_UNAVAILABLE",
-      "Too many requests change the signing keys at the same time.",
+      "Too many requests are changing the signing keys at the same time.",
     );
   }
 

@@ -32,7 +32,7 @@ const DEFAULT_TTL_SECONDS = 3_600;
 /** Checked by code, which names the wrong entry; documented-rules describes what it may hold. */
 const topicGrantsSchema = Type.Unknown({
   title: "TopicGrants",
-  description: "The token's rights to topics. The session keeps them. Without this field, there are none.",
+  description: "The token's rights to topics. The session keeps them. Without this field, it has none.",
 });
 
 const bodySchema = Type.Object(

@@ -91,7 +91,7 @@ export function addDevicesOfToken(app: HttpApp, deps: DevicesOfTokenDeps): void 
       const { id } = request.params;
       const userId = userOf(request);
       if (!(await devices.remove(userId, id))) {
-        throw new PetrelError("PETREL_NOT_FOUND", "There is no such device, or not any more.");
+        throw new PetrelError("PETREL_NOT_FOUND", "There is no such device (any more).");
       }
       request.log.info({ user: userId, device: id }, "device removed");
       return reply.code(204).send(null);

@@ -95,7 +95,7 @@ export function addDevicesOfUser(app: HttpApp, deps: DevicesOfUserDeps): void {
     async (request, reply) => {
       const { userId, id } = request.params;
       if (!(await devices.remove(userId, id))) {
-        throw new PetrelError("PETREL_NOT_FOUND", "There is no such device, or not any more.");
+        throw new PetrelError("PETREL_NOT_FOUND", "There is no such device (any more).");
       }
       request.log.info({ user: userId, device: id, by: producerOf(request).keyId }, "device removed");
       return reply.code(204).send(null);

@@ -195,7 +195,7 @@ function giveUp({ cause }: Missing): Acceptance {
 }
 
 function refuse(): Acceptance {
-  return { outcome: "unavailable", error: unavailable("Too many messages are under way.") };
+  return { outcome: "unavailable", error: unavailable("Too many messages are in progress.") };
 }
 
 function unavailable(message: string, cause?: unknown, retryAfterSeconds = 1): PetrelError {

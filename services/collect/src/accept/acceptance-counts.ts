@@ -61,7 +61,7 @@ export class AcceptanceCounts {
     const published = this.#published;
     const counter = new Counter({
       name: "petrel_collect_published_messages_total",
-      help: "Of these messages, those to a topic or to all, by what became of them",
+      help: "Of these messages, those to a topic or to everyone, by outcome",
       labelNames: ["to", "outcome"],
       registers: [],
       collect() {

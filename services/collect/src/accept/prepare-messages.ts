@@ -224,7 +224,7 @@ function inboxFullError(details?: Details): PetrelError {
 function schedulesFullError(details?: Details): PetrelError {
   return new PetrelError(
     "PETREL_INBOX_FULL",
-    "As many messages wait for their time as may wait for one recipient. Nothing was stored.",
+    "This recipient has the maximum number of scheduled messages. Nothing was stored.",
     { details: { ...details, scheduled: true } },
   );
 }
@@ -234,7 +234,7 @@ function limitedError(retryAfterMs: number, details?: Details): PetrelError {
   const retryAfterSeconds = Math.max(1, Math.ceil(retryAfterMs / 1_000));
   return new PetrelError(
     "PETREL_RATE_LIMITED",
-    "The user has received as many messages as allowed for now. Nothing was stored.",
+    "The user has reached the limit of received messages for now. Nothing was stored.",
     { retryAfterSeconds, details: { ...details, retryAfterSeconds } },
   );
 }

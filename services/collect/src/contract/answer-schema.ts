@@ -34,7 +34,7 @@ export const batchAcceptedSchema = Type.Object(
             code: Type.String(),
             message: Type.String(),
             retryable: Type.Boolean(),
-            status: Type.Integer({ description: "The status this message would have got by itself." }),
+            status: Type.Integer({ description: "The status this message would have got on its own." }),
             details: Type.Optional(Type.Object({}, { additionalProperties: true })),
           }),
         ),

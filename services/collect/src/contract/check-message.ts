@@ -97,7 +97,7 @@ function refusePhoneFields({ fallback, notification, collapseKey, channels }: Me
   const field = `body/${name}`;
   throw new PetrelError(
     "PETREL_INVALID_REQUEST",
-    `${field}: not with to.topic or to.all, which reach no phone`,
+    `${field}: not allowed with to.topic or to.all, which reach no phone`,
     { details: { field } },
   );
 }
@@ -107,7 +107,7 @@ function readDeliverAt(deliverAt: string, nowMs: number): number {
   const field = "body/deliverAt";
   const deliverAtMs = parseTime(deliverAt);
   if (deliverAtMs === undefined || deliverAtMs - nowMs > MAX_AHEAD_MS) {
-    const problem = deliverAtMs === undefined ? "is no time" : "is more than 30 days ahead";
+    const problem = deliverAtMs === undefined ? "is not a time" : "is more than 30 days ahead";
     throw new PetrelError("PETREL_INVALID_REQUEST", `${field}: ${problem}`, { details: { field } });
   }
   return deliverAtMs;

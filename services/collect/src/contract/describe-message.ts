@@ -25,23 +25,24 @@ export const messageStateSchema = Type.Object(
         topic: Type.Optional(Type.String()),
         all: Type.Optional(Type.Literal(true)),
       },
-      { description: "One of the three." },
+      { description: "Exactly one of the three." },
     ),
     state: Type.String({
       description: "scheduled, queued, or an end: delivered, pushed, published, expired, cancelled, failed.",
     }),
     seq: Type.Optional(Type.Integer({ description: "Its place in the user's sequence." })),
-    topic: Type.Optional(Type.String({ description: "Of `published`: the topic; `$all` for a broadcast." })),
+    topic: Type.Optional(Type.String({ description: "For `published`: the topic; `$all` for a broadcast." })),
     epoch: Type.Optional(
       Type.String({
-        description: "Of the user's sequence, or the topic's. Not of one that has no number yet.",
+        description:
+          "The epoch of the user's sequence, or the topic's. Absent while the message has no number.",
       }),
     ),
-    offset: Type.Optional(Type.Integer({ description: "Of `published`: its place in the topic." })),
+    offset: Type.Optional(Type.Integer({ description: "For `published`: its place in the topic." })),
     acceptedAt: timeSchema,
     expiresAt: timeSchema,
     deliverAt: Type.Optional(
-      Type.String({ format: "date-time", description: "Of `scheduled`: when its time comes." }),
+      Type.String({ format: "date-time", description: "For `scheduled`: when it is due." }),
     ),
     reason: Type.Optional(
       Type.Object(
@@ -50,11 +51,11 @@ export const messageStateSchema = Type.Object(
             description:
               "With failed: rejected, attempts-exhausted, misconfigured, inbox-full. With expired: PETREL_COLLAPSED.",
           }),
-          message: Type.String({ description: "For people." }),
+          message: Type.String({ description: "Human-readable." }),
         },
         {
           description:
-            "With `failed`: why the fallback failed, or that the inbox was full. With `expired`: why, where that is not that its time was over.",
+            "With `failed`: why the fallback failed, or that the inbox was full. With `expired`: why, unless its TTL was over.",
         },
       ),
     ),
@@ -63,7 +64,7 @@ export const messageStateSchema = Type.Object(
         at: timeSchema,
         event: Type.String({ description: "accepted, attempt, or an end." }),
         approximate: Type.Optional(
-          Type.Boolean({ description: "`at` is an upper bound: it happened no later." }),
+          Type.Boolean({ description: "`at` is an upper bound: it happened then or earlier." }),
         ),
         channel: Type.Optional(
           Type.String({ description: "With `attempt` and `pushed`: the fallback channel." }),
@@ -100,7 +101,7 @@ const generalReasons: Readonly<Record<DeadLetterCause, string>> = {
   rejected: "The fallback channel refused the message.",
   "attempts-exhausted": "Every attempt of the fallback failed.",
   misconfigured: "The fallback channel is misconfigured.",
-  "inbox-full": "The user's inbox was full when the message's time came.",
+  "inbox-full": "The user's inbox was full when the message was due.",
 };
 
 /** @param attempts by fallback channels, oldest first */

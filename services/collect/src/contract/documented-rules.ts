@@ -25,7 +25,7 @@ export const documentedRules: DocumentedRules = {
         minItems: 1,
         maxItems: MAX_RECIPIENTS,
         items: { $ref: "#/components/schemas/Message" },
-        description: `At most ${MAX_RECIPIENTS} recipients in total. A wrong entry fails by itself.`,
+        description: `At most ${MAX_RECIPIENTS} recipients in total. A wrong entry fails alone.`,
       },
     },
   },

@@ -8,7 +8,7 @@ import type { Static } from "typebox";
 export const messageQuerySchema = Type.Object(
   {
     explain: Type.Optional(
-      Type.Enum(["true"], { description: "Add `explanation`: what is known beside its state." }),
+      Type.Enum(["true"], { description: "Add `explanation`: what else is known about the message." }),
     ),
   },
   { additionalProperties: false },
@@ -28,7 +28,7 @@ export const explanationSchema = Type.Object(
           acked: Type.Integer({ description: "Clients have acknowledged up to this one." }),
           ackedAt: Type.Optional(Type.String({ format: "date-time" })),
         },
-        { description: "Of a message to a user who has a sequence." },
+        { description: "For a message to a user who has a sequence." },
       ),
     ),
     policy: Type.Optional(
@@ -36,37 +36,42 @@ export const explanationSchema = Type.Object(
         {
           fallback: Type.String(),
           priority: Type.String(),
-          notification: Type.Boolean({ description: "It has one: without it, no push can be made of it." }),
+          notification: Type.Boolean({ description: "Whether it has one; without it, it cannot be pushed." }),
           channels: Type.Optional(Type.Array(Type.String())),
           collapseKey: Type.Optional(Type.String()),
         },
-        { description: "As it was sent; only while the inbox still holds it." },
+        { description: "As it was sent; only while it is in the inbox." },
       ),
     ),
     nudged: Type.Optional(
-      Type.Boolean({ description: "Of an open message: the user's nodes were asked to send it once more." }),
+      Type.Boolean({
+        description: "For an open message: whether the user's nodes were asked to send it again.",
+      }),
     ),
     nextLookAt: Type.Optional(
-      Type.String({ format: "date-time", description: "When dispatch looks after its user next." }),
+      Type.String({ format: "date-time", description: "When dispatch next checks its user." }),
     ),
-    sending: Type.Optional(Type.Boolean({ description: "A channel is being asked to take it right now." })),
+    sending: Type.Optional(Type.Boolean({ description: "A channel is being asked to take it now." })),
     notSent: Type.Array(
       Type.Object({
         at: timeSchema,
-        state: Type.String({ description: "What the message was by then: delivered, expired or cancelled." }),
-        channel: Type.Optional(Type.String({ description: "The one that was to be asked." })),
+        state: Type.String({ description: "The message's state by then: delivered, expired or cancelled." }),
+        channel: Type.Optional(Type.String({ description: "The channel that was next." })),
       }),
-      { description: "When the fallback came to it, and did not send it, as it had ended." },
+      { description: "When the fallback skipped it because it had ended." },
     ),
     pausedChannels: Type.Optional(
       Type.Array(Type.String(), {
-        description: "Of an open message: fallback channels that an operator has paused.",
+        description: "For an open message: fallback channels that an operator has paused.",
       }),
     ),
     putOff: Type.Optional(
       Type.Object(
-        { until: timeSchema, userLimit: Type.Boolean({ description: "Its user's limit is reached." }) },
-        { description: "Of `scheduled`: its time has come, and it was put off." },
+        {
+          until: timeSchema,
+          userLimit: Type.Boolean({ description: "Whether its user's limit is the reason." }),
+        },
+        { description: "For `scheduled`: it is due, but was postponed." },
       ),
     ),
   },

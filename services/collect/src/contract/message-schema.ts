@@ -27,7 +27,7 @@ const webSchema = Type.Object(
         minLength: 1,
         maxLength: 2_048,
         description:
-          "What a click opens. With it the push is declarative: Safari shows it without a service worker.",
+          "What a click opens. It makes the push declarative: Safari shows it without a service worker.",
       }),
     ),
     icon: address(),
@@ -83,7 +83,7 @@ const recipientSchema = Type.Object(
     ),
     topic: Type.Optional(Type.String({ pattern: TOPIC_PATTERN, description: "A topic's name." })),
     all: Type.Optional(
-      Type.Literal(true, { description: "Everybody who is connected; needs the scope `admin` too." }),
+      Type.Literal(true, { description: "Everyone who is connected; needs the scope `admin` too." }),
     ),
   },
   { title: "Recipient", ...closed, description: "Exactly one of `user`, `users`, `topic`, `all`." },
@@ -132,8 +132,8 @@ export const messageSchema = Type.Object(
       Type.String({
         format: "date-time",
         description:
-          "Not before this time, at most 30 days ahead; `ttlSeconds` counts from then. Until then the message is " +
-          "`scheduled`. A time that has come already changes nothing.",
+          "Deliver not before this time, at most 30 days ahead; `ttlSeconds` counts from then. Until then the message is " +
+          "`scheduled`. A time in the past changes nothing.",
       }),
     ),
     collapseKey: Type.Optional(

@@ -11,15 +11,14 @@ export const userMessagesQuerySchema = Type.Object(
   {
     state: Type.Optional(
       Type.Enum(["scheduled"], {
-        description:
-          "`scheduled`: those that wait for their time, by time, with `cursor` instead of `after`.",
+        description: "`scheduled`: the scheduled messages, by time, with `cursor` instead of `after`.",
       }),
     ),
     after: Type.Optional(
       Type.String({ pattern: "^\\d{1,15}$", description: "The page starts after this seq; 0 by default." }),
     ),
     cursor: Type.Optional(
-      Type.String({ pattern: SCHEDULE_CURSOR_PATTERN, description: "`nextCursor` of the page before." }),
+      Type.String({ pattern: SCHEDULE_CURSOR_PATTERN, description: "`nextCursor` of the previous page." }),
     ),
     limit: Type.Optional(limitSchema),
   },

@@ -6,24 +6,24 @@ import type { EventItem } from "@petrel/shared/protocol/events/event-item";
 export class EventCounts {
   readonly #read = new Counter({
     name: "petrel_events_read_total",
-    help: "Events that readers of GET /v1/events were given, by type",
+    help: "Events returned to readers of GET /v1/events, by type",
     labelNames: ["type"],
     registers: [],
   });
   readonly #gaps = new Counter({
     name: "petrel_events_gaps_total",
-    help: "Readers of GET /v1/events who were told that events are gone",
+    help: "Readers of GET /v1/events who were told of a gap",
     registers: [],
   });
   readonly #readers = new Gauge({
     name: "petrel_event_readers",
-    help: "Requests for events that wait or stream now",
+    help: "Requests for events that are waiting or streaming now",
     labelNames: ["kind"],
     registers: [],
   });
   readonly #lag = new Histogram({
     name: "petrel_event_read_lag_seconds",
-    help: "From an event to a reader who waited for it",
+    help: "From an event to the reader that waited for it",
     buckets: [0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 60],
     registers: [],
   });

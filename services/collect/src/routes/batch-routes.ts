@@ -32,7 +32,7 @@ export function addBatchRoutes(app: HttpApp, deps: BatchRoutesDeps): void {
         tags: ["messages"],
         summary: "Send many messages at once",
         description:
-          "Each entry is checked and stored by itself. Scope: `send`. The body may be gzip, 8 MiB unpacked.",
+          "Each entry is checked and stored on its own. Scope: `send`. The body may be gzip, 8 MiB unpacked.",
         security: producerSecurity,
         body: batchSchema,
         querystring: noQuerySchema,

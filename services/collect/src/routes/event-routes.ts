@@ -44,7 +44,7 @@ const querySchema = Type.Object(
       Type.String({
         minLength: 1,
         description:
-          "A `nextAfter`; `now`: only what happens from now on; by default the oldest that is kept.",
+          "A `nextAfter`; `now`: only what happens from now on; by default from the oldest event kept.",
       }),
     ),
     types: Type.Optional(
@@ -56,7 +56,7 @@ const querySchema = Type.Object(
     waitSeconds: Type.Optional(
       Type.String({
         pattern: "^([12]?[0-9]|30)$",
-        description: "How long to wait for the first event where there is none, 0 to 30; 0 by default.",
+        description: "How long to wait for the first event if there is none, 0 to 30; 0 by default.",
       }),
     ),
   },
@@ -65,7 +65,7 @@ const querySchema = Type.Object(
 
 const headersSchema = Type.Object({
   "last-event-id": Type.Optional(
-    Type.String({ description: "Of a stream: the last `id` that was read. Wins over `after`." }),
+    Type.String({ description: "For a stream: the last `id` that was read. Wins over `after`." }),
   ),
 });
 
@@ -86,10 +86,10 @@ const itemSchema = Type.Object(
       seq: Type.Optional(Type.Integer()),
       epoch: Type.Optional(Type.String()),
       acceptedAt: Type.Optional(timeSchema),
-      channel: Type.Optional(Type.String({ description: "That took a pushed message." })),
+      channel: Type.Optional(Type.String({ description: "The channel that took a pushed message." })),
       reason: Type.Optional(reasonSchema),
       version: Type.Optional(
-        Type.Integer({ description: "Of who is where: a lower one than the last is stale." }),
+        Type.Integer({ description: "Of presence: a version lower than the last one is stale." }),
       ),
       device: Type.Optional(Type.String()),
       platform: Type.Optional(Type.String()),
@@ -112,7 +112,7 @@ const pageSchema = Type.Object(
 );
 
 const eventsSchema = {
-  description: "A page; or a stream, where `Accept` asks for one.",
+  description: "A page; or a stream, if `Accept` asks for one.",
   content: {
     "application/json": { schema: pageSchema },
     "text/event-stream": {
@@ -143,7 +143,9 @@ export function addEventRoutes(app: HttpApp, deps: EventRoutesDeps): void {
 
   function takePlace(request: HttpRequest, kind: "poll" | "stream", longestMs?: number): WaitingRequest {
     if (waiting.count >= MAX_READERS) {
-      throw new PetrelError("PETREL_UNAVAILABLE", "Too many wait for events here.", { retryAfterSeconds: 5 });
+      throw new PetrelError("PETREL_UNAVAILABLE", "Too many requests are waiting for events here.", {
+        retryAfterSeconds: 5,
+      });
     }
     const { signal, release } = waiting.begin(request.raw.socket, longestMs);
     const uncount = counts.reads(kind);
@@ -187,10 +189,10 @@ export function addEventRoutes(app: HttpApp, deps: EventRoutesDeps): void {
       config: { waits: true },
       schema: {
         tags: ["events"],
-        summary: "What has happened, from a cursor on",
+        summary: "Read events from a cursor on",
         description:
-          "A page, or with `waitSeconds` a long poll. With `Accept: text/event-stream` the same as server-sent events: " +
-          "`id` is the cursor, `data` an event; `event: gap` where events are gone; `Last-Event-ID` wins over `after`. " +
+          "A page, or with `waitSeconds` a long poll. With `Accept: text/event-stream`, the same as server-sent events: " +
+          "`id` is the cursor, `data` an event; `event: gap` if events are gone; `Last-Event-ID` wins over `after`. " +
           "Scope: `read`.",
         security: producerSecurity,
         querystring: querySchema,
@@ -247,8 +249,8 @@ function readTypes(text: string | undefined, { events }: ScriptRunner): Readonly
   if (text === undefined) return undefined;
   const types = new Set<EventType>();
   for (const word of text.split(",")) {
-    if (!isEventType(word)) throw wrong(`\`types\`: ${JSON.stringify(word)} is no type of event.`);
-    if (!events.writes(word)) throw wrong(`\`types\`: ${word} is not written: \`EVENTS\` does not name it.`);
+    if (!isEventType(word)) throw wrong(`\`types\`: ${JSON.stringify(word)} is not a type of event.`);
+    if (!events.writes(word)) throw wrong(`\`types\`: ${word} is not written: \`EVENTS\` does not list it.`);
     types.add(word);
   }
   return types;
@@ -259,7 +261,7 @@ function readStarts(after: string | undefined, partitionCount: number): readonly
   if (after === undefined) return Array.from({ length: partitionCount }, () => "oldest");
   if (after === "now") return Array.from({ length: partitionCount }, () => "now");
   const positions = decodeEventCursor(after, partitionCount);
-  if (positions === undefined) throw wrong("`after` is no cursor of this cluster.");
+  if (positions === undefined) throw wrong("`after` is not a cursor of this cluster.");
   return positions;
 }
 

@@ -46,7 +46,7 @@ export function addKeptTopicRoutes(app: HttpApp, deps: KeptTopicRoutesDeps): voi
         tags,
         summary: "Keep a topic for a user",
         description:
-          "Every connection of the user has it, those of now and those to come, whatever its token says. At most 100 a " +
+          "Every present and future connection of the user has it, whatever its token says. At most 100 per " +
           "user. Scope: `send`.",
         security,
         params: userTopicSchema,
@@ -66,8 +66,8 @@ export function addKeptTopicRoutes(app: HttpApp, deps: KeptTopicRoutesDeps): voi
       ...change,
       schema: {
         tags,
-        summary: "Keep a topic for a user no longer",
-        description: "What a client has subscribed to itself stays. Scope: `send`.",
+        summary: "Stop keeping a topic for a user",
+        description: "A client's own subscriptions stay. Scope: `send`.",
         security,
         params: userTopicSchema,
         querystring: noQuerySchema,
@@ -86,8 +86,8 @@ export function addKeptTopicRoutes(app: HttpApp, deps: KeptTopicRoutesDeps): voi
       onRequest: authorize(authenticator, "read"),
       schema: {
         tags,
-        summary: "The topics that are kept for a user",
-        description: "By name. What clients subscribe to themselves is not among them. Scope: `read`.",
+        summary: "List the topics kept for a user",
+        description: "By name. Clients' own subscriptions are not included. Scope: `read`.",
         security,
         params: userSchema,
         querystring: pageSchema,

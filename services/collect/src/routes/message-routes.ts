@@ -92,7 +92,7 @@ export function addMessageRoutes(app: HttpApp, deps: MessageRoutesDeps): void {
         summary: "Get what became of a message",
         description:
           "Includes the fallback channels' attempts. Kept for at least 24 h after the message's end, and with a message " +
-          "archive for as long as that keeps it, then without the attempts. `explain=true` adds why it is where it is. Scope: `read`.",
+          "archive for as long as that keeps it, then without the attempts. `explain=true` adds why it is in its state. Scope: `read`.",
         security: producerSecurity,
         params: paramsSchema,
         querystring: messageQuerySchema,
@@ -130,9 +130,9 @@ export function addMessageRoutes(app: HttpApp, deps: MessageRoutesDeps): void {
         tags: ["messages"],
         summary: "Cancel a message",
         description:
-          "One that waits for its time is taken back. A queued message is recalled: where no client has acknowledged it, and no fallback channel has taken it. " +
-          "Else 409, with its state in `details.state`; `details.pushing` says that a channel is being asked to take " +
-          "it right now. Cancelled already: 204. Scope: `send`.",
+          "A scheduled message is cancelled. A queued one is recalled if no client has acknowledged it and no fallback channel has taken it. " +
+          "Otherwise 409, with its state in `details.state`; `details.pushing` says that a channel is being asked to take " +
+          "it right now. Already cancelled: 204. Scope: `send`.",
         security: producerSecurity,
         params: paramsSchema,
         querystring: noQuerySchema,

@@ -31,7 +31,7 @@ const MAX_USERS = 200;
 const topicSchema = Type.Object({
   topic: Type.String({
     pattern: `${TOPIC_PATTERN}|^\\$all$`,
-    description: "A topic's name. `$all` has no presence: it is counted nowhere.",
+    description: "A topic's name. `$all` has no presence.",
   }),
 });
 const pageSchema = Type.Object(pageFields(USER_ID_PATTERN), { additionalProperties: false });
@@ -56,7 +56,7 @@ export function addPresenceRoutes(app: HttpApp, deps: PresenceRoutesDeps): void 
         tags: ["topics"],
         summary: "Get who is in a topic",
         description:
-          "By name. What is told depends on the topic's rule: nothing, counts, or each user. Scope: `read`.",
+          "By name. The topic's rule decides what is shown: nothing, counts, or each user. Scope: `read`.",
         security: producerSecurity,
         params: topicSchema,
         querystring: pageSchema,
@@ -77,8 +77,8 @@ export function addPresenceRoutes(app: HttpApp, deps: PresenceRoutesDeps): void 
       onRequest: authorize(authenticator, "read"),
       schema: {
         tags: ["users"],
-        summary: "Get which of some users are connected",
-        description: "In the order of the question. Scope: `read`.",
+        summary: "Get which of these users are connected",
+        description: "In the order of the request. Scope: `read`.",
         security: producerSecurity,
         querystring: usersSchema,
         response: { 200: usersPresenceSchema, ...producerErrors },
@@ -102,7 +102,7 @@ function readNames(text: string): string[] {
 function problemOf(names: readonly string[]): string | undefined {
   if (names.length === 0) return "must name at least one user";
   if (names.length > MAX_USERS) return `must not name more than ${MAX_USERS} users`;
-  if (!names.every((name) => nameExpression.test(name))) return "has something that is no user's name";
+  if (!names.every((name) => nameExpression.test(name))) return "contains something that is not a user id";
   if (new Set(names).size < names.length) return "must not name a user twice";
   return undefined;
 }

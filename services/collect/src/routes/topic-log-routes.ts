@@ -38,7 +38,7 @@ export interface TopicLogRoutesDeps {
 const paramsSchema = Type.Object({
   topic: Type.String({
     pattern: `${TOPIC_PATTERN}|^\\$all$`,
-    description: "A topic's name, or `$all` for what was sent to all.",
+    description: "A topic's name, or `$all` for broadcasts.",
   }),
 });
 
@@ -53,7 +53,7 @@ export function addTopicLogRoutes(app: HttpApp, deps: TopicLogRoutesDeps): void 
       onRequest: authorize(authenticator, "read"),
       schema: {
         tags: ["topics"],
-        summary: "Where a topic stands",
+        summary: "Get a topic's position and counts",
         description: "Scope: `read`.",
         security: producerSecurity,
         params: paramsSchema,
@@ -78,9 +78,9 @@ export function addTopicLogRoutes(app: HttpApp, deps: TopicLogRoutesDeps): void 
       onRequest: authorize(authenticator, "read"),
       schema: {
         tags: ["topics"],
-        summary: "What a topic's log has, in order",
+        summary: "List the messages in a topic's log, in order",
         description:
-          "Those that are over their time are left out. Where the topic's rule says `archive`, the list begins in the message archive, beyond `oldest`, and nothing is left out. Scope: `read`.",
+          "Expired messages are left out. If the topic's rule says `archive`, the list begins in the message archive, before `oldest`, and nothing is left out. Scope: `read`.",
         security: producerSecurity,
         params: paramsSchema,
         querystring: afterOffsetSchema,

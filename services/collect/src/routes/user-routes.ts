@@ -63,8 +63,8 @@ export function addUserRoutes(app: HttpApp, deps: UserRoutesDeps): void {
         summary: "List a user's stored messages, in order",
         description:
           "Includes acknowledged ones that are kept for slower devices and, with a message archive, older ones of the " +
-          "user's present sequence that did not expire and were not cancelled. With `state=scheduled`: those that wait for " +
-          "their time instead. Scope: `read`.",
+          "user's present sequence that did not expire and were not cancelled. With `state=scheduled`: the scheduled messages " +
+          "instead. Scope: `read`.",
         security: producerSecurity,
         params: paramsSchema,
         querystring: userMessagesQuerySchema,
@@ -93,7 +93,7 @@ export function addUserRoutes(app: HttpApp, deps: UserRoutesDeps): void {
       onRequest: authorize(authenticator, "read"),
       schema: {
         tags: ["users"],
-        summary: "Get all that is known of a user at this moment",
+        summary: "Get everything known about a user at this moment",
         description:
           "Connections, devices, cursors, and the newest messages by id. For people who look into a complaint, not for " +
           "polling. Scope: `read`.",
@@ -144,7 +144,9 @@ export function addUserRoutes(app: HttpApp, deps: UserRoutesDeps): void {
         params: paramsSchema,
         querystring: noQuerySchema,
         response: {
-          200: Type.Object({ disconnected: Type.Integer({ description: "Connections that were told." }) }),
+          200: Type.Object({
+            disconnected: Type.Integer({ description: "Connections that were told to close." }),
+          }),
           ...producerErrors,
         },
       },

@@ -23,7 +23,7 @@ export class KeptTopics {
     if (result !== "full") return;
     throw new PetrelError(
       "PETREL_TOO_MANY_TOPICS",
-      `The server keeps ${MAX_KEPT_TOPICS} topics for this user already; this one was not added.`,
+      `The server already keeps ${MAX_KEPT_TOPICS} topics for this user; this one was not added.`,
       { details: { limit: MAX_KEPT_TOPICS } },
     );
   }

@@ -17,12 +17,14 @@ const epochSchema = Type.Unsafe<string | null>({
   type: ["string", "null"],
   description: "The epoch of the topic's numbers; null for a topic that was never used.",
 });
-const oldestSchema = Type.Integer({ description: "The smallest offset kept; `offset + 1` where none is." });
+const oldestSchema = Type.Integer({
+  description: "The smallest offset kept; `offset + 1` if there is none.",
+});
 
 export const topicLogHeadFields = {
   topic: Type.String(),
   epoch: epochSchema,
-  offset: Type.Integer({ description: "The newest number given; 0 where none was." }),
+  offset: Type.Integer({ description: "The newest offset; 0 if there is none." }),
   oldest: oldestSchema,
   messages: Type.Integer({ description: "How many messages the log holds." }),
 };
@@ -46,7 +48,7 @@ export const topicMessagesSchema = Type.Unsafe<string>(
           at: Type.String({ format: "date-time" }),
           data: Type.Unknown(),
           from: Type.Optional(
-            Type.String({ description: "The user whose client published it; absent where a producer did." }),
+            Type.String({ description: "The user whose client published it; absent if a producer did." }),
           ),
         }),
       ),

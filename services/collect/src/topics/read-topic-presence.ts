@@ -14,8 +14,8 @@ const countSchema = (description: string) =>
   Type.Unsafe<number | null>({ type: ["integer", "null"], description });
 
 export const presenceCountFields = {
-  users: countSchema("Who is there, each once; null where the topic's rule does not have it counted."),
-  connections: countSchema("Their connections; null where the topic's rule does not have them counted."),
+  users: countSchema("The number of users; null if the topic's rule has no presence."),
+  connections: countSchema("The number of their connections; null if the topic's rule has no presence."),
 };
 
 export const topicPresenceSchema = Type.Object(
@@ -24,10 +24,12 @@ export const topicPresenceSchema = Type.Object(
     items: Type.Array(
       Type.Object({
         user: Type.String(),
-        connections: Type.Integer({ description: "At least 1, also in the seconds after the last one." }),
+        connections: Type.Integer({
+          description: "At least 1, even in the seconds after the last one has ended.",
+        }),
         since: timeSchema,
       }),
-      { description: "By name; empty where the topic's rule does not say `list`." },
+      { description: "By name; empty unless the topic's rule says `list`." },
     ),
     nextCursor: Type.Unsafe<string | null>({
       type: ["string", "null"],

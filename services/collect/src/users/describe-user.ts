@@ -35,7 +35,7 @@ export const userSchema = Type.Object(
         registeredAt: timeSchema,
         lastSeenAt: timeSchema,
       }),
-      { description: "Those that a fallback channel may reach." },
+      { description: "Devices that a fallback channel may reach." },
     ),
     sequence: Type.Union(
       [
@@ -46,25 +46,25 @@ export const userSchema = Type.Object(
             description: "Clients have acknowledged up to this one, or it ended otherwise.",
           }),
           ackedAt: Type.Optional(
-            Type.String({ format: "date-time", description: "When a client last did." }),
+            Type.String({ format: "date-time", description: "When a client last acknowledged." }),
           ),
-          nudged: Type.Integer({ description: "Up to this one the nodes were asked to send once more." }),
+          nudged: Type.Integer({ description: "The nodes were asked to send again up to this one." }),
           offered: Type.Integer({
-            description: "Up to this one the fallback was offered what may be pushed.",
+            description: "The fallback was offered what may be pushed up to this one.",
           }),
         }),
         Type.Null(),
       ],
-      { description: "`null`: there was never a message or a connection." },
+      { description: "`null` if there was never a message or a connection." },
     ),
     nextLookAt: nullableTime,
     stored: Type.Integer({
       description: "Messages in the inbox: open ones, and acknowledged ones that are kept.",
     }),
-    scheduled: Type.Integer({ description: "Messages that wait for their time." }),
+    scheduled: Type.Integer({ description: "Scheduled messages." }),
     topics: Type.Integer({ description: "Topics that the server keeps for the user." }),
     recent: Type.Array(Type.Object({ id: Type.String(), seq: Type.Integer() }), {
-      description: `The newest ${RECENT} messages that are known, newest first, whatever became of them.`,
+      description: `The newest ${RECENT} messages that are known, newest first, in whatever state.`,
     }),
   },
   { title: "User" },

@@ -15,12 +15,12 @@ const userPresenceSchema = Type.Object({
   lastSeenAt: Type.Unsafe<string | null>({
     type: ["string", "null"],
     format: "date-time",
-    description: "When the last connection ended; null while there is one, or where it is not known.",
+    description: "When the last connection ended; null while there is one, or if unknown.",
   }),
 });
 
 export const usersPresenceSchema = Type.Object(
-  { items: Type.Array(userPresenceSchema, { description: "In the order of the question." }) },
+  { items: Type.Array(userPresenceSchema, { description: "In the order of the request." }) },
   { title: "UsersPresence" },
 );
 

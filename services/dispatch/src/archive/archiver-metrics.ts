@@ -17,29 +17,29 @@ export interface ArchiverMetrics {
 export function createArchiverMetrics(registry: Registry): ArchiverMetrics {
   const updated = new Counter({
     name: "petrel_archiver_updates_total",
-    help: "Changes of rows of the message archive",
+    help: "Changes to rows of the message archive",
     registers: [registry],
   });
   const driven = new Counter({
     name: "petrel_archiver_driven_total",
-    help: "Messages that Redis had lost, by what came of driving them on: driven, there already, or later for lack of room",
+    help: "Messages that Redis had lost, by the outcome of sending them again: driven, there already, or later for lack of room",
     labelNames: ["outcome"],
     registers: [registry],
   });
   const failed = new Counter({
     name: "petrel_archiver_failures_total",
-    help: "Rounds of the archiver that failed, and are repeated",
+    help: "Rounds of the archiver that failed; each is repeated",
     registers: [registry],
   });
   const lag = new Gauge({
     name: "petrel_archive_lag_seconds",
-    help: "How long the most overdue row of the message archive has waited to be looked at",
+    help: "How long the most overdue row of the message archive has waited to be checked",
     labelNames: ["partition"],
     registers: [registry],
   });
   const spool = new Gauge({
     name: "petrel_archive_spool_entries",
-    help: "Entries that wait in Redis for the message archive",
+    help: "Entries waiting in Redis for the message archive",
     labelNames: ["partition"],
     registers: [registry],
   });

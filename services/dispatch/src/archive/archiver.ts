@@ -157,7 +157,10 @@ export class Archiver {
       driven: 0,
     };
     this.#searches.set(held, search);
-    logger.info({ partition, generation }, "looking for what Redis may have lost, in the message archive");
+    logger.info(
+      { partition, generation },
+      "checking the message archive for messages that Redis may have lost",
+    );
     return search;
   }
 
@@ -195,7 +198,10 @@ export class Archiver {
     if (isUnderWay) return Math.ceil((driven / redrivePerSecond) * 1_000);
     this.#searches.delete(held);
     const { looked } = search;
-    logger.info({ partition, looked, driven: search.driven }, "what Redis had lost was driven on");
+    logger.info(
+      { partition, looked, driven: search.driven },
+      "the message archive was checked: lost messages were sent again",
+    );
     return intervalMs;
   }
 

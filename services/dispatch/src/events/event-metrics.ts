@@ -13,19 +13,19 @@ export function createEventMetrics(registry: Registry, owned: () => readonly num
   const last = new Map<number, TrimmedEvents>();
   const offline = new Counter({
     name: "petrel_dispatch_users_offline_total",
-    help: "Users who were found to be offline, where EVENTS names such an event",
+    help: "Users found to be offline, if EVENTS lists that event",
     registers: [registry],
   });
   const dropped = new Counter({
     name: "petrel_dispatch_events_dropped_total",
-    help: "Events that were dropped because they were older than EVENTS_HOURS",
+    help: "Events dropped because they were older than EVENTS_HOURS",
     registers: [registry],
   });
   const ofOwned = (): TrimmedEvents[] => owned().flatMap((partition) => last.get(partition) ?? []);
   registry.registerMetric(
     new Gauge({
       name: "petrel_dispatch_events_kept",
-      help: "Events that the partitions owned here keep, as of the last look (each minute)",
+      help: "Events kept in the partitions owned here, checked every minute",
       registers: [],
       collect() {
         this.set(ofOwned().reduce((sum, { kept }) => sum + kept, 0));
@@ -35,7 +35,7 @@ export function createEventMetrics(registry: Registry, owned: () => readonly num
   registry.registerMetric(
     new Gauge({
       name: "petrel_dispatch_oldest_event_seconds",
-      help: "The age of the oldest event that is kept; well below EVENTS_HOURS where EVENTS_CAP drops events first",
+      help: "Age of the oldest kept event; well below EVENTS_HOURS if EVENTS_CAP drops events first",
       registers: [],
       collect() {
         this.set(Math.max(0, ...ofOwned().map(({ oldestAgeMs }) => oldestAgeMs)) / 1_000);

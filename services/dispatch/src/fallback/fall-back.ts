@@ -48,7 +48,7 @@ async function attemptFallback(options: FallBackOptions, held: HeldEntry): Promi
   const { message, attempts: before } = entry;
   if (!isMessageId(message.id) || !isStoredUserId(message.userId) || !Number.isFinite(message.expiresAtMs)) {
     const { entryId, keys } = entry;
-    options.logger.error({ partition: keys.partition, entryId }, "fallback entry cannot be read: dropped");
+    options.logger.error({ partition: keys.partition, entryId }, "unreadable fallback entry dropped");
     return drop(options, held, "malformed", { attempt: before });
   }
   const state = await readState(options, held);

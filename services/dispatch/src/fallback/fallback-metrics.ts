@@ -50,13 +50,13 @@ export function createFallbackMetrics(registry: Registry, channels: readonly str
   const registers = [registry];
   const sends = new Counter({
     name: "petrel_fallback_sends_total",
-    help: "Attempts to reach a user by a fallback channel, by what the channel answered",
+    help: "Attempts to reach a user through a fallback channel, by the channel's answer",
     labelNames: ["channel", "outcome"],
     registers,
   });
   const drops = new Counter({
     name: "petrel_fallback_dropped_total",
-    help: "Fallback entries that were not sent, by why",
+    help: "Fallback entries that were not sent, by reason",
     labelNames: ["reason"],
     registers,
   });
@@ -73,7 +73,7 @@ export function createFallbackMetrics(registry: Registry, channels: readonly str
   });
   const evictions = new Counter({
     name: "petrel_fallback_dead_letters_evicted_total",
-    help: "Dead letters that had to go because there were too many, by cause",
+    help: "Dead letters evicted because there were too many, by cause",
     labelNames: ["cause"],
     registers,
   });
@@ -116,7 +116,7 @@ export function addFallbackGauges(
   };
   const waiting = new Gauge({
     name: "petrel_fallback_waiting",
-    help: "Messages in the queue of a fallback channel, those under way and those that wait for another attempt among them; with a single channel they are in the queue for all",
+    help: "Messages in a fallback channel's queue, including those being sent and those waiting for a retry; with a single channel they are in the common queue",
     labelNames: ["channel"],
     registers: [],
     async collect() {
@@ -133,7 +133,7 @@ export function addFallbackGauges(
   });
   const sending = new Gauge({
     name: "petrel_fallback_sending",
-    help: "Messages that this dispatcher is sending by a fallback channel, at most FALLBACK_CONCURRENCY",
+    help: "Messages this dispatcher is sending through a fallback channel, at most FALLBACK_CONCURRENCY",
     labelNames: ["channel"],
     registers: [],
     collect() {
@@ -142,7 +142,7 @@ export function addFallbackGauges(
   });
   const queued = new Gauge({
     name: "petrel_fallback_queued",
-    help: "Messages in the fallback streams, those under way among them, by priority",
+    help: "Messages in the fallback streams, including those being sent, by priority",
     labelNames: ["priority"],
     registers: [],
     async collect() {
@@ -159,7 +159,7 @@ export function addFallbackGauges(
   });
   const full = new Gauge({
     name: "petrel_fallback_full_streams",
-    help: "Fallback streams that have as many entries as they may, by priority: what is offered waits, what would go there at once is refused",
+    help: "Fallback streams that are full, by priority: offered messages wait, and messages that would go there at once are refused",
     labelNames: ["priority"],
     registers: [],
     async collect() {
@@ -173,7 +173,7 @@ export function addFallbackGauges(
   });
   const retries = new Gauge({
     name: "petrel_fallback_retries_waiting",
-    help: "Messages that wait for another attempt",
+    help: "Messages waiting for a retry",
     registers: [],
     async collect() {
       const all = await ask();
@@ -183,7 +183,7 @@ export function addFallbackGauges(
   });
   const oldest = new Gauge({
     name: "petrel_fallback_oldest_seconds",
-    help: "Age of the oldest entry of the fallback streams, those of paused channels left out; 0 where there is none",
+    help: "Age of the oldest entry in the fallback streams, not counting paused channels; 0 if there is none",
     registers: [],
     async collect() {
       const all = (await askByQueue())?.flatMap(([channel, backlogs]) =>
@@ -196,7 +196,7 @@ export function addFallbackGauges(
   });
   const letters = new Gauge({
     name: "petrel_fallback_dead_letters",
-    help: "Dead letters that are kept, by cause",
+    help: "Dead letters kept, by cause",
     labelNames: ["cause"],
     registers: [],
     async collect() {

@@ -278,7 +278,7 @@ export class FallbackWorkers {
     await Promise.all(
       scripts.together(() => this.#sources.map((source) => forgetWorkers(scripts, source, idleMs, only))),
     ).catch((error: unknown) => {
-      logger.debug({ reason: describeError(error) }, "workers not tidied up");
+      logger.debug({ reason: describeError(error) }, "old workers not cleaned up");
     });
   }
 }

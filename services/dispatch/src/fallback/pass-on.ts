@@ -69,7 +69,7 @@ async function platformsOf(
   try {
     return new Set((await devices.list(userId)).map(({ platform }) => platform));
   } catch (error) {
-    logger.debug({ reason: describeError(error) }, "devices not read: the fallback entry is given back");
+    logger.debug({ reason: describeError(error) }, "devices not read: fallback entry returned to its queue");
     return undefined;
   }
 }

@@ -56,7 +56,7 @@ export async function settle(
     const { id, trace } = entry.message;
     logger.warn(
       { messageId: id, ...traceIdOf(trace), cause, reason, attempts },
-      "fallback failed: a dead letter",
+      "fallback failed: stored as a dead letter",
     );
   }
   return "settled";

@@ -91,7 +91,7 @@ export class PartitionDispatcher {
         // All partitions' calls of a round share the connection, and so each other's round trips.
         await this.#handOverAll(batches);
       } catch (error) {
-        logger.warn({ reason: describeError(error) }, "ready not read");
+        logger.warn({ reason: describeError(error) }, "ready streams not read");
         await pause(MIN_WAIT_MS + backoffMs(readFailures++, BACKOFF), this.#stopping.signal);
       }
     }
@@ -179,7 +179,7 @@ export class PartitionDispatcher {
             ...traceIdsOf(ofUser),
             reason: describeError(error),
           },
-          "not handed over",
+          "message not handed over",
         );
       },
       (all) => groupBy(all, ({ userId }) => userId).values(),

@@ -19,13 +19,13 @@ export function createHandOverMetrics(registry: Registry): HandOverMetrics {
   const registers = [registry];
   const messages = new Counter({
     name: "petrel_dispatch_messages_total",
-    help: "Messages taken from ready, by what became of them",
+    help: "Messages read from ready, by outcome",
     labelNames: ["outcome"],
     registers,
   });
   const batches = new Counter({
     name: "petrel_dispatch_batches_total",
-    help: "Batches taken from ready, of one partition each",
+    help: "Batches read from ready, each from one partition",
     registers,
   });
   for (const outcome of handOverOutcomes) messages.inc({ outcome }, 0);

@@ -18,7 +18,7 @@ export function createOfferMetrics(registry: Registry): OfferMetrics {
   });
   const nodesGone = new Counter({
     name: "petrel_dispatch_gone_nodes_total",
-    help: "Nodes found gone while their routes still stood",
+    help: "Nodes found gone while they still had routes",
     registers,
   });
   return {

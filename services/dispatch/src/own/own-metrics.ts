@@ -9,7 +9,7 @@ export interface OwnMetrics {
 export function createOwnMetrics(registry: Registry): OwnMetrics {
   const leaseLosses = new Counter({
     name: "petrel_dispatch_lease_losses_total",
-    help: "Partitions lost: not given back, but over or taken",
+    help: "Partitions lost instead of given back: the lease expired or another dispatcher took it",
     registers: [registry],
   });
   return { leaseLost: () => leaseLosses.inc() };
@@ -18,7 +18,7 @@ export function createOwnMetrics(registry: Registry): OwnMetrics {
 export function addOwnedGauge(registry: Registry, countOwned: () => number): void {
   const partitionsOwned = new Gauge({
     name: "petrel_dispatch_partitions_owned",
-    help: "Partitions that this dispatcher owns now",
+    help: "Partitions this dispatcher owns",
     registers: [],
     collect() {
       this.set(countOwned());

@@ -237,7 +237,7 @@ export class PartitionOwner {
         this.#adopted.set(partition, { from, untilMs: nowMs + ADOPTED_FOR_LEASES * leaseMs });
         this.#options.logger.warn(
           { partition, from },
-          "partition taken over from a member that left it alone",
+          "partition taken over from a member that neglected it",
         );
       }
     }
@@ -248,7 +248,7 @@ export class PartitionOwner {
     try {
       await call();
     } catch (error) {
-      this.#options.logger.warn({ what, reason: describeError(error) }, "partitions: a call failed");
+      this.#options.logger.warn({ what, reason: describeError(error) }, "partition call failed");
     }
   }
 }

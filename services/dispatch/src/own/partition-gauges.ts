@@ -18,42 +18,42 @@ export interface PartitionGauges {
 const gauges: readonly (readonly [string, string, (backlog: PartitionBacklog) => number])[] = [
   [
     "petrel_dispatch_ready_length",
-    "Messages that wait to be handed over, for each partition owned here",
+    "Messages waiting to be handed over, for each partition owned here",
     ({ ready }) => ready,
   ],
   [
     "petrel_dispatch_ready_oldest_seconds",
-    "Age of the oldest message that waits to be handed over; 0 where there is none",
+    "Age of the oldest message waiting to be handed over; 0 if there is none",
     ({ readyOldestMs }) => readyOldestMs / 1000,
   ],
   [
     "petrel_dispatch_due_users",
-    "Users with a message that is not acknowledged, for each partition owned here",
+    "Users with an unacknowledged message, for each partition owned here",
     ({ dueUsers }) => dueUsers,
   ],
   [
     "petrel_dispatch_wake_lag_seconds",
-    "For how long a user has waited to be looked at whose time has come; 0 where there is none",
+    "How long the most overdue user has waited to be woken; 0 if none is due",
     ({ wakeLagMs }) => wakeLagMs / 1000,
   ],
   [
     "petrel_scheduled_messages",
-    "Messages that wait for their time, for each partition owned here",
+    "Scheduled messages, for each partition owned here",
     ({ scheduled }) => scheduled,
   ],
   [
     "petrel_schedule_lag_seconds",
-    "For how long a message has waited whose time has come; 0 where there is none",
+    "How long the most overdue scheduled message has waited; 0 if none is due",
     ({ scheduleLagMs }) => scheduleLagMs / 1000,
   ],
   [
     "petrel_undelivered_oldest_seconds",
-    "Age of the oldest message found that is neither acknowledged nor was given to the fallback",
+    "Age of the oldest message found that is neither acknowledged nor offered to the fallback",
     ({ undeliveredOldestMs }) => undeliveredOldestMs / 1000,
   ],
   [
     "petrel_undelivered_users_sampled",
-    "Users with something unacknowledged who were looked at, at random, for each partition owned here",
+    "Users with an unacknowledged message in the random sample, for each partition owned here",
     ({ sampledUsers }) => sampledUsers,
   ],
   [
@@ -99,7 +99,7 @@ export function addPartitionGauges(registry: Registry, { owned, read, ackTimeout
   }
   new Gauge({
     name: "petrel_dispatch_ack_timeout_seconds",
-    help: "How long an acknowledgement may take before its user is looked at, as this dispatcher is configured",
+    help: "How long an acknowledgement may take before the user is woken, as configured on this dispatcher",
     registers: [registry],
   }).set(ackTimeoutMs / 1000);
 }

@@ -13,12 +13,12 @@ export function createRemovalMetrics(registry: Registry): RemovalMetrics {
   const registers = [registry];
   const removed = new Counter({
     name: "petrel_dispatch_presence_removed_total",
-    help: "Users taken out of topics because their push node is gone, each once a topic",
+    help: "Users removed from topics because their push node is gone, counted once per topic",
     registers,
   });
   const nodes = new Counter({
     name: "petrel_dispatch_presence_nodes_removed_total",
-    help: "Push nodes whose users were taken out of a partition's topics: each stop, crash and new beginning, once a partition",
+    help: "Push nodes whose users were removed from a partition's topics: each stop, crash and restart, once per partition",
     registers,
   });
   return { removed: (users) => removed.inc(users), nodeRemoved: () => nodes.inc() };

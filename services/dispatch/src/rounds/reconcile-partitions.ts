@@ -58,7 +58,7 @@ class Reconciler {
       await walkUsers({ scripts, owner, kind: "user", intervalMs, signal, visit });
       if (!signal.aborted) metrics.reconciled();
     } catch (error) {
-      logger.warn({ reason: describeError(error) }, "not reconciled: beginning anew");
+      logger.warn({ reason: describeError(error) }, "reconciliation failed: starting over");
     }
     // At the start nothing is owned yet.
     return owner.open.length === 0 ? intervalMs : REST_INTERVALS * intervalMs;
@@ -82,7 +82,7 @@ class Reconciler {
       const ids = messages.map(({ id }) => id);
       logger.warn(
         { user: userId, reason, open: seq - acked, ids, ...traceIdsOf(messages) },
-        "a user's messages hang: driven on",
+        "a user's messages were stuck: resumed",
       );
     }
   }

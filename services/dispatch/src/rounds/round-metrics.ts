@@ -18,7 +18,7 @@ export function createRoundMetrics(registry: Registry): RoundMetrics {
   const registers = [registry];
   const hanging = new Counter({
     name: "petrel_dispatch_hanging_users_total",
-    help: "Users found by the reconciler with something open that nobody looked after, by reason",
+    help: "Users with stuck open messages found by the reconciler, by reason",
     labelNames: ["reason"],
     registers,
   });
@@ -29,12 +29,12 @@ export function createRoundMetrics(registry: Registry): RoundMetrics {
   });
   const devicesSwept = new Counter({
     name: "petrel_dispatch_devices_swept_total",
-    help: "Devices forgotten because they were neither registered again nor reached for long",
+    help: "Devices removed because they were neither registered again nor reached for a long time",
     registers,
   });
   const devicesQuarantined = new Gauge({
     name: "petrel_devices_quarantined",
-    help: "Devices in quarantine in the partitions of this dispatcher, by its last round over all devices",
+    help: "Devices in quarantine in the partitions of this dispatcher, as of its last round over all devices",
     registers,
   });
   for (const reason of hangReasons) hanging.inc({ reason }, 0);

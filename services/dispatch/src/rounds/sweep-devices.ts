@@ -59,7 +59,7 @@ class DeviceSweeper {
       await walkUsers({ scripts, owner, kind: "devices", intervalMs, signal, visit });
       if (!signal.aborted) onQuarantined(quarantined);
     } catch (error) {
-      logger.warn({ reason: describeError(error) }, "devices not swept: beginning anew");
+      logger.warn({ reason: describeError(error) }, "device sweep failed: starting over");
     }
     return restMs;
   }
@@ -80,7 +80,7 @@ class DeviceSweeper {
     }
     if (swept === 0) return quarantined;
     onSwept(swept);
-    logger.info({ partition: keys.partition, count: swept }, "devices removed that were not seen for long");
+    logger.info({ partition: keys.partition, count: swept }, "devices not seen for a long time were removed");
     return quarantined;
   }
 }

@@ -33,13 +33,15 @@ const answerSchema = Type.Object(
       Type.Object({
         partition: Type.Integer(),
         open: Type.Integer({ description: "Messages that have not ended; counted to 100,000." }),
-        overdue: Type.Integer({ description: "Of these, those to be looked at by now." }),
+        overdue: Type.Integer({ description: "Of these, those due to be checked." }),
         lagSeconds: Type.Number({ description: "How long the most overdue one has waited." }),
         spooled: Type.Integer({ description: "Entries that wait in Redis for the archive." }),
         redrive: Type.Object({
           state: Type.String({ description: "due, running or done." }),
-          looked: Type.Integer({ description: "Open messages looked at, by the one that runs or the last." }),
-          driven: Type.Integer({ description: "Those that Redis had lost, and that were sent again." }),
+          looked: Type.Integer({ description: "Open messages checked by the running redrive, or the last." }),
+          driven: Type.Integer({
+            description: "Of these, those that Redis had lost and that were sent again.",
+          }),
           changedAt: Type.Union([timeSchema, Type.Null()]),
         }),
       }),
@@ -64,7 +66,7 @@ export function addArchive(app: HttpApp, { authenticator, audit, archive }: Arch
       onRequest,
       schema: {
         tags,
-        summary: "Say how far the message archive is, by partition (scope: admin)",
+        summary: "Get the state of the message archive, by partition (scope: admin)",
         security,
         querystring: querySchema,
         response: { 200: answerSchema, ...producerErrors, ...notFoundError },
@@ -90,12 +92,15 @@ export function addArchive(app: HttpApp, { authenticator, audit, archive }: Arch
       onRequest,
       schema: {
         tags,
-        summary: "Look once more for what Redis may have lost, and send it again (scope: admin)",
-        description: "Goes through the open messages of all partitions. What Redis knows stays as it is.",
+        summary: "Search again for messages that Redis may have lost, and send them again (scope: admin)",
+        description:
+          "Checks the open messages of all partitions. Messages that Redis knows stay as they are.",
         security,
         querystring: noQuerySchema,
         response: {
-          202: Type.Object({ partitions: Type.Integer({ description: "How many are gone through." }) }),
+          202: Type.Object({
+            partitions: Type.Integer({ description: "How many partitions are searched." }),
+          }),
           ...producerErrors,
           ...notFoundError,
         },
@@ -105,7 +110,7 @@ export function addArchive(app: HttpApp, { authenticator, audit, archive }: Arch
       const view = configured();
       await view.askRedrive();
       const by = producerOf(request).keyId;
-      request.log.info({ by }, "archive redrive asked");
+      request.log.info({ by }, "archive redrive requested");
       await audit.record({ actor: `key:${by}`, action: "archive.redrive", target: "all" });
       return reply.code(202).send({ partitions: view.partitions.length });
     },

@@ -42,8 +42,8 @@ const answerSchema = Type.Object(
           Type.Object({ since: timeSchema, by: Type.String(), reason: Type.String() }),
           Type.Null(),
         ]),
-        waiting: Type.Integer({ description: "Messages in its queue, those under way among them." }),
-        retries: Type.Integer({ description: "Messages that wait for another attempt." }),
+        waiting: Type.Integer({ description: "Messages in its queue, including those being sent." }),
+        retries: Type.Integer({ description: "Messages waiting for a retry." }),
         oldestSeconds: Type.Number(),
       }),
     ),
@@ -112,7 +112,7 @@ export function addChannelRoutes(app: HttpApp, deps: ChannelRoutesDeps): void {
         tags,
         summary: "Pause a fallback channel in the whole cluster (scope: admin)",
         description:
-          "Within two seconds no dispatcher begins a send by it. Its messages wait, until it is resumed or their time is over; " +
+          "Within two seconds no dispatcher starts a send through it. Its messages wait until it is resumed or their TTL is over; " +
           "no other channel is asked instead. It outlasts restarts.",
         security,
         params: paramsSchema,

@@ -48,11 +48,11 @@ const letter = {
   id: Type.String(),
   messageId: Type.String(),
   user: Type.String(),
-  seq: Type.Optional(Type.Integer({ description: "Not of `inbox-full`: it got no number." })),
+  seq: Type.Optional(Type.Integer({ description: "Absent for `inbox-full`: it got no number." })),
   epoch: Type.Optional(Type.String()),
   cause: Type.String({ description: deadLetterCauses.join(", ") }),
   reason: Type.String({
-    description: "What the last attempt ended with, or why there was none, for people.",
+    description: "How the last attempt ended, or why there was none; human-readable.",
   }),
   attempts: Type.Integer(),
   at: Type.String({ format: "date-time", description: "When it failed." }),
@@ -83,7 +83,7 @@ const shownSchema = Type.Object(
         reason: Type.Optional(Type.String()),
         details: Type.Optional(Type.Record(Type.String(), Type.String())),
       }),
-      { description: "What was tried, oldest first: the last fifty attempts." },
+      { description: "The last fifty attempts, oldest first." },
     ),
   },
   { title: "DeadLetterInFull" },
@@ -176,7 +176,7 @@ export function addDeadLetters(app: HttpApp, deps: DeadLettersDeps): void {
       schema: {
         tags,
         summary: "Remove all dead letters of a cause (scope: admin)",
-        description: "Without `cause`: all there are. What fails in the meantime may stay.",
+        description: "Without `cause`: all of them. Messages that fail meanwhile may stay.",
         security,
         querystring: Type.Object({ cause: Type.Optional(causeSchema) }, { additionalProperties: false }),
         response: { 200: Type.Object({ purged: Type.Integer() }), ...producerErrors },
@@ -203,14 +203,14 @@ export function addDeadLetters(app: HttpApp, deps: DeadLettersDeps): void {
       onRequest,
       schema: {
         tags,
-        summary: "Try a message again whose fallback failed (scope: admin)",
+        summary: "Retry a message whose fallback failed (scope: admin)",
         description:
-          "From its first attempt on; the dead letter goes. 409 where the message has ended otherwise meanwhile.",
+          "Starts with a first attempt and removes the dead letter. 409 if the message has ended otherwise meanwhile.",
         security,
         params: paramsSchema,
         querystring: noQuerySchema,
         response: {
-          202: Type.Object({ id: Type.String({ description: "The message's." }) }),
+          202: Type.Object({ id: Type.String({ description: "The message's id." }) }),
           ...producerErrors,
           ...notFoundError,
           ...conflictError,
@@ -251,7 +251,7 @@ async function findLetter(deadLetters: DeadLettersStore, id: string): Promise<De
 }
 
 function notFound(): PetrelError {
-  return new PetrelError("PETREL_NOT_FOUND", "There is no such dead letter, or not any more.");
+  return new PetrelError("PETREL_NOT_FOUND", "There is no such dead letter (any more).");
 }
 
 function describeLetter({ id, message, cause, reason, attempts, failedAtMs }: DeadLetter) {

@@ -53,7 +53,7 @@ const pageSchema = Type.Object(
           topic: Type.String({ description: "The app: a bundle id, an appid, or a push service's host." }),
           environment: Type.Union([Type.String(), Type.Null()]),
           providerTimestamp: Type.Union([timeSchema, Type.Null()], {
-            description: "Since when the provider knew, where it said so.",
+            description: "Since when the provider has known, if it said so.",
           }),
           registeredAt: timeSchema,
         },
@@ -76,7 +76,7 @@ export function addListInvalidations(
       onRequest: authorize(authenticator, "admin"),
       schema: {
         tags: ["devices"],
-        summary: "List devices that are not sent to any more, newest first (scope: admin)",
+        summary: "List devices that are no longer sent to, newest first (scope: admin)",
         description: "The last ten thousand of each partition.",
         security: producerSecurity,
         querystring: querySchema,

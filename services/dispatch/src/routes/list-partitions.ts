@@ -42,7 +42,7 @@ const answerSchema = Type.Object(
           partition: Type.Integer(),
           token: Type.String({ description: "The fencing token: its number grows with each new lease." }),
           leaseEndsAt: Type.String({ format: "date-time", description: "By Redis' clock." }),
-          ready: Type.Integer({ description: "Messages that wait to be handed over." }),
+          ready: Type.Integer({ description: "Messages waiting to be handed over." }),
         },
         { additionalProperties: false },
       ),

@@ -29,13 +29,13 @@ const nodeSchema = Type.Object(
   {
     id: Type.String({ description: "Name and boot epoch: a restarted node has another one." }),
     name: Type.String(),
-    version: Type.Optional(Type.String({ description: "Absent: of a release that does not tell." })),
+    version: Type.Optional(Type.String({ description: "Absent if its release does not report it." })),
     connections: Type.Optional(Type.Integer({ description: "As of its last report." })),
     draining: Type.Optional(
-      Type.Boolean({ description: "It takes no connections, and its clients are asked to move." }),
+      Type.Boolean({ description: "It accepts no connections, and its clients are asked to move." }),
     ),
     leaseEndsAt: Type.Optional(
-      Type.String({ format: "date-time", description: "When it counts as gone without another report." }),
+      Type.String({ format: "date-time", description: "When it counts as gone unless it reports again." }),
     ),
     asked: Type.Boolean({ description: "An operator has asked it to drain." }),
   },
@@ -59,7 +59,7 @@ export function addNodeRoutes(app: HttpApp, deps: NodeRoutesDeps): void {
       onRequest,
       schema: {
         tags,
-        summary: "List the push nodes that live (scope: admin)",
+        summary: "List the live push nodes (scope: admin)",
         security,
         querystring: noQuerySchema,
         response: { 200: Type.Object({ items: Type.Array(nodeSchema) }), ...producerErrors },
@@ -71,7 +71,8 @@ export function addNodeRoutes(app: HttpApp, deps: NodeRoutesDeps): void {
   const drain = (isOn: boolean) => async (node: string, force: boolean, by: string) => {
     const nodes = await readNodes();
     const found = nodes.find(({ id }) => id === node);
-    if (found === undefined) throw new PetrelError("PETREL_NOT_FOUND", "No push node of this id lives.");
+    if (found === undefined)
+      throw new PetrelError("PETREL_NOT_FOUND", "There is no live push node with this id.");
     if (found.report === undefined) {
       throw new PetrelError(
         "PETREL_CONFLICT",
@@ -82,7 +83,7 @@ export function addNodeRoutes(app: HttpApp, deps: NodeRoutesDeps): void {
       ({ id, report, isAsked }) => id !== node && !isAsked && report?.draining !== true,
     );
     if (isOn && !takesClients && !force) {
-      throw new PetrelError("PETREL_CONFLICT", "It is the last node that takes connections.");
+      throw new PetrelError("PETREL_CONFLICT", "It is the last node that accepts connections.");
     }
     await awaitAnswer(askToDrain(scripts, node, isOn));
     await audit.record({ actor: `key:${by}`, action: isOn ? "node.drain" : "node.undrain", target: node });
@@ -98,7 +99,7 @@ export function addNodeRoutes(app: HttpApp, deps: NodeRoutesDeps): void {
         summary: "Ask a push node to drain (scope: admin)",
         description:
           "Within seconds the node refuses new connections and asks its clients to move, until it is stopped or the " +
-          "drain is undone. 409: it is the last node that takes connections (`force` drains it anyway), or it runs a " +
+          "drain is undone. 409: it is the last node that accepts connections (`force` drains it anyway), or it runs a " +
           "release that cannot drain.",
         security,
         params: paramsSchema,
@@ -123,8 +124,8 @@ export function addNodeRoutes(app: HttpApp, deps: NodeRoutesDeps): void {
       onRequest,
       schema: {
         tags,
-        summary: "Let a push node take connections again (scope: admin)",
-        description: "Clients that were asked to move still do.",
+        summary: "Let a push node accept connections again (scope: admin)",
+        description: "Clients that were already asked to move still do.",
         security,
         params: paramsSchema,
         querystring: noQuerySchema,

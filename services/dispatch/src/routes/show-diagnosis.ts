@@ -29,11 +29,9 @@ const answerSchema = Type.Object(
     redis: Type.Array(
       Type.Object({
         server: Type.String(),
-        problem: Type.Optional(Type.String({ description: "Why nothing else is known." })),
+        problem: Type.Optional(Type.String({ description: "Why nothing else is known about it." })),
         roundTripMs: Type.Optional(Type.Number()),
-        clockAheadMs: Type.Optional(
-          Type.Number({ description: "Its clock beside the dispatcher's; negative: behind." }),
-        ),
+        clockAheadMs: Type.Optional(Type.Number({ description: "Its clock minus the dispatcher's." })),
         info: Type.Optional(Type.Record(Type.String(), Type.String(), { description: "Lines of INFO." })),
       }),
       { description: "Each master." },
@@ -43,15 +41,15 @@ const answerSchema = Type.Object(
     }),
     partitions: Type.Object({
       configured: Type.Integer(),
-      stored: Type.Optional(Type.Integer({ description: "As Redis' data was laid out." })),
-      owned: Type.Integer({ description: "Those whose owner is alive." }),
+      stored: Type.Optional(Type.Integer({ description: "The number that Redis' data was created with." })),
+      owned: Type.Integer({ description: "Partitions with a live owner." }),
     }),
     backlog: Type.Object({
-      ready: Type.Integer({ description: "Messages that wait to be handed over." }),
+      ready: Type.Integer({ description: "Messages waiting to be handed over." }),
       readyOldestSeconds: Type.Number(),
       wakeLagSeconds: Type.Number(),
       scheduleLagSeconds: Type.Number(),
-      lateUsers: Type.Integer({ description: "Of those looked at, with an old undelivered message." }),
+      lateUsers: Type.Integer({ description: "Sampled users with an old undelivered message." }),
       sampledUsers: Type.Integer(),
       deadLetters: Type.Object(Object.fromEntries(deadLetterCauses.map((cause) => [cause, Type.Integer()]))),
     }),
@@ -61,17 +59,17 @@ const answerSchema = Type.Object(
         channel: Type.String(),
         probes: Type.Array(
           Type.Object({
-            credential: Type.String({ description: "Its name, no secret." }),
+            credential: Type.String({ description: "Its name, not the secret." }),
             environment: Type.Optional(Type.String()),
             topic: Type.Optional(Type.String()),
             verdict: Type.String({ description: "good, unreachable, refused, topic-refused or busy." }),
             answer: Type.String({ description: "In the provider's words." }),
-            halted: Type.Boolean({ description: "Nothing is sent with it, since it was refused." }),
+            halted: Type.Boolean({ description: "Nothing is sent with it because it was refused." }),
             expiresAt: Type.Optional(Type.String({ format: "date-time", description: "Of a certificate." })),
           }),
         ),
       }),
-      { description: "Those that this dispatcher sends by." },
+      { description: "The channels this dispatcher sends through." },
     ),
   },
   { title: "Diagnosis" },
@@ -85,9 +83,9 @@ export function addShowDiagnosis(app: HttpApp, deps: ShowDiagnosisDeps): void {
     {
       onRequest: authorize(authenticator, "admin"),
       schema: {
-        summary: "Get the facts by which to find what is wrong (scope: admin)",
+        summary: "Get the facts to diagnose the cluster with (scope: admin)",
         description:
-          "Of Redis, the partitions, what waits, and the credentials of fallback channels: Apple and the push services are " +
+          "About Redis, the partitions, the backlog, and the credentials of fallback channels: Apple and the push services are " +
           "asked about a device that does not exist, WeChat for its own addresses.",
         security: producerSecurity,
         querystring: noQuerySchema,

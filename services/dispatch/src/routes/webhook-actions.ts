@@ -37,7 +37,7 @@ export function addWebhookActions(app: HttpApp, deps: WebhookRoutesDeps): void {
       schema: {
         tags,
         summary: "Give a webhook a new secret (scope: admin)",
-        description: "The old one signs for 24 hours more, beside the new one.",
+        description: "The old one also signs for another 24 hours.",
         security,
         params: schemas.paramsSchema,
         querystring: noQuerySchema,
@@ -68,7 +68,7 @@ export function addWebhookActions(app: HttpApp, deps: WebhookRoutesDeps): void {
       schema: {
         tags,
         summary: "Post a batch without events now (scope: admin)",
-        description: "Once, also to one that is paused. Its type is `test`. Nothing else changes.",
+        description: "Posts once, even if the webhook is paused. The type is `test`. Nothing else changes.",
         security,
         params: schemas.paramsSchema,
         querystring: noQuerySchema,
@@ -102,9 +102,9 @@ export function addWebhookActions(app: HttpApp, deps: WebhookRoutesDeps): void {
       onRequest,
       schema: {
         tags,
-        summary: "Deliver again from a cursor or a time on (scope: admin)",
+        summary: "Redeliver events from a cursor or a time on (scope: admin)",
         description:
-          "In each partition as soon as its owner notices; one that is paused, when it is resumed.",
+          "Begins in each partition as soon as its owner notices; a paused webhook begins when it is resumed.",
         security,
         params: schemas.paramsSchema,
         querystring: noQuerySchema,
@@ -135,7 +135,7 @@ export function addWebhookActions(app: HttpApp, deps: WebhookRoutesDeps): void {
       onRequest,
       schema: {
         tags,
-        summary: "List what was tried last (scope: admin)",
+        summary: "List the latest attempts (scope: admin)",
         security,
         params: schemas.paramsSchema,
         querystring: schemas.attemptsQuerySchema,

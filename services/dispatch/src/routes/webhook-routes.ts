@@ -37,7 +37,7 @@ export function addWebhooks(app: HttpApp, deps: WebhookRoutesDeps): void {
   const checkTypes = (types: readonly string[] | null): readonly EventType[] | null => {
     const unwritten = types?.find((type) => !deps.writtenEvents.some((written) => written === type));
     if (unwritten !== undefined)
-      throw invalid("body/types", `${unwritten} is not in EVENTS: it is never written`);
+      throw invalid("body/types", `${unwritten} is not in EVENTS, so it is never written`);
     return types === null ? null : eventTypes.filter((type) => types.includes(type));
   };
 
@@ -47,8 +47,8 @@ export function addWebhooks(app: HttpApp, deps: WebhookRoutesDeps): void {
       onRequest,
       schema: {
         tags,
-        summary: "Name an address that events are posted to (scope: admin)",
-        description: `Delivery begins with what happens from now on. There may be ${MAX_WEBHOOKS}.`,
+        summary: "Create a webhook: an address that events are posted to (scope: admin)",
+        description: `Delivery begins with events from now on. There may be at most ${MAX_WEBHOOKS}.`,
         security,
         querystring: noQuerySchema,
         body: schemas.createSchema,
@@ -132,7 +132,7 @@ export function addWebhooks(app: HttpApp, deps: WebhookRoutesDeps): void {
       schema: {
         tags,
         summary: "Change, pause or resume a webhook (scope: admin)",
-        description: "What is absent stays. A webhook that is resumed goes on where it stopped.",
+        description: "Absent fields stay as they are. A resumed webhook continues where it stopped.",
         security,
         params: schemas.paramsSchema,
         querystring: noQuerySchema,

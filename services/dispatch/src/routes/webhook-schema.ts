@@ -20,7 +20,7 @@ const urlSchema = Type.String({
   description: "https:. Private and special addresses are refused, unless WEBHOOK_ALLOW_PRIVATE is set.",
 });
 const typesSchema = Type.Union([Type.Array(typeSchema, { minItems: 1, uniqueItems: true }), Type.Null()], {
-  description: "Which events; null, the default: all that are written.",
+  description: "Which events; null, the default, means all that are written.",
 });
 const descriptionSchema = Type.Union([Type.String({ maxLength: MAX_DESCRIPTION }), Type.Null()]);
 
@@ -35,7 +35,7 @@ export const createSchema = Type.Object(
 
 export const changeSchema = Type.Object(
   {
-    paused: Type.Optional(Type.Boolean({ description: "false goes on where it stopped." })),
+    paused: Type.Optional(Type.Boolean({ description: "`false` resumes where it stopped." })),
     url: Type.Optional(urlSchema),
     types: Type.Optional(typesSchema),
     description: Type.Optional(descriptionSchema),
@@ -48,7 +48,7 @@ export const replaySchema = Type.Object(
     after: Type.String({
       minLength: 1,
       maxLength: 4_096,
-      description: "A cursor of GET /v1/events, or a time as RFC 3339 writes it.",
+      description: "A cursor of GET /v1/events, or an RFC 3339 time.",
     }),
   },
   { title: "WebhookReplay", additionalProperties: false },
@@ -63,7 +63,7 @@ export const webhookSchema = Type.Object(
     paused: Type.Boolean(),
     pausedReason: Type.Union([Type.String(), Type.Null()], {
       description:
-        "`exhausted`: no attempt succeeded for three days · `gone`: the receiver answered 410 · null: an operator's wish",
+        "`exhausted`: no attempt succeeded for three days · `gone`: the receiver answered 410 · null: not paused, or by an operator",
     }),
     createdAt: timeSchema,
   },
@@ -72,14 +72,14 @@ export const webhookSchema = Type.Object(
 
 export const webhookPageSchema = Type.Object(
   {
-    items: Type.Array(webhookSchema, { description: "In the order of their creation." }),
+    items: Type.Array(webhookSchema, { description: "In order of creation." }),
     nextCursor: Type.Union([Type.String(), Type.Null()]),
   },
   { title: "WebhookPage" },
 );
 
 export const createdSchema = Type.Object(
-  { id: Type.String(), secret: Type.String({ description: "`whsec_…`: shown here, and never again." }) },
+  { id: Type.String(), secret: Type.String({ description: "`whsec_…`: shown only here." }) },
   { title: "WebhookWithSecret" },
 );
 
@@ -88,7 +88,7 @@ export const rotatedSchema = Type.Object({ secret: Type.String() }, { title: "We
 const outcome = {
   status: Type.Optional(Type.Integer()),
   durationMs: Type.Integer(),
-  error: Type.Optional(Type.String({ description: "For people." })),
+  error: Type.Optional(Type.String({ description: "Human-readable." })),
 };
 
 export const testedSchema = Type.Object({ delivered: Type.Boolean(), ...outcome }, { title: "WebhookTest" });
@@ -113,7 +113,7 @@ export const attemptPageSchema = Type.Object(
 
 export const replayedSchema = Type.Object({ id: Type.String() }, { title: "WebhookReplayed" });
 
-export const paramsSchema = Type.Object({ id: Type.String({ description: "The webhook's." }) });
+export const paramsSchema = Type.Object({ id: Type.String({ description: "The webhook's id." }) });
 /** For routes that take no body. */
 export const noBodySchema = Type.Union([Type.Object({}, { additionalProperties: false }), Type.Null()]);
 export const listQuerySchema = Type.Object(pageFields(LIST_CURSOR_PATTERN), { additionalProperties: false });

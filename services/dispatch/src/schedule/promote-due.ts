@@ -186,7 +186,7 @@ export class DuePromoter {
   ): Promise<(Promotion | "busy" | "stale")[]> {
     const { scripts, metrics, logger } = this.#options;
     const promotions = await isolateRefused(members, promote, async ([member = ""], error) => {
-      logger.error({ member, reason: describeError(error) }, "schedule not promoted: tried again later");
+      logger.error({ member, reason: describeError(error) }, "schedule not promoted: trying again later");
       metrics.refused();
       await postponeSchedule(scripts, keys, member, nowMs + POSTPONE_MS);
     });

@@ -19,7 +19,7 @@ const LATENESS_SECONDS = [0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1_80
 export function createPromotionMetrics(registry: Registry): PromotionMetrics {
   const outcomes = new Counter({
     name: "petrel_dispatch_promotions_total",
-    help: "Messages whose time had come, by what became of them",
+    help: "Scheduled messages that came due, by outcome",
     labelNames: ["outcome"],
     registers: [registry],
   });

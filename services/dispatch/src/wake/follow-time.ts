@@ -25,7 +25,10 @@ export async function followTime(
   const time = await keepTime(scripts, keys, token);
   if (time === "stale" || time.backMs === 0) return time === "stale" ? time : time.nowMs;
   const { partition } = keys;
-  logger.warn({ partition, backMs: time.backMs }, "Redis' clock was set back: moving what lies ahead");
+  logger.warn(
+    { partition, backMs: time.backMs },
+    "Redis' clock was set back: moving times that are too far ahead",
+  );
   const armedForMs = ackTimeoutMs + ARMED_AT_MOST_MS;
   const isDone = await setBack(scripts, keys, token, { ...time, armedForMs, isHeld: () => held.isHeld });
   if (!isDone) return "stale";

@@ -12,13 +12,13 @@ export function createWakeMetrics(registry: Registry): WakeMetrics {
   const registers = [registry];
   const wakes = new Counter({
     name: "petrel_dispatch_wakes_total",
-    help: "Users looked after because their time had come, by outcome",
+    help: "Users woken because they were due, by outcome",
     labelNames: ["outcome"],
     registers,
   });
   const expired = new Counter({
     name: "petrel_dispatch_expired_total",
-    help: "Messages whose end `expired` was written by the wake step",
+    help: "Messages that the wake step ended as `expired`",
     registers,
   });
   for (const outcome of wakeOutcomes) wakes.inc({ outcome }, 0);

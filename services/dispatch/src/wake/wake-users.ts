@@ -172,7 +172,7 @@ export class UserWaker {
       return woken === "stale" ? undefined : woken;
     };
     const results = await isolateRefused(userIds, wake, async ([userId = ""], error) => {
-      logger.error({ user: userId, reason: describeError(error) }, "user not woken: looked at again later");
+      logger.error({ user: userId, reason: describeError(error) }, "user not woken: trying again later");
       await postponeUser(scripts.redis, keys, userId, nowMs + POSTPONE_MS);
     });
     return results?.flat();

@@ -122,7 +122,7 @@ export class WebhookDeliverer {
     try {
       await directory.look();
     } catch (error) {
-      logger.warn({ reason: describeError(error) }, "webhooks: what there are could not be read");
+      logger.warn({ reason: describeError(error) }, "webhooks could not be read");
     }
     if (directory.version === this.#toldVersion) return;
     this.#toldVersion = directory.version;
@@ -179,10 +179,7 @@ export class WebhookDeliverer {
     });
     await directory.look();
     if (!isPausedHere) return;
-    logger.error(
-      { webhook: id, reason: pausedReason },
-      "a webhook is given up: paused until somebody resumes it",
-    );
+    logger.error({ webhook: id, reason: pausedReason }, "webhook given up: paused until someone resumes it");
     await onPaused(webhook, pausedReason);
   }
 

@@ -65,7 +65,7 @@ export async function postSigned(
     ...(error === undefined ? {} : { error }),
   };
   void attempts.append(webhook.id, attempt).catch((reason: unknown) => {
-    logger.warn({ webhook: webhook.id, reason: describeError(reason) }, "an attempt could not be noted");
+    logger.warn({ webhook: webhook.id, reason: describeError(reason) }, "webhook attempt not recorded");
   });
   const retryAfterMs = "status" in answer ? (parseRetryAfterMs(answer.retryAfter, clock.wallMs()) ?? 0) : 0;
   return { outcome, retryAfterMs, attempt };

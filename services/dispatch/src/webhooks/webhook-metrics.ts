@@ -14,18 +14,18 @@ const DURATION_SECONDS = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 15];
 export function createWebhookMetrics(registry: Registry): WebhookMetrics {
   const attempts = new Counter({
     name: "petrel_webhook_attempts_total",
-    help: "Requests to webhooks, by what came of them",
+    help: "Requests to webhooks, by outcome",
     labelNames: ["outcome"],
     registers: [registry],
   });
   const events = new Counter({
     name: "petrel_webhook_events_total",
-    help: "Events that webhooks have taken",
+    help: "Events that webhooks accepted",
     registers: [registry],
   });
   const duration = new DurationHistogram<never>(registry, {
     name: "petrel_webhook_attempt_seconds",
-    help: "How long a webhook took to answer, or not to",
+    help: "How long a webhook took to answer or fail",
     bounds: DURATION_SECONDS,
   }).series({});
   for (const outcome of attemptOutcomes) attempts.inc({ outcome }, 0);
@@ -78,7 +78,7 @@ export function addWebhookGauges(registry: Registry, { read, sealed, paused }: W
   registry.registerMetric(
     new Gauge({
       name: "petrel_sealed_secrets",
-      help: "Secrets in Redis by the encryption key that sealed them: the first, a further one, or none of ours",
+      help: "Secrets in Redis, by the encryption key that sealed them: the first, another of ours, or an unknown one",
       labelNames: ["kind", "by"],
       registers: [],
       collect() {
@@ -104,17 +104,17 @@ export function addWebhookGauges(registry: Registry, { read, sealed, paused }: W
 const gauges: readonly (readonly [string, string, (reading: WebhookReading) => number])[] = [
   [
     "petrel_webhook_lag_seconds",
-    "Age of the oldest event that a webhook has not taken, in the partitions owned here; 0 where there is none",
+    "Age of the oldest event that a webhook has not accepted, in the partitions owned here; 0 if there is none",
     ({ lagSeconds }) => lagSeconds,
   ],
   [
     "petrel_webhook_lag_events",
-    "Events, of all types, behind what a webhook has taken, in the partitions owned here; at most 1,000 a partition",
+    "Events, of all types, after the webhook's position, in the partitions owned here; at most 1,000 per partition",
     ({ lagEvents }) => lagEvents,
   ],
   [
     "petrel_webhook_breaker_open",
-    "1 while a webhook has failed several times in a row and is only tried",
+    "1 while a webhook has failed several times in a row and is only probed",
     ({ isOpen }) => Number(isOpen),
   ],
 ];

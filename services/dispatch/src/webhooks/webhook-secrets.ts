@@ -31,7 +31,7 @@ export class WebhookSecrets {
     ];
     return sealed.map((text) => {
       const secret = parseWebhookSecret(this.#needCipher().decrypt(text, contextOf(id)));
-      if (secret === undefined) throw new Error("a webhook's secret has another form");
+      if (secret === undefined) throw new Error("a webhook's secret has an unknown form");
       return secret;
     });
   }

@@ -33,7 +33,7 @@ export function createCheckCredential(deps: CheckCredentialDeps): CheckCredentia
     if (token !== undefined && token.expiresAtMs > clock.wallMs()) return token;
     throw new PetrelError(
       "PETREL_TICKET_INVALID",
-      "The ticket is unknown, over, or was used: get a fresh one.",
+      "The ticket is unknown, expired or already used: get a fresh one.",
     );
   };
 }

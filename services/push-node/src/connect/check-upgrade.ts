@@ -37,6 +37,6 @@ export function checkUpgrade(request: Head): void {
   }
   const length = headers["content-length"];
   if (headers["transfer-encoding"] !== undefined || (length !== undefined && Number(length) !== 0)) {
-    throw new PetrelError("PETREL_INVALID_REQUEST", "A handshake has no body.");
+    throw new PetrelError("PETREL_INVALID_REQUEST", "A handshake must not have a body.");
   }
 }

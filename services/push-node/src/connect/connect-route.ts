@@ -122,7 +122,7 @@ export function addConnectRoute(
       hasWarned = true;
       deps.logger.warn(
         { peer: socket.remoteAddress },
-        "X-Forwarded-For is ignored: if this is a proxy of yours, name it in TRUSTED_PROXIES; all clients behind it " +
+        "X-Forwarded-For is ignored: if this is your proxy, list it in TRUSTED_PROXIES; until then all clients behind it " +
           "count as one",
       );
     }
@@ -169,7 +169,12 @@ export function addConnectRoute(
         if (!turnedAwayAtStop(request, socket)) open(request, socket, head, address, handshake, askedAtMs);
       },
       refuse: (retryAfterSeconds) =>
-        turnAway(request, socket, "Too many connect at the same time.", retryAfterSeconds),
+        turnAway(
+          request,
+          socket,
+          "Too many connections are being opened at the same time.",
+          retryAfterSeconds,
+        ),
     });
   };
 
@@ -186,14 +191,19 @@ export function addConnectRoute(
         enter(request, socket, head, address, askedAtMs);
         return;
       }
-      deps.logger.debug({ address: client }, "handshake refused: this address connects too often");
+      deps.logger.debug({ address: client }, "handshake refused: too many from this address");
       refuse(request, socket, (reply) => {
         answerTooMany(reply, decision);
         return undefined;
       });
     };
     if (asking >= MAX_ASKING) {
-      turnAway(request, socket, "Too many connect at the same time.", shortWaitSeconds());
+      turnAway(
+        request,
+        socket,
+        "Too many connections are being opened at the same time.",
+        shortWaitSeconds(),
+      );
       return;
     }
     const decision = deps.takeConnectOfAddress(address);
@@ -245,7 +255,7 @@ function answerTooMany(
   void reply
     .header("ratelimit-policy", `"connects";q=${limit};w=${ADDRESS_WINDOW_SECONDS}`)
     .header("ratelimit", `"connects";r=0;t=${seconds}`);
-  const message = "This address connects too often.";
+  const message = "This address opens connections too often.";
   answer(reply, new PetrelError("PETREL_RATE_LIMITED", message), seconds);
 }
 

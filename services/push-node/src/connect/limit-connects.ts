@@ -87,7 +87,7 @@ export function closeTooOften(connection: Pick<Connection, "fail">, retryAfterMs
   connection.fail(
     closeCodes.tooMany,
     "PETREL_RATE_LIMITED",
-    `This user connects too often: come back in ${seconds} s.`,
+    `This user opens connections too often: try again in ${seconds} s.`,
     "backoff",
   );
 }

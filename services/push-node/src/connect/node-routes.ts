@@ -119,7 +119,7 @@ export class NodeRoutes {
         if (route !== undefined) await removeRoute(scripts, keys, userId, route.member, graceMs);
         return;
       } catch (error) {
-        logger.debug({ connection: id, reason: describeError(error) }, "route not forgotten yet");
+        logger.debug({ connection: id, reason: describeError(error) }, "route not removed yet");
       }
     }
   }

@@ -100,7 +100,8 @@ export class OpenConnection implements SocketListener {
     if (credential.kind === "awaited") {
       this.#enter("awaiting-credential");
       this.#authTimer = setTimeout(
-        () => this.fail(closeCodes.tokenBad, "PETREL_AUTH_TIMEOUT", "No credential came in time.", "refresh"),
+        () =>
+          this.fail(closeCodes.tokenBad, "PETREL_AUTH_TIMEOUT", "No credential arrived in time.", "refresh"),
         this.#deps.authTimeoutMs,
       );
       return;

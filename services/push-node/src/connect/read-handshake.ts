@@ -137,16 +137,16 @@ function readPosition(epoch: string | null, since: string | null): ResumePositio
     throw new PetrelError("PETREL_INVALID_REQUEST", "To resume, give both `epoch` and `since`.");
   }
   if (!/^\d{1,15}$/.test(since))
-    throw new PetrelError("PETREL_INVALID_REQUEST", "`since` is a whole number.");
+    throw new PetrelError("PETREL_INVALID_REQUEST", "`since` must be a whole number.");
   if (!/^[A-Za-z0-9._-]{1,64}$/.test(epoch)) {
-    throw new PetrelError("PETREL_INVALID_REQUEST", "`epoch` is not one that Petrel has given out.");
+    throw new PetrelError("PETREL_INVALID_REQUEST", "`epoch` is not one that Petrel has issued.");
   }
   return { epoch, since: Number(since) };
 }
 
 function readAck(ack: string | null): boolean {
   if (ack === null) return false;
-  if (ack !== "auto") throw new PetrelError("PETREL_INVALID_REQUEST", "`ack` is `auto`, or absent.");
+  if (ack !== "auto") throw new PetrelError("PETREL_INVALID_REQUEST", "`ack` must be `auto` or absent.");
   return true;
 }
 

@@ -66,7 +66,10 @@ export function createLeaseRenewal(options: RenewOptions): LeaseRenewal {
         });
         return;
       } catch (error) {
-        logger.warn({ connection: connection.id, reason: describeError(error) }, "not registered again yet");
+        logger.warn(
+          { connection: connection.id, reason: describeError(error) },
+          "connections not registered again yet",
+        );
       }
     }
   }

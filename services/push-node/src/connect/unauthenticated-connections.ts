@@ -29,7 +29,7 @@ export class UnauthenticatedConnections {
       onPushedOut: ({ ws, socket }) => {
         onPushedOut();
         if (ws.isOpen) {
-          const message = "Too many connections wait to be authenticated.";
+          const message = "Too many connections are waiting to be authenticated.";
           ws.send(
             encodeServerFrame({ type: "error", code: "PETREL_UNAVAILABLE", message, action: "resume" }),
           );

@@ -20,7 +20,7 @@ export function closeReplaced(connection: Connection, reason: Eviction["reason"]
   connection.fail(
     closeCodes.replaced,
     "PETREL_CONNECTION_REPLACED",
-    "Newer connections of this user took this one's place.",
+    "Newer connections of this user replaced this one.",
     "stop",
   );
 }

@@ -16,7 +16,7 @@ export function closeRevoked(connection: Pick<Connection, "fail">): void {
   connection.fail(
     closeCodes.revoked,
     "PETREL_TOKEN_REVOKED",
-    "The token was revoked, or its session, or all of this user's: sign in again.",
+    "The token, its session, or all of this user's tokens were revoked: sign in again.",
     "stop",
   );
 }

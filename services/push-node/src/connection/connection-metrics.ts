@@ -21,12 +21,12 @@ const knownCodes: ReadonlySet<number> = new Set([...Object.values(closeCodes), N
 export function createConnectionMetrics(metrics: Registry, registry: ConnectionRegistry): ConnectionMetrics {
   const opened = new Counter({
     name: "petrel_connections_opened_total",
-    help: "Connections that were registered.",
+    help: "Connections registered.",
     registers: [metrics],
   });
   const closed = new Counter({
     name: "petrel_connections_closed_total",
-    help: "Sockets that ended, by close code.",
+    help: "Sockets closed, by close code.",
     labelNames: ["code"],
     registers: [metrics],
   });
@@ -39,27 +39,27 @@ export function createConnectionMetrics(metrics: Registry, registry: ConnectionR
   });
   const turnedAway = new Counter({
     name: "petrel_handshakes_turned_away_total",
-    help: "Handshakes that were answered with 503: too many at a time, or the node stops.",
+    help: "Handshakes answered with 503: too many at a time, or the node is stopping.",
     registers: [metrics],
   });
   const socketsCut = new Counter({
     name: "petrel_sockets_cut_total",
-    help: "Sockets that had sent no upgrade request and made room for others.",
+    help: "Sockets closed to make room for others before they had sent an upgrade request.",
     registers: [metrics],
   });
   const pushedOut = new Counter({
     name: "petrel_unauthenticated_pushed_out_total",
-    help: "WebSockets that had brought no good credential and made room for others.",
+    help: "WebSockets closed to make room for others before they had sent a good credential.",
     registers: [metrics],
   });
   const paced = new Counter({
     name: "petrel_receiving_paced_total",
-    help: "Times that a connection had to wait because it was sent as much as one may be.",
+    help: "Times a connection had to wait because it had reached its limit of received messages.",
     registers: [metrics],
   });
   const open: Gauge = new Gauge({
     name: "petrel_connections_open",
-    help: "Connections that are registered now.",
+    help: "Connections registered now.",
     registers: [metrics],
     collect: () => open.set(registry.size),
   });

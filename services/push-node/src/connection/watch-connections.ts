@@ -91,7 +91,7 @@ function watchProgress(connection: Connection, nowMs: number, slowTimeoutMs: num
     connection.fail(
       closeCodes.tooSlow,
       "PETREL_TOO_SLOW",
-      "This connection took nothing for too long.",
+      "This connection read nothing for too long.",
       "resume",
     );
 }

@@ -67,7 +67,7 @@ async function readUntilLive(deps: CatchUpDeps, connection: Connection): Promise
     } catch (error) {
       deps.logger.warn(
         { connection: connection.id, reason: describeError(error) },
-        "catch-up: inbox not readable",
+        "catch-up: inbox not read",
       );
       await pause(100 + backoffMs(failures++, { baseMs: 100, capMs: 5_000 }));
     }

@@ -23,7 +23,7 @@ export function createMeasureLatency(
 ): DeliveryObserver {
   const histogram = new DurationHistogram<"priority" | "presence">(registry, {
     name: "petrel_delivery_duration_seconds",
-    help: "From a message's acceptance to its acknowledgement on a connection, by priority and by whether that connection was there when it was accepted",
+    help: "From a message's acceptance to its acknowledgement on a connection, by priority and by whether the connection existed when it was accepted",
     bounds: BOUNDS,
   });
   const seriesOf = (presence: (typeof presences)[number]): DurationSeries[] =>

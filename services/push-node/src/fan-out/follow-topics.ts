@@ -214,7 +214,7 @@ export class FollowTopics {
         topics.map(({ name }) => name),
       );
     } catch (error) {
-      logger.debug({ topics: topics.length, reason: describeError(error) }, "topics not looked at");
+      logger.debug({ topics: topics.length, reason: describeError(error) }, "topics not checked");
     }
     for (const [i, topic] of topics.entries()) {
       topic.isLooking = false;

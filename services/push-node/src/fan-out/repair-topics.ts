@@ -166,7 +166,7 @@ export class RepairTopics {
     if (page.epoch !== topic.era.epoch) {
       // Its members' positions need the whole log.
       if (!isWhole) return false;
-      logger.info({ topic: topic.name, offset: page.offset }, "topic: a new epoch");
+      logger.info({ topic: topic.name, offset: page.offset }, "topic: new epoch");
       topic.restart(page);
       return true;
     }

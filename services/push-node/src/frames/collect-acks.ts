@@ -154,7 +154,7 @@ export class CollectAcks implements DeliveryAcks {
       return true;
     } catch (error) {
       if (!isConnectionError(error)) return this.#writeAlone(keys, acks, error);
-      logger.warn({ reason: describeError(error), acks: acks.length }, "acks: not written, trying again");
+      logger.warn({ reason: describeError(error), acks: acks.length }, "acks not written: trying again");
       for (const ack of acks) this.#keep(ack);
       return false;
     }

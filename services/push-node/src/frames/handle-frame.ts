@@ -30,7 +30,12 @@ export function createHandleFrame(deps: HandleFrameDeps): HandleFrame {
   return (connection, text) => {
     if (connection.waitingBytes > outboundBoundBytes + BEYOND_BOUND_BYTES) {
       // It keeps asking, but reads none of the answers.
-      connection.fail(closeCodes.tooSlow, "PETREL_TOO_SLOW", "This connection takes no answers.", "resume");
+      connection.fail(
+        closeCodes.tooSlow,
+        "PETREL_TOO_SLOW",
+        "This connection does not read the answers.",
+        "resume",
+      );
       return;
     }
     const parsed = parseClientFrame(text);
@@ -62,7 +67,7 @@ export function createHandleFrame(deps: HandleFrameDeps): HandleFrame {
         connection.fail(
           closeCodes.badFrame,
           "PETREL_BAD_FRAME",
-          "This connection is authenticated already.",
+          "This connection is already authenticated.",
           "stop",
         );
         return;

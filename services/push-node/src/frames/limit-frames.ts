@@ -31,7 +31,7 @@ export function createTakeFrame(limiter: Pick<ReportedWindowLimiter, "take">): T
     connection.fail(
       closeCodes.tooMany,
       "PETREL_RATE_LIMITED",
-      `This user sends too many frames: come back in ${Math.max(1, Math.ceil(waitMs / 1_000))} s.`,
+      `This user sends too many frames: try again in ${Math.max(1, Math.ceil(waitMs / 1_000))} s.`,
       "backoff",
     );
     return false;

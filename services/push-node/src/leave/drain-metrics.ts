@@ -13,7 +13,7 @@ export function createDrainMetrics(
   registry.registerMetric(
     new Gauge({
       name: "petrel_node_draining",
-      help: "1 while this node stops: its clients are asked to move",
+      help: "1 while this node is stopping or draining: its clients are asked to move",
       registers: [],
       collect() {
         this.set(isDraining() ? 1 : 0);
@@ -22,7 +22,7 @@ export function createDrainMetrics(
   );
   const drained = new Counter({
     name: "petrel_drained_connections_total",
-    help: "Connections that were asked to move, by whether they had left or were closed with 1012",
+    help: "Connections asked to move, by whether they left or were closed with 1012",
     labelNames: ["outcome"],
     registers: [registry],
   });

@@ -49,7 +49,7 @@ export class DrainOnDemand {
     this.#isOn = isOn;
     const { registry, logger, windowMs } = this.#deps;
     const connections = registry.size;
-    logger.info({ connections, windowMs }, isOn ? "draining, as asked" : "not draining any more, as asked");
+    logger.info({ connections, windowMs }, isOn ? "draining, as asked" : "no longer draining, as asked");
     this.#waiting = [];
     if (isOn) this.#gather();
     this.#tickIn(0);

@@ -22,7 +22,7 @@ export function openRebalance(
 ): void {
   const asked = new Counter({
     name: "petrel_rebalanced_connections_total",
-    help: "Connections that were asked to move because this node had more than the others",
+    help: "Connections asked to move because this node had more than the others",
     registers: [metrics],
   });
   if (perSecond === 0) return;

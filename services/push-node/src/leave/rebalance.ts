@@ -95,7 +95,7 @@ export class Rebalance {
       }
       all = await loads.report(registry.size - this.#leaving.size);
     } catch (error) {
-      logger.warn({ reason: describeError(error) }, "rebalance: nothing is known of the other nodes");
+      logger.warn({ reason: describeError(error) }, "rebalance: other nodes' loads not read");
       // Start observing the set of nodes anew.
       this.#nodes = "";
       return;
@@ -157,7 +157,7 @@ export class Rebalance {
     const connections = Object.fromEntries(all.map((load) => [load.node, load.connections]));
     this.#deps.logger.info(
       { connections },
-      isAsking ? "rebalance: clients are asked to move" : "rebalance: over",
+      isAsking ? "rebalance: asking clients to move" : "rebalance: over",
     );
   }
 }

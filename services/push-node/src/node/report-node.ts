@@ -40,7 +40,7 @@ export class NodeReporter {
       const asked = await reportNode(scripts, nodeId, ttlMs, describe());
       if (asked !== undefined && !this.#isStopped) onAsked(asked);
     } catch (error) {
-      logger.debug({ reason: describeError(error) }, "node not reported: the next beat does it");
+      logger.debug({ reason: describeError(error) }, "node report not sent: the next heartbeat sends it");
     }
   }
 }

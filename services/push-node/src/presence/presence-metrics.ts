@@ -17,22 +17,22 @@ export function createPresenceMetrics(
   const registers = [registry];
   const reported = new Counter({
     name: "petrel_presence_reported_total",
-    help: "Changes of users in topics that were written to Redis",
+    help: "Changes of users in topics written to Redis",
     registers,
   });
   const begun = new Counter({
     name: "petrel_presence_rewrites_total",
-    help: "Times that this node wrote all it holds in a partition: at its start, and where Redis may have lost some",
+    help: "Times this node wrote everything it holds in a partition: at its start, and when Redis may have lost some of it",
     registers,
   });
   const failed = new Counter({
     name: "petrel_presence_report_failures_total",
-    help: "Reports of presence that failed and were tried again",
+    help: "Presence reports that failed and were retried",
     registers,
   });
   const read = new Counter({
     name: "petrel_presence_reads_total",
-    help: "Topics whose presence was read for connections that asked",
+    help: "Topics whose presence was read for connections that asked for it",
     registers,
   });
   const told = new Counter({
@@ -42,13 +42,13 @@ export function createPresenceMetrics(
   });
   const users: Gauge = new Gauge({
     name: "petrel_presence_users",
-    help: "Users in topics over this node, each once a topic",
+    help: "Users in topics through this node, counted once per topic",
     registers,
     collect: () => users.set(held.users()),
   });
   const topics: Gauge = new Gauge({
     name: "petrel_presence_topics_asked",
-    help: "Topics whose presence some connection of this node asks for",
+    help: "Topics whose presence a connection of this node asks for",
     registers,
     collect: () => topics.set(held.topicsAsked()),
   });

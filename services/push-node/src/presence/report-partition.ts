@@ -97,7 +97,10 @@ export class PartitionReport {
       while (this.#dirty.size > 0) if (!(await this.#say())) return;
       await renewHolder(scripts, keys, { holder: this.#holder, leaseMs, written: this.#written });
     } catch (error) {
-      logger.warn({ partition: keys.partition, reason: describeError(error) }, "presence not taken back");
+      logger.warn(
+        { partition: keys.partition, reason: describeError(error) },
+        "presence not fully reported at the stop",
+      );
     }
   }
 

@@ -39,7 +39,7 @@ export function createHandleTopicFrame(
     if (first === undefined || topics.length > MAX_WISHES) {
       const answer = refuseTopicFrame(type, first?.topic ?? "", {
         code: first === undefined ? "PETREL_INVALID_REQUEST" : "PETREL_TOO_MANY_TOPICS",
-        message: `\`topics\` has one to ${MAX_WISHES} topics.`,
+        message: `\`topics\` must have 1 to ${MAX_WISHES} topics.`,
       });
       requests.take(connection, [{ kind: "refused", answer }]);
       return;
@@ -70,10 +70,10 @@ function requestOf(type: "subscribe" | "unsubscribe", wish: TopicWish): TopicReq
 }
 
 function problemOf({ topic, epoch, offset }: TopicWish): string | undefined {
-  if (topic !== BROADCAST_TOPIC && !isTopicName(topic)) return "This is no name of a topic.";
-  if ((epoch === undefined) !== (offset === undefined)) return "`epoch` and `offset` are given together.";
+  if (topic !== BROADCAST_TOPIC && !isTopicName(topic)) return "This is not a topic's name.";
+  if ((epoch === undefined) !== (offset === undefined)) return "Give `epoch` and `offset` together.";
   if (offset !== undefined && (!Number.isInteger(offset) || offset < 0)) {
-    return "`offset` is a whole number.";
+    return "`offset` must be a whole number.";
   }
   return undefined;
 }

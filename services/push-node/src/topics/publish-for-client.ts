@@ -57,11 +57,11 @@ function refusalOf(
   rule: TopicRule,
 ): TopicRefusal | undefined {
   if (ref.length === 0 || ref.length > MAX_REF_LENGTH) {
-    return invalid(`\`ref\` has 1 to ${MAX_REF_LENGTH} characters.`);
+    return invalid(`\`ref\` must have 1 to ${MAX_REF_LENGTH} characters.`);
   }
-  if (!isTopicName(topic)) return invalid("This is no name of a topic that a client may publish to.");
+  if (!isTopicName(topic)) return invalid("This is not the name of a topic that a client may publish to.");
   if (idempotencyKey !== undefined && (idempotencyKey === "" || idempotencyKey.length > MAX_KEY_LENGTH)) {
-    return invalid(`\`idempotencyKey\` has 1 to ${MAX_KEY_LENGTH} characters.`);
+    return invalid(`\`idempotencyKey\` must have 1 to ${MAX_KEY_LENGTH} characters.`);
   }
   if (!rule.clientPublish || !isGranted(grants, topic, "publish")) {
     return {
@@ -71,7 +71,7 @@ function refusalOf(
   }
   const isLarge = data.length * MAX_BYTES_PER_UNIT > MAX_DATA_BYTES;
   if (isLarge && Buffer.byteLength(data) > MAX_DATA_BYTES) {
-    return { code: "PETREL_PAYLOAD_TOO_LARGE", message: `\`data\` takes more than ${MAX_DATA_BYTES} bytes.` };
+    return { code: "PETREL_PAYLOAD_TOO_LARGE", message: `\`data\` is larger than ${MAX_DATA_BYTES} bytes.` };
   }
   // Such a number has become null, so texts without null need no search.
   if (data.includes("null") && hasInfinity(value)) {
@@ -139,7 +139,7 @@ async function publish(
     const duplicate = result.outcome === "exists";
     if (duplicate && result.record.fingerprint !== fingerprint) {
       onPublished("refused");
-      const message = "The idempotency key was used before, with other data.";
+      const message = "The idempotency key was used before with different data.";
       connection.send(refuseTopicFrame("publish", ref, { code: "PETREL_IDEMPOTENCY_MISMATCH", message }));
       return;
     }
@@ -150,11 +150,14 @@ async function publish(
   } catch (error) {
     span?.fail(describeError(error));
     onPublished("failed");
-    logger.debug({ connection: connection.id, reason: describeError(error) }, "not published for a client");
+    logger.debug(
+      { connection: connection.id, reason: describeError(error) },
+      "client's message not published",
+    );
     const message =
       error instanceof PetrelError
         ? error.message
-        : "It cannot be said whether this was published: with an idempotency key it may be sent again.";
+        : "It is not known whether this was published: with an idempotency key it is safe to send it again.";
     connection.send(refuseTopicFrame("publish", ref, { code: "PETREL_UNAVAILABLE", message }));
   } finally {
     span?.end();

@@ -30,47 +30,47 @@ export function createTopicMetrics(registry: Registry, figures: TopicFigures): T
   const gauge = (name: string, help: string, read: () => number): void => {
     const made: Gauge = new Gauge({ name, help, registers, collect: () => made.set(read()) });
   };
-  gauge("petrel_topics_followed", "Topics that this node listens to.", figures.topics);
+  gauge("petrel_topics_followed", "Topics this node listens to.", figures.topics);
   gauge(
     "petrel_topic_subscriptions",
     "Subscriptions of connections here, `$all` included.",
     figures.subscriptions,
   );
-  gauge("petrel_topic_ring_bytes", "Bytes of the newest messages that are kept here.", figures.ringBytes);
+  gauge("petrel_topic_ring_bytes", "Bytes of the newest messages kept here.", figures.ringBytes);
   const deliveries = new Counter({
     name: "petrel_topic_deliveries_total",
-    help: "Messages of topics written to sockets.",
+    help: "Topic messages written to sockets.",
     registers,
   });
   const recoveries = new Counter({
     name: "petrel_topic_recoveries_total",
-    help: "Subscriptions with a position, by where what was missed came from; failed: something is missing.",
+    help: "Subscriptions with a position, by the source of the missed messages; failed: some are missing.",
     labelNames: ["outcome"],
     registers,
   });
   for (const outcome of ["ring", "log", "failed"]) recoveries.inc({ outcome }, 0);
   const logReads = new Counter({
     name: "petrel_topic_log_reads_total",
-    help: "Times that a topic's log was read.",
+    help: "Times a topic's log was read.",
     registers,
   });
   const repairs = new Counter({
     name: "petrel_topic_repairs_total",
-    help: "Times that this node had missed messages of a topic, by whether the log had all of them.",
+    help: "Times this node had missed messages of a topic, by whether the log had all of them.",
     labelNames: ["outcome"],
     registers,
   });
   for (const outcome of ["filled", "lost"]) repairs.inc({ outcome }, 0);
   const published = new Counter({
     name: "petrel_client_publishes_total",
-    help: "Messages that clients published, by what became of them.",
+    help: "Messages that clients published, by outcome.",
     labelNames: ["outcome"],
     registers,
   });
   for (const outcome of ["published", "duplicate", "refused", "failed"]) published.inc({ outcome }, 0);
   const fanOut = new DurationHistogram<never>(registry, {
     name: "petrel_topic_fan_out_duration_seconds",
-    help: "From a topic's message on this node to the write to the last of its subscribers.",
+    help: "From a topic message's arrival on this node to the write to its last subscriber.",
     bounds: BOUNDS,
   }).series({});
   return {

@@ -173,20 +173,20 @@ export class TopicRequests {
     const known = memberships.find(connection, topic);
     const isKept = topic === BROADCAST_TOPIC || known?.byServer === true;
     if (!isKept && !isGranted(connection.grants, topic, "subscribe")) {
-      return { code: "PETREL_FORBIDDEN", message: "The token does not allow to subscribe to this topic." };
+      return { code: "PETREL_FORBIDDEN", message: "The token does not allow subscribing to this topic." };
     }
     if (presence === true) {
       if (topic === BROADCAST_TOPIC || ruleOf(topic).presence === "off") {
-        return { code: "PETREL_FORBIDDEN", message: "This topic does not say who is there." };
+        return { code: "PETREL_FORBIDDEN", message: "This topic has no presence." };
       }
       if (!isGranted(connection.grants, topic, "presence")) {
-        return { code: "PETREL_FORBIDDEN", message: "The token does not allow to see who is there." };
+        return { code: "PETREL_FORBIDDEN", message: "The token does not allow this topic's presence." };
       }
     }
     if (!isKept && known?.byClient !== true && countOwn(connection) >= maxPerConnection) {
       return {
         code: "PETREL_TOO_MANY_TOPICS",
-        message: `This connection has ${maxPerConnection} topics already.`,
+        message: `This connection already has ${maxPerConnection} topics.`,
       };
     }
     return undefined;
@@ -234,7 +234,7 @@ export class TopicRequests {
       // What the client held itself, such as to resume, it holds no longer: from now on the server decides when it
       // ends.
       if (subscription !== undefined) subscription.byClient = false;
-      const message = "The server keeps this topic for you: it cannot be left.";
+      const message = "The server keeps this topic for you: you cannot leave it.";
       this.#queue(connection, refuseTopicFrame("unsubscribe", topic, { code: "PETREL_CONFLICT", message }));
       return;
     }

@@ -15,7 +15,7 @@ export interface ArchiveMetrics {
 export function createArchiveMetrics(registry: Registry): ArchiveMetrics {
   const rows = new Counter({
     name: "petrel_archive_rows_total",
-    help: "Messages on their way to the archive, by where they went: written, spooled in Redis, or lost because the spool was full",
+    help: "Messages for the archive, by where they went: written, spooled in Redis, or lost because the spool was full",
     labelNames: ["to"],
     registers: [registry],
   });

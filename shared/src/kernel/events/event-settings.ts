@@ -27,7 +27,7 @@ export const eventSettings = {
   }),
   eventsCap: integer(
     "EVENTS_CAP",
-    "events that a partition keeps; beyond it the oldest go, and their readers are told",
+    "events that a partition keeps; beyond that the oldest are removed, and readers who missed them are told",
     { default: 100_000, min: 100, max: 100_000_000 },
   ),
 } as const;

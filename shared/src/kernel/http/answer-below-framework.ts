@@ -43,7 +43,7 @@ export function answerClientError(
     return;
   }
   const message = isLate
-    ? "The request did not come in time."
+    ? "The request did not arrive in time."
     : error.code === "HPE_HEADER_OVERFLOW"
       ? "The request's headers are too large."
       : "Not a valid HTTP request.";
@@ -72,7 +72,7 @@ export function answerForNode(
   { lingering, watch }: Pick<BelowFramework, "lingering" | "watch">,
 ): void {
   server.on("connect", ({ method }: IncomingMessage, socket: Socket) => {
-    const refusal = new PetrelError("PETREL_NOT_FOUND", "There is no CONNECT here.");
+    const refusal = new PetrelError("PETREL_NOT_FOUND", "CONNECT is not supported.");
     endWithError(socket, refusal, lingering, watch.answeredBelow(refusal.status, method));
   });
   // `checkHead` refuses it in a framework hook, like a request without a Host.

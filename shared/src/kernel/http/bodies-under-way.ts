@@ -192,7 +192,7 @@ export class BodiesUnderWay {
   /** Called when this body has lost its slot. */
   #giveUp(body: Body): void {
     this.#onRefused();
-    const message = "Too many requests whose bodies are still to come: send this one again.";
+    const message = "Too many requests are still sending their bodies: send this one again.";
     this.#end(body, new PetrelError("PETREL_UNAVAILABLE", message));
   }
 

@@ -50,7 +50,7 @@ export function checkHead(request: IncomingMessage): PetrelError | undefined {
     return invalid("Host is not a name or an address, with or without a port.");
   }
   if (expect !== undefined && !/^100-continue$/i.test(expect)) {
-    return invalid("Expect: only 100-continue can be met here.");
+    return invalid("Expect: only 100-continue is supported.");
   }
   return undefined;
 }

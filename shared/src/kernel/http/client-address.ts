@@ -25,7 +25,7 @@ export class TrustedProxies {
       const prefix = bits === undefined ? width : Number(bits) - mapped;
       if (address === undefined || prefix < 0 || prefix > width) {
         throw new ConfigError(
-          `TRUSTED_PROXIES: ${JSON.stringify(entry)} is no address and no block: write 10.0.0.0/8, 192.0.2.7 or 2001:db8::/32`,
+          `TRUSTED_PROXIES: ${JSON.stringify(entry)} is neither an address nor a block: write 10.0.0.0/8, 192.0.2.7 or 2001:db8::/32`,
         );
       }
       this.#list.addSubnet(address, prefix, width === 32 ? "ipv4" : "ipv6");

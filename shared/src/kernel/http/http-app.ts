@@ -120,7 +120,7 @@ export async function buildHttpApp(options: HttpAppOptions): Promise<HttpApp> {
     },
     trustedProxies,
     lingering,
-    () => refusals.warn("too many slow bodies: the oldest of the address that has most are refused"),
+    () => refusals.warn("too many slow bodies: refusing the oldest of the address that has most"),
   );
   const app = fastify({
     loggerInstance,
@@ -209,8 +209,8 @@ export async function buildHttpApp(options: HttpAppOptions): Promise<HttpApp> {
   app.get("/health/live", { schema: { hide: true } }, () => ({ status: "live" }));
   const files = new Outage({
     logger,
-    failing: "nothing more can be opened: raise the limit of file descriptors",
-    over: "there are file descriptors again",
+    failing: "out of file descriptors: raise the limit",
+    over: "file descriptors are available again",
   });
   app.get("/health/ready", { schema: { hide: true } }, async (_request, reply) => {
     const found = isStopping ? STOPPING : await withinMs(READINESS_MS, options.readiness());

@@ -78,7 +78,7 @@ test("no byte, half a head, a head without its body: an answer, then the end, th
   await waitFor(async () => (await held()) === 0, { what: "the end of all" });
   for (const { received } of clients.slice(0, 2)) {
     expect(received()).toContain("HTTP/1.1 400");
-    expect(received()).toContain("did not come in time");
+    expect(received()).toContain("did not arrive in time");
   }
 });
 

@@ -35,26 +35,26 @@ const securitySchemes = {
   petrelTimestamp: headerScheme("petrel-timestamp", "Unix time in seconds, at most 300 from the server's."),
   petrelSignature: headerScheme(
     "petrel-signature",
-    "v1,<base64 HMAC-SHA256>; several between spaces, of which one must fit.",
+    "v1,<base64 HMAC-SHA256>; several, separated by spaces, of which one must match.",
   ),
 } as const;
 
 /** Errors that any request may get, whatever its route. */
 const sharedRefusals: Readonly<Record<string, string>> = {
-  "400": "The request is wrong, or no HTTP.",
-  "401": "No credential, or not a good one.",
-  "403": "The credential is good, but not for this.",
-  "404": "There is no such thing.",
+  "400": "The request is wrong, or not HTTP.",
+  "401": "No credential, or not a valid one.",
+  "403": "The credential is valid, but not for this.",
+  "404": "There is no such resource.",
   "408": "The request did not arrive in time.",
-  "409": "Not in the state that there is now.",
+  "409": "The current state does not allow it.",
   "413": "The body is too large.",
-  "415": "The body's content type is not taken here.",
-  "422": "The same idempotency key, with other content.",
-  "429": "Too many: `Retry-After` says when.",
+  "415": "The body's content type is not supported.",
+  "422": "The same idempotency key with different content.",
+  "429": "Too many requests: `Retry-After` says when to try again.",
   "431": "The request's head is too large.",
   "500": "A fault inside Petrel.",
   "501": "Part of the contract, but not built yet.",
-  "503": "Not now: `Retry-After` says when.",
+  "503": "Not now: `Retry-After` says when to try again.",
 };
 const ofAll = ["400", "408", "429", "431", "500", "503"];
 const ofBodies = ["413", "415"];
@@ -75,7 +75,7 @@ export function describeService({
       version,
       license: { name: "Apache-2.0", identifier: "Apache-2.0" },
     },
-    servers: [{ url: "/", description: "Where this document was read." }],
+    servers: [{ url: "/", description: "The server this document was read from." }],
     components: { securitySchemes },
   };
 }

@@ -19,7 +19,7 @@ export const limitSchema = Type.String({
 
 /** @param pattern what this list's `nextCursor` looks like */
 function cursorSchema(pattern: string) {
-  return Type.String({ pattern, description: "The `nextCursor` of the page before." });
+  return Type.String({ pattern, description: "The `nextCursor` of the previous page." });
 }
 
 /** The query of a paged list, besides its own filters. */

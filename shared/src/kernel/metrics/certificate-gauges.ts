@@ -19,14 +19,10 @@ export function addCertificateGauges(registry: Registry, certificates: Certifica
       }),
     );
   };
-  add(
-    "petrel_certificate_expires_seconds",
-    "When the time of the certificate is over, Unix time",
-    ({ endMs }) => endMs,
-  );
+  add("petrel_certificate_expires_seconds", "When the certificate expires, Unix time", ({ endMs }) => endMs);
   add(
     "petrel_certificate_due_seconds",
-    "By when the certificate should have been replaced, Unix time",
+    "When the certificate should be replaced, Unix time",
     ({ dueMs }) => dueMs,
   );
 }

@@ -20,12 +20,12 @@ const SERIES: readonly (readonly [
   ["nodejs_eventloop_lag_p50_seconds", "The median delay of the event loop", (all) => percentile(all, 0.5)],
   [
     "nodejs_eventloop_lag_p90_seconds",
-    "One look in ten found this delay, or more",
+    "One sample in ten found this delay or more",
     (all) => percentile(all, 0.9),
   ],
   [
     "nodejs_eventloop_lag_p99_seconds",
-    "One look in a hundred found this delay, or more",
+    "One sample in a hundred found this delay or more",
     (all) => percentile(all, 0.99),
   ],
 ];
@@ -48,13 +48,13 @@ export function addEventLoopLag(registry: Registry, nowMs: () => number = () => 
   for (const [name, help, valueOf] of SERIES) {
     replaceGauge(registry, {
       name,
-      help: `${help}, of two looks a second in the last minute`,
+      help: `${help}, of two samples a second in the last minute`,
       read: () => valueOf(lags.toSorted((a, b) => a - b)) / 1000,
     });
   }
   replaceGauge(registry, {
     name: "nodejs_eventloop_lag_seconds",
-    help: "The delay of the event loop at the last look",
+    help: "The delay of the event loop in the last sample",
     read: () => (lags.at(at - 1) ?? 0) / 1000,
   });
 }

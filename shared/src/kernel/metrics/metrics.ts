@@ -35,7 +35,7 @@ export function createRegistry(component: string, version?: string): Registry {
   registry.registerMetric(
     new Gauge({
       name: "petrel_out_of_file_descriptors",
-      help: "1 while this process can open no socket and no file more",
+      help: "1 while this process can open no more sockets or files",
       registers: [],
       async collect() {
         this.set((await findOutOfFiles()) === undefined ? 0 : 1);
@@ -45,7 +45,7 @@ export function createRegistry(component: string, version?: string): Registry {
   if (version !== undefined) {
     new Gauge({
       name: "petrel_build_info",
-      help: "Always 1; the labels say which release runs",
+      help: "Always 1; the labels name the running release",
       labelNames: ["version"],
       registers: [registry],
     }).set({ version }, 1);

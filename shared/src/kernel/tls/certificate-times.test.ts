@@ -47,11 +47,11 @@ test("one that runs out is said when it is due and when it is over, once each", 
   lookFor(75);
   expect(said).toEqual([]);
   lookFor(2);
-  expect(said).toEqual(["listener CN=shop: tls: a certificate runs out soon"]);
+  expect(said).toEqual(["listener CN=shop: tls: a certificate expires soon"]);
   lookFor(200);
   expect(said).toEqual([
-    "listener CN=shop: tls: a certificate runs out soon",
-    "listener CN=shop: tls: a certificate's time is over",
+    "listener CN=shop: tls: a certificate expires soon",
+    "listener CN=shop: tls: a certificate has expired",
   ]);
 });
 
@@ -61,12 +61,12 @@ test("one that lives shortly is due in its last quarter; its successor is anothe
   lookFor(2.9);
   expect(said).toEqual([]);
   lookFor(0.2);
-  expect(said).toEqual(["redis_client CN=first: tls: a certificate runs out soon"]);
+  expect(said).toEqual(["redis_client CN=first: tls: a certificate expires soon"]);
   chain = chainOf("second", 8);
   lookFor(2);
   expect(said).toHaveLength(1);
   lookFor(2);
-  expect(said.slice(1)).toEqual(["redis_client CN=second: tls: a certificate runs out soon"]);
+  expect(said.slice(1)).toEqual(["redis_client CN=second: tls: a certificate expires soon"]);
 });
 
 test("a chain is over with its first, authorities with their last; the gauge says when", async () => {

@@ -94,7 +94,7 @@ export class CertificateTimes {
       const { subject, validTo } = times;
       this.#options.logger.warn(
         { use, subject, validTo },
-        isOver ? "tls: a certificate's time is over" : "tls: a certificate runs out soon",
+        isOver ? "tls: a certificate has expired" : "tls: a certificate expires soon",
       );
     }
   }

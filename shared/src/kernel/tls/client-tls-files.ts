@@ -65,7 +65,7 @@ export class ClientTlsFiles {
       this.#agent = agentOf(this.#texts);
       this.#options.logger.info(
         { certFile: this.#options.certFile },
-        "tls: new client certificates are used",
+        "tls: new client certificates are in use",
       );
     } catch (error) {
       const reason = describeError(error);

@@ -49,7 +49,7 @@ export async function openListenerTls(
   }
   if (clientNames.length > 0 && clientCaFile === undefined && metricsClientCaFile === undefined) {
     throw new ConfigError(
-      "TLS_CLIENT_NAMES needs TLS_CLIENT_CA_FILE: a name that nobody vouches for says nothing",
+      "TLS_CLIENT_NAMES needs TLS_CLIENT_CA_FILE: a name proves nothing without an authority",
     );
   }
   const certificates = new CertificateTimes({ logger, dueMs: settings.certificateWarnDays * DAY_MS });

@@ -104,7 +104,7 @@ export class TlsFiles {
       if (certificate !== undefined && clientNames.some((name) => isNamed(certificate, name))) return;
       this.#options.logger.warn(
         { subject: certificate?.subject },
-        "tls: a client of another name is refused",
+        "tls: client refused: its certificate has another name",
       );
       socket.destroy();
     });
@@ -135,19 +135,19 @@ export class TlsFiles {
       this.#served = next;
       this.#refused = "";
       const { subject, validTo } = readCertificate(cert);
-      this.#options.logger.info({ subject, validTo }, "tls: new certificates are served");
+      this.#options.logger.info({ subject, validTo }, "tls: new certificates are in use");
     } catch (error) {
       // Perhaps only half of a pair was replaced so far, and the other half follows in a moment.
       const reason = describeError(error);
       if (reason === this.#refused) return;
       this.#refused = reason;
-      this.#warn(`${reason}; what was served before is served on`);
+      this.#warn(`${reason}; the previous certificates stay in use`);
     }
   }
 
   #warn(reason: string): void {
     const { certFile, keyFile, clientCaFile, logger } = this.#options;
-    logger.warn({ certFile, keyFile, clientCaFile, reason }, "tls: the files cannot be used as they are");
+    logger.warn({ certFile, keyFile, clientCaFile, reason }, "tls: the files cannot be used");
   }
 
   async #readTexts(): Promise<TlsTexts> {

@@ -74,10 +74,10 @@ test.each([
   ['{\n"a": 1\n"b": 2}', 'line 3: a "," is missing here'],
   ["[1\n,2\n", 'line 3: a "]" is missing here'],
   ['{"a"\n1}', 'line 2: a ":" is missing here'],
-  ['{"a":1}\n\n1', "line 3: there is more behind the value"],
+  ['{"a":1}\n\n1', "line 3: there is more after the value"],
   ['{"a":1,\n"\\u0061":2}', 'line 2: "a" occurs twice'],
   ['{"a":[{"b":1,"c":[],\n"b":2}]}', 'line 2: "b" occurs twice'],
-  ['["\n"]', "line 1: a text does not end"],
+  ['["\n"]', "line 1: a string does not end"],
   ["[1, // one\n2]", "line 1: JSON has no comments"],
 ])("says where %j is wrong", (text, said) => {
   expect(lineOfError(text)).toBe(said);

@@ -22,20 +22,20 @@ export interface JsonWithLines {
 
 /** By the parser's error names. */
 const reasons: Readonly<Record<string, string>> = {
-  InvalidSymbol: "this is no JSON value",
-  InvalidNumberFormat: "this is no number",
+  InvalidSymbol: "this is not a JSON value",
+  InvalidNumberFormat: "this is not a number",
   PropertyNameExpected: "a name in quotes is missing here",
   ValueExpected: "a value is missing here",
   ColonExpected: 'a ":" is missing here',
   CommaExpected: 'a "," is missing here',
   CloseBraceExpected: 'a "}" is missing here',
   CloseBracketExpected: 'a "]" is missing here',
-  EndOfFileExpected: "there is more behind the value",
+  EndOfFileExpected: "there is more after the value",
   InvalidCommentToken: "JSON has no comments",
-  UnexpectedEndOfString: "a text does not end",
-  InvalidEscapeCharacter: "a text has a wrong escape",
-  InvalidUnicode: "a text has a wrong escape",
-  InvalidCharacter: "a text holds what must be escaped",
+  UnexpectedEndOfString: "a string does not end",
+  InvalidEscapeCharacter: "a string has a wrong escape",
+  InvalidUnicode: "a string has a wrong escape",
+  InvalidCharacter: "a string contains a character that must be escaped",
 };
 
 /** @throws JsonLineError */

@@ -75,7 +75,7 @@ function readRule(rule: unknown, refuse: (reason: string, ...name: readonly stri
       );
     }
     if (rule["topics"] === BROADCAST_TOPIC && !broadcastFields.has(name))
-      return refuse(`${JSON.stringify(name)} is as by default for "${BROADCAST_TOPIC}"`, name);
+      return refuse(`${JSON.stringify(name)} cannot be set for "${BROADCAST_TOPIC}"`, name);
     try {
       read[name] = fields[name as keyof TopicRule](value);
     } catch (error) {

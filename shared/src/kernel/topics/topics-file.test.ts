@@ -94,10 +94,10 @@ test("SIGHUP brings a new file into force, and a wrong one changes nothing, each
   put({ topics: "news", historySize: 6 });
   process.emit("SIGHUP");
   const refused = expect.stringMatching(
-    /^topics file: it cannot be used as it is; the rules from before stay in force: line 2: unknown field "size"/,
+    /^topics file: cannot be used; the previous rules stay in force: line 2: unknown field "size"/,
   ) as string;
   expect(said).toEqual([
-    "topics file: read again; its rules are in force (1)",
+    "topics file: reloaded; its rules are in force (1)",
     refused,
     refused,
     expect.stringContaining("ENOENT"),

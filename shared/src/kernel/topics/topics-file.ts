@@ -59,7 +59,7 @@ export class TopicsFile {
           const rules = readTopicRules(text, this.#lacksArchive);
           this.#rules = new TopicRules(rules);
           this.#text = text;
-          logger.info({ rules: rules.length }, "topics file: read again; its rules are in force");
+          logger.info({ rules: rules.length }, "topics file: reloaded; its rules are in force");
           onChanged();
         } else if (isAsked) logger.info("topics file: unchanged");
         refused = "";
@@ -67,10 +67,7 @@ export class TopicsFile {
         const reason = describeError(error);
         if (reason === refused && !isAsked) return;
         refused = reason;
-        logger.warn(
-          { reason },
-          "topics file: it cannot be used as it is; the rules from before stay in force",
-        );
+        logger.warn({ reason }, "topics file: cannot be used; the previous rules stay in force");
       }
     };
     const timer = setInterval(() => reload(false), POLL_MS).unref();

@@ -146,7 +146,7 @@ function boundedProcessor(exporter: SpanExporter, counts: SpanCounts, logger: Lo
           if (hasFailed && !isFailing) {
             logger.warn(
               { reason: describeError(result.error) },
-              "spans not exported: dropped until it works again",
+              "spans not exported: dropping them until the collector answers again",
             );
           } else if (!hasFailed && isFailing) logger.info("spans are exported again");
           isFailing = hasFailed;

@@ -73,7 +73,7 @@ export function parseClientFrame(text: string): ParsedFrame {
     case "token":
       return typeof token === "string" && token !== ""
         ? { ok: true, frame: { type, token } }
-        : bad(`A frame of type "${type}" needs \`token\`, a text.`);
+        : bad(`A frame of type "${type}" needs \`token\`, a string.`);
     case "subscribe":
     case "unsubscribe":
       return parseTopics(type, fields);
@@ -86,7 +86,7 @@ export function parseClientFrame(text: string): ParsedFrame {
 
 function parseTopics(type: "subscribe" | "unsubscribe", fields: Record<string, unknown>): ParsedFrame {
   const wishes: unknown = fields["topics"] === undefined ? [fields] : fields["topics"];
-  if (!Array.isArray(wishes)) return bad("`topics` is a list.");
+  if (!Array.isArray(wishes)) return bad("`topics` must be a list.");
   const topics: TopicWish[] = [];
   for (const wish of wishes as unknown[]) {
     const read = readWish(type, wish);
@@ -99,14 +99,14 @@ function parseTopics(type: "subscribe" | "unsubscribe", fields: Record<string, u
 /** @returns an error text if something is missing or of another type */
 function readWish(type: "subscribe" | "unsubscribe", wish: unknown): TopicWish | string {
   if (typeof wish !== "object" || wish === null || Array.isArray(wish)) {
-    return "Each of `topics` is an object with `topic`.";
+    return "Each of `topics` must be an object with `topic`.";
   }
   const { topic, epoch, offset, presence } = wish as Record<string, unknown>;
-  if (typeof topic !== "string") return `A frame of type "${type}" needs \`topic\`, a text.`;
+  if (typeof topic !== "string") return `A frame of type "${type}" needs \`topic\`, a string.`;
   if (type === "unsubscribe") return { topic };
-  if (epoch !== undefined && typeof epoch !== "string") return "`epoch` is a text.";
-  if (offset !== undefined && typeof offset !== "number") return "`offset` is a number.";
-  if (presence !== undefined && typeof presence !== "boolean") return "`presence` is true or false.";
+  if (epoch !== undefined && typeof epoch !== "string") return "`epoch` must be a string.";
+  if (offset !== undefined && typeof offset !== "number") return "`offset` must be a number.";
+  if (presence !== undefined && typeof presence !== "boolean") return "`presence` must be true or false.";
   return {
     topic,
     ...(epoch === undefined ? {} : { epoch }),
@@ -116,11 +116,11 @@ function readWish(type: "subscribe" | "unsubscribe", wish: unknown): TopicWish |
 }
 
 function parsePublish({ ref, topic, data, idempotencyKey }: Record<string, unknown>): ParsedFrame {
-  if (typeof ref !== "string") return bad("A publish needs `ref`, a text.");
-  if (typeof topic !== "string") return bad("A publish needs `topic`, a text.");
+  if (typeof ref !== "string") return bad("A publish needs `ref`, a string.");
+  if (typeof topic !== "string") return bad("A publish needs `topic`, a string.");
   if (data === undefined) return bad("A publish needs `data`.");
   if (idempotencyKey !== undefined && typeof idempotencyKey !== "string") {
-    return bad("`idempotencyKey` is a text.");
+    return bad("`idempotencyKey` must be a string.");
   }
   return {
     ok: true,

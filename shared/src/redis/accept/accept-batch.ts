@@ -175,12 +175,12 @@ export class MessageAccepter {
 /** @throws PetrelError PETREL_UNAVAILABLE if nothing of the call was stored */
 function readAnswer(lines: readonly string[], count: number): (AcceptResult | Error)[] {
   const [head = ""] = lines;
-  if (head === "busy") throw tooMuchWaits("Too many messages wait for a dispatcher.");
+  if (head === "busy") throw tooMuchWaits("Too many messages are waiting for a dispatcher.");
   const atMs = Number(head.slice("now ".length));
   return Array.from({ length: count }, (_, i) => {
     const line = lines[i + 1] ?? "";
     return line === "?"
-      ? tooMuchWaits("Too many messages of its priority wait for a fallback channel.")
+      ? tooMuchWaits("Too many messages of this priority are waiting for a fallback channel.")
       : decodeLine(line, atMs);
   });
 }

@@ -69,8 +69,8 @@ export async function chooseConfirmation(
       if (ways.includes("wait-for-next-sync")) {
         logger.warn(
           { appendfsync: "everysec" },
-          "redis: under ACCEPT_DURABILITY=aof every message waits for the next sync, a second or more; " +
-            "appendfsync always is meant for this",
+          "redis: with ACCEPT_DURABILITY=aof every message waits for the next sync, a second or more; " +
+            "use appendfsync always",
         );
       }
       return ways.every((way) => way === "answer") ? undefined : (server) => confirmByAof(server, timeoutMs);

@@ -172,7 +172,7 @@ describe("where Redis does not answer", () => {
     redis.disconnect();
     const act = revoke("k1", { details: { owner: "shop" } });
     await cut.record(act);
-    expect(said).toEqual([[{ audit: act, reason: expect.any(String) }, "audit: an act could not be noted"]]);
+    expect(said).toEqual([[{ audit: act, reason: expect.any(String) }, "audit: entry could not be written"]]);
     await expect(cut.recordBefore(act)).rejects.toMatchObject({ code: "PETREL_UNAVAILABLE" });
   });
 

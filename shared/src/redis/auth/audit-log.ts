@@ -110,7 +110,7 @@ export class AuditLog {
         if (attempt + 1 >= ATTEMPTS) {
           this.#logger.error(
             { audit: act, reason: describeError(error) },
-            "audit: an act could not be noted",
+            "audit: entry could not be written",
           );
           return;
         }

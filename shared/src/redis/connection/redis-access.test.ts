@@ -77,14 +77,14 @@ describe("the files", () => {
     access.readAgain(logger);
     expect(said).toEqual(
       ["password", "authorities", "client certificate"].map(
-        (what) => `${what}: redis: settings for new connections have changed`,
+        (what) => `${what}: redis: settings for new connections changed`,
       ),
     );
   });
 
   const next = first.issue("next");
   const soon = first.issue("soon", { fromMs: Date.now() + HOUR_MS });
-  const kept = "redis: a file cannot be used as it is; what was used before is used on";
+  const kept = "redis: a file cannot be used; keeping the previous values";
   test.each<[string, Record<string, string>, string, RegExp]>([
     [
       "half of a pair",

@@ -104,16 +104,13 @@ export class RedisAccess {
         part.refused = "";
         if (next.every((text, i) => text === part.current[i])) continue;
         part.current = next;
-        logger.info({ what, variables }, "redis: settings for new connections have changed");
+        logger.info({ what, variables }, "redis: settings for new connections changed");
       } catch (error) {
         // For example, only half of a pair was replaced so far, and the other half follows in a moment.
         const reason = describeError(error);
         if (reason === part.refused) continue;
         part.refused = reason;
-        logger.warn(
-          { what, variables, reason },
-          "redis: a file cannot be used as it is; what was used before is used on",
-        );
+        logger.warn({ what, variables, reason }, "redis: a file cannot be used; keeping the previous values");
       }
     }
     return this.credentials;

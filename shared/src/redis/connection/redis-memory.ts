@@ -34,12 +34,12 @@ export function addRedisMemoryGauges(registry: Registry, redis: Redis): void {
   const gauges: readonly (readonly [string, string, (memory: RedisMemory) => number])[] = [
     [
       "petrel_redis_memory_used_bytes",
-      "Memory that a server of Redis counts against its limit",
+      "Memory that a Redis server counts against its limit",
       ({ usedBytes }) => usedBytes,
     ],
     [
       "petrel_redis_memory_max_bytes",
-      "The limit, maxmemory, at which a server of Redis refuses what adds data; 0 where there is none",
+      "maxmemory: the limit at which a Redis server refuses to add data; 0 if it has none",
       ({ maxBytes }) => maxBytes,
     ],
   ];

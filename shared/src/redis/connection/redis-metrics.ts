@@ -20,17 +20,17 @@ export class RedisMetrics {
   constructor(registry: Registry, partitions: number) {
     new Gauge({
       name: "petrel_partitions",
-      help: "Partitions that the users are divided into; each is to have an owner among the dispatchers",
+      help: "Partitions that users are divided into; each should be owned by a dispatcher",
       registers: [registry],
     }).set(partitions);
     this.#seconds = new DurationHistogram(registry, {
       name: "petrel_redis_call_duration_seconds",
-      help: "From a call of Redis to its answer, as this process sees it; calls that failed are not in it",
+      help: "From a call to Redis to its answer, as seen by this process; failed calls are not included",
       bounds: BOUNDS,
     });
     this.#failures = new Counter({
       name: "petrel_redis_call_failures_total",
-      help: "Calls of Redis that failed: no answer in time, no link, or refused",
+      help: "Calls to Redis that failed: no answer in time, no link, or refused",
       labelNames: ["link", "reason"],
       registers: [registry],
     });
@@ -38,7 +38,7 @@ export class RedisMetrics {
     registry.registerMetric(
       new Gauge({
         name: "petrel_redis_link_up",
-        help: "1 while a link to Redis is there: on a cluster, to any of its nodes",
+        help: "1 while there is a link to Redis; on a cluster, to any of its nodes",
         labelNames: ["link"],
         registers: [],
         collect() {

@@ -119,7 +119,7 @@ export class SentinelSwitches {
     const sentinel = `${host}:${port}`;
     let isHeard = true;
     const lose = (error: unknown): void => {
-      if (isHeard) logger.warn({ role, sentinel, reason: describeError(error) }, "sentinel: no longer heard");
+      if (isHeard) logger.warn({ role, sentinel, reason: describeError(error) }, "sentinel: connection lost");
       isHeard = false;
     };
     link.on("error", lose);

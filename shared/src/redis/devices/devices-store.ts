@@ -58,7 +58,7 @@ export class DevicesStore {
     for (let attempt = 0; attempt < MAX_ATTEMPTS; attempt++) {
       if (await awaitAnswer(this.#tryToRegister(userId, id, device, nowMs))) return;
     }
-    throw new PetrelError("PETREL_UNAVAILABLE", "The device is being registered by too many at once.");
+    throw new PetrelError("PETREL_UNAVAILABLE", "Too many requests are registering this device at once.");
   }
 
   /** @returns false if another registration or removal interfered: try again then */

@@ -3,10 +3,10 @@
 import { Counter, type Registry } from "../../kernel/metrics/metrics.js";
 
 const kinds = {
-  refusals: "Takes that a limit refused",
-  local_refusals: "Of the refused takes, those that were refused without asking Redis",
-  asks: "Calls by which a limit was asked of Redis",
-  unanswered: "Calls that Redis did not answer in time: this process' own count decided",
+  refusals: "Requests that a limit refused",
+  local_refusals: "Of these, requests refused without asking Redis",
+  asks: "Calls to Redis about a limit",
+  unanswered: "Calls that Redis did not answer in time: this process used its own count",
 } as const;
 
 type Kind = keyof typeof kinds;

@@ -182,7 +182,10 @@ export class ChannelLinks {
     for (const channel of channels) this.#failed.add(channel);
     if (this.#retry !== undefined) return;
     const { redis, logger } = this.#options;
-    logger.warn({ reason: describeError(error), channels: channels.length }, "not subscribed yet");
+    logger.warn(
+      { reason: describeError(error), channels: channels.length },
+      "not subscribed yet: trying again",
+    );
     forgetSlots(redis);
     const waitMs = RETRY_LEAST_MS + backoffMs(this.#failures++, RETRY);
     this.#retry = setTimeout(() => {

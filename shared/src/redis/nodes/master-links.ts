@@ -126,7 +126,7 @@ export class MasterLinks {
           return;
         this.#options.logger.warn(
           { node: place, reason: describeError(error) },
-          "subscription does not answer: opening it anew",
+          "subscription does not answer: reopening it",
         );
         this.leave(link);
       });

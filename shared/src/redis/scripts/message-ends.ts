@@ -24,7 +24,7 @@ export class MessageEnds {
     registry.registerMetric(
       new Counter({
         name: "petrel_messages_ended_total",
-        help: "Messages that reached this state; of those pushed or failed some are delivered later, and count twice",
+        help: "Messages that reached this state; some of those pushed or failed are delivered later and count twice",
         labelNames: ["state"],
         registers: [],
         collect() {

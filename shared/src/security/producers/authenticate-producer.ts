@@ -135,7 +135,7 @@ export class ProducerAuthenticator {
     return new KnownProducerKey(stored, this.#checks?.openSecret, (error) => {
       this.#checks?.logger.error(
         { keyId, reason: describeError(error) },
-        "the secret of a key that signs cannot be opened: is KEY_ENCRYPTION_FILE the one that auth has?",
+        "the secret of a signing key cannot be decrypted: is KEY_ENCRYPTION_FILE the same as auth's?",
       );
     });
   }

@@ -132,7 +132,7 @@ export class SignatureAuthenticator {
     if (spendNonce === undefined || !(await this.#spend(spendNonce, key.producer.keyId, id))) {
       throw new PetrelError(
         "PETREL_SIGNATURE_REPLAYED",
-        "A request with this petrel-id came before: sign again, with a new one.",
+        "A request with this petrel-id came before: sign again with a new one.",
       );
     }
     return key.producer;

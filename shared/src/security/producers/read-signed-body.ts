@@ -62,12 +62,12 @@ export function readSignedBody(payload: Readable, options: ReadSignedBodyOptions
       }
       const needed = Math.max(0, length - FREE_BYTES);
       if (needed > 0 && !mayBeLarge) {
-        const message = "Too many failed authentications from here: only small signed bodies are taken.";
+        const message = "Too many failed authentications from here: only small signed bodies are accepted.";
         refuse(new PetrelError("PETREL_RATE_LIMITED", message, { retryAfterSeconds: SUSPICION_SECONDS }));
         return;
       }
       if (needed > 0 && !budget.grow(share, needed)) {
-        refuse(new PetrelError("PETREL_UNAVAILABLE", "Too many large signed requests are under way."));
+        refuse(new PetrelError("PETREL_UNAVAILABLE", "Too many large signed requests are in progress."));
         return;
       }
       hashing.update(chunk);

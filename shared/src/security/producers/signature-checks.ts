@@ -20,7 +20,7 @@ export function createSignatureChecks(
   logger: Logger,
 ): SignatureChecks | undefined {
   if (cipher === undefined) {
-    logger.warn("KEY_ENCRYPTION_FILE is not set: signed requests are answered 503 here");
+    logger.warn("KEY_ENCRYPTION_FILE is not set: signed requests get 503 here");
     return undefined;
   }
   return { openSecret: (sealed) => openProducerSecret(cipher, sealed), spendNonce, logger };

@@ -51,7 +51,7 @@ export class UncheckedBytes {
       const victim = this.#whoGivesUp(share, more);
       if (victim === undefined) return false;
       const before = this.#taken;
-      const message = "Too many large signed requests are under way: send this one again.";
+      const message = "Too many large signed requests are in progress: send this one again.";
       victim.giveUp(new PetrelError("PETREL_UNAVAILABLE", message));
       if (this.#taken >= before) return false;
     }

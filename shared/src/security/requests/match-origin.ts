@@ -46,7 +46,7 @@ export function createMatchOrigin(allowed: readonly string[]): MatchOrigin {
     else if (origin !== undefined && !entry.includes("*")) exact.add(normalForm(origin));
     else {
       throw new ConfigError(
-        `ALLOWED_ORIGINS: ${JSON.stringify(entry)} is no origin: write https://app.example.com, ` +
+        `ALLOWED_ORIGINS: ${JSON.stringify(entry)} is not an origin: write https://app.example.com, ` +
           "https://*.example.com, self or *, without a path",
       );
     }

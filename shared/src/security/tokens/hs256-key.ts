@@ -31,7 +31,7 @@ export function readHs256Key(file: string, kid: string): VerificationKey {
   if (secret.includes("-----BEGIN")) {
     // RFC 8725 section 2.1: anyone who has the public key could sign.
     throw new ConfigError(
-      "TOKEN_HS256_SECRET_FILE holds a PEM: a shared secret is needed, not a key pair's part",
+      "TOKEN_HS256_SECRET_FILE holds a PEM: it must be a shared secret, not half of a key pair",
     );
   }
   return { kid, alg: "HS256", key: createSecretKey(secret) };

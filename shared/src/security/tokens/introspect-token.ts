@@ -82,7 +82,7 @@ export function createIntrospection(options: IntrospectTokenOptions): Introspect
       outage.end();
     } else if (status === 401 || status === 403) {
       outage.fail(
-        `auth answered ${status}: INTROSPECT_KEY_FILE holds no key that is good and may introspect`,
+        `auth answered ${status}: INTROSPECT_KEY_FILE holds no valid key with the scope introspect`,
       );
     } else if (status === 429 || status >= 500) {
       outage.fail(`auth answered ${status}`);

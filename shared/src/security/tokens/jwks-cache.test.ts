@@ -185,14 +185,14 @@ test("keys that are not taken are told once, and counted; those beyond 64 are, t
   const reason = "there are more than 64: only the first are taken";
   expect(lines).toEqual([
     [
-      "jwks: some keys are not taken",
+      "jwks: some keys are not accepted",
       expect.objectContaining({ count: 70, reasons: expect.arrayContaining([reason]) as unknown }),
     ],
   ]);
   expect(cache.keyCounts).toEqual({ taken: 2, leftOut: 70 });
   answer = serve([first]);
   await fetchAgain();
-  expect(lines.slice(1)).toEqual([["jwks: all keys are taken again", { url: jwksUrlOf(authUrl) }]]);
+  expect(lines.slice(1)).toEqual([["jwks: all keys are accepted again", { url: jwksUrlOf(authUrl) }]]);
   expect(cache.keyCounts).toEqual({ taken: 1, leftOut: 0 });
 });
 

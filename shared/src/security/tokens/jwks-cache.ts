@@ -159,11 +159,11 @@ export class JwksCache implements TokenSource {
     if (leftOut.join("\n") === this.#leftOut.join("\n")) return;
     this.#leftOut = leftOut;
     const count = leftOut.length;
-    if (count === 0) logger.info({ url }, "jwks: all keys are taken again");
+    if (count === 0) logger.info({ url }, "jwks: all keys are accepted again");
     else
       logger.warn(
         { url, count, reasons: [...new Set(leftOut)].slice(0, MAX_REASONS) },
-        "jwks: some keys are not taken",
+        "jwks: some keys are not accepted",
       );
   }
 }

@@ -7,7 +7,7 @@ export function addTokenGauges(registry: Registry, sources: readonly TokenSource
   registry.registerMetric(
     new Gauge({
       name: "petrel_token_source_up",
-      help: "1 while tokens can be checked by it: auth's introspection, or the public keys of an issuer.",
+      help: "1 while this source can check tokens: auth's introspection, or an issuer's public keys.",
       labelNames: ["source"],
       registers: [],
       collect() {
@@ -18,7 +18,7 @@ export function addTokenGauges(registry: Registry, sources: readonly TokenSource
   registry.registerMetric(
     new Gauge({
       name: "petrel_jwks_keys",
-      help: "Public keys that an issuer published when it was last asked.",
+      help: "Public keys the issuer published when last asked.",
       labelNames: ["source", "outcome"],
       registers: [],
       collect() {
@@ -39,7 +39,7 @@ export function addTokenCacheMetrics(
   registry.registerMetric(
     new Counter({
       name: "petrel_token_checks_total",
-      help: "Users' tokens that were checked: hit, remembered from before; miss, by their signature.",
+      help: "Users' tokens checked: hit, found in the cache; miss, checked by signature.",
       labelNames: ["outcome"],
       registers: [],
       collect() {
@@ -52,7 +52,7 @@ export function addTokenCacheMetrics(
   registry.registerMetric(
     new Gauge({
       name: "petrel_token_cache_tokens",
-      help: "Checked tokens that are remembered.",
+      help: "Checked tokens in the cache.",
       registers: [],
       collect() {
         this.set(cache.size);

@@ -9,7 +9,7 @@ export const tokenSettings = {
   tokenAudience: text("TOKEN_AUDIENCE", "the `aud` claim of users' tokens", { default: "petrel" }),
   tokenClockSkewSeconds: integer(
     "TOKEN_CLOCK_SKEW_SECONDS",
-    "clock difference allowed between whoever issues and whoever checks a token; auth allows its own tokens none",
+    "clock difference allowed between the issuer and the verifier of a token; auth allows none for its own tokens",
     { default: 5, max: MAX_SKEW_SECONDS },
   ),
   trustOwnTokens: flag(
@@ -21,7 +21,7 @@ export const tokenSettings = {
   ),
   tokenHs256SecretFile: optionalText(
     "TOKEN_HS256_SECRET_FILE",
-    "file with a secret of at least 32 bytes with which a business system signs users' tokens itself (HS256); whoever can read it can become any user",
+    "file with a secret of at least 32 bytes with which a business system signs users' tokens itself (HS256); anyone who can read it can act as any user",
   ),
   tokenHs256KeyId: text("TOKEN_HS256_KEY_ID", "the `kid` that these tokens must have in their header", {
     default: "hs256",

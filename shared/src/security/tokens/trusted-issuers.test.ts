@@ -230,8 +230,12 @@ describe("settings that do not fit together stop the start", () => {
     return path;
   };
   test.each<[string, () => Environment, RegExp]>([
-    ["half an issuer", () => ({ EXTERNAL_ISSUER: ISSUER }), /belong together/],
-    ["keys without an issuer", () => ({ EXTERNAL_JWKS_URL: "https://a.example/keys" }), /belong together/],
+    ["half an issuer", () => ({ EXTERNAL_ISSUER: ISSUER }), /must be set together/],
+    [
+      "keys without an issuer",
+      () => ({ EXTERNAL_JWKS_URL: "https://a.example/keys" }),
+      /must be set together/,
+    ],
     ["our own name", () => external({ EXTERNAL_ISSUER: "petrel" }), /differ from TOKEN_ISSUER/],
     ["keys in the clear", () => external({ EXTERNAL_JWKS_URL: "http://id.example.com/keys" }), /https/],
     [
@@ -241,7 +245,7 @@ describe("settings that do not fit together stop the start", () => {
     ],
     ["no address", () => external({ EXTERNAL_JWKS_URL: "keys.json" }), /https/],
     ["no types", () => external({ EXTERNAL_TOKEN_TYPES: "," }), /at least one/],
-    ["nobody to trust", () => ({ TRUST_OWN_TOKENS: "false" }), /nobody to trust/],
+    ["nobody to trust", () => ({ TRUST_OWN_TOKENS: "false" }), /no issuer to trust/],
     ["too much skew", () => ({ TOKEN_CLOCK_SKEW_SECONDS: "61" }), /to 60/],
     ["a short secret", () => shared({ TOKEN_HS256_SECRET_FILE: file("x".repeat(31)) }), /32 bytes/],
     [

@@ -55,7 +55,7 @@ export function readTrustRules(settings: TokenSettings): TrustRules {
   const hs256Key = secretFile === undefined ? undefined : readHs256Key(secretFile, keyId);
   if (!settings.trustOwnTokens && external === undefined && hs256Key === undefined) {
     throw new ConfigError(
-      "TRUST_OWN_TOKENS=false leaves nobody to trust: set EXTERNAL_ISSUER or TOKEN_HS256_SECRET_FILE",
+      "TRUST_OWN_TOKENS=false leaves no issuer to trust: set EXTERNAL_ISSUER or TOKEN_HS256_SECRET_FILE",
     );
   }
   return { settings, hs256Key, external };
@@ -71,7 +71,7 @@ function readExternalIssuer(settings: TokenSettings): ExternalIssuer | undefined
   } = settings;
   if (issuer === undefined && jwksUrl === undefined && audience === undefined) return undefined;
   if (issuer === undefined || jwksUrl === undefined || audience === undefined) {
-    throw new ConfigError("EXTERNAL_ISSUER, EXTERNAL_JWKS_URL and EXTERNAL_AUDIENCE belong together");
+    throw new ConfigError("EXTERNAL_ISSUER, EXTERNAL_JWKS_URL and EXTERNAL_AUDIENCE must be set together");
   }
   // The issuer decides which keys apply; if two share a name, it cannot.
   if (issuer === settings.tokenIssuer) {

@@ -32,7 +32,7 @@ export class PushHosts {
         this.#origins.add(entry);
       } else {
         throw new ConfigError(
-          `WEB_PUSH_HOSTS: ${JSON.stringify(entry)} is no host: write push.example.com, *.example.com or ` +
+          `WEB_PUSH_HOSTS: ${JSON.stringify(entry)} is not a host: write push.example.com, *.example.com or ` +
             "https://host:port, in lower case and without a path",
         );
       }
@@ -49,7 +49,7 @@ export class PushHosts {
     if (this.#origins.has(origin)) return { ok: true, isNamed: true };
     if (protocol !== "https:") return refused("must begin with https:");
     const isListed = this.#hosts.has(hostname) || this.#ends.some((end) => hostname.endsWith(end));
-    if (!isListed || port !== "") return refused("is not at a push service that is taken (WEB_PUSH_HOSTS)");
+    if (!isListed || port !== "") return refused("is not at an accepted push service (WEB_PUSH_HOSTS)");
     return { ok: true, isNamed: false };
   }
 }

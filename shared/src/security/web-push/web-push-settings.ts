@@ -13,7 +13,7 @@ export const DEFAULT_WEB_PUSH_HOSTS: readonly string[] = [
 export const webPushSettings = {
   webPushHosts: list(
     "WEB_PUSH_HOSTS",
-    "push services whose endpoints are taken: hosts, `*.example.com` for its subdomains, or an origin such as `http://127.0.0.1:7107`, which alone may be private or without TLS; the same for auth and dispatch",
+    "push services whose endpoints are accepted: hosts, `*.example.com` for its subdomains, or an origin such as `http://127.0.0.1:7107`, which alone may be private or without TLS; the same for auth and dispatch",
     { default: DEFAULT_WEB_PUSH_HOSTS },
   ),
   vapidKeyFile: optionalText(

@@ -32,38 +32,38 @@ export function createApnsMetrics(registry: Registry, routes: () => readonly Apn
   const registers = [registry];
   const sends = new Counter({
     name: "petrel_apns_sends_total",
-    help: "Requests to APNs, by what their answer means and Apple's reason",
+    help: "Requests to APNs, by what the answer means and Apple's reason",
     labelNames: ["environment", "result", "reason"],
     registers,
   });
   const seconds = new Histogram({
     name: "petrel_apns_send_seconds",
-    help: "How long a request took, the wait for a connection included",
+    help: "How long a request took, including the wait for a connection",
     labelNames: ["environment"],
     buckets: SECONDS,
     registers,
   });
   const noApp = new Counter({
     name: "petrel_apns_no_app_total",
-    help: "Devices not sent to because nothing is configured for their app and environment",
+    help: "Devices skipped because nothing is configured for their app and environment",
     labelNames: ["environment"],
     registers,
   });
   const connections = new Counter({
     name: "petrel_apns_connections_total",
-    help: "Connections to APNs: opened, lost, or not to be had",
+    help: "Connections to APNs: opened, lost, or failed to open",
     labelNames: ["environment", "event"],
     registers,
   });
   const breakers = new Gauge({
     name: "petrel_apns_breaker_open",
-    help: "1 while the sends of an app are paused because many of its device tokens were called bad at once",
+    help: "1 while an app's sends are paused because Apple rejected many of its device tokens at once",
     labelNames: ["topic", "environment"],
     registers,
   });
   const invalidations = new Counter({
     name: "petrel_apns_invalidations_total",
-    help: "Devices that Apple does not reach: forgotten, quarantined, kept as registered again, or dropped here",
+    help: "Devices that Apple cannot reach: forgotten, quarantined, kept because registered again, or dropped here",
     labelNames: ["outcome", "reason"],
     registers,
   });
@@ -114,30 +114,30 @@ function addRouteGauges(registry: Registry, routes: () => readonly ApnsRoute[]):
     );
   const byRoute = ["credential", "environment"];
   const labelsOf = ({ credential, environment }: ApnsRoute) => ({ credential, environment });
-  gauge("petrel_apns_connections", "Connections to APNs that take requests", byRoute, (to, route) =>
+  gauge("petrel_apns_connections", "Connections to APNs that accept requests", byRoute, (to, route) =>
     to.set(labelsOf(route), route.pool.state.connections),
   );
-  gauge("petrel_apns_in_flight", "Requests on their way to APNs", byRoute, (to, route) =>
+  gauge("petrel_apns_in_flight", "Requests to APNs in flight", byRoute, (to, route) =>
     to.set(labelsOf(route), route.pool.state.inFlight),
   );
-  gauge("petrel_apns_waiting", "Requests that wait for room on a connection", byRoute, (to, route) =>
+  gauge("petrel_apns_waiting", "Requests waiting for room on a connection", byRoute, (to, route) =>
     to.set(labelsOf(route), route.pool.state.waiting),
   );
   gauge(
     "petrel_apns_credential_halted",
-    "1 where Apple has refused the key or the certificate",
+    "1 if Apple has refused the key or the certificate",
     byRoute,
     (to, route) => to.set(labelsOf(route), route.gate.isHalted ? 1 : 0),
   );
   gauge(
     "petrel_apns_halted_topics",
-    "Topics that Apple has refused the key or the certificate for, while it takes it for others",
+    "Topics for which Apple has refused the key or the certificate while accepting it for others",
     byRoute,
     (to, route) => to.set(labelsOf(route), route.gate.haltedTopics),
   );
   gauge(
     "petrel_apns_credential_resting",
-    "1 while nothing is sent with a key because Apple saw too many provider tokens of it",
+    "1 while sending with a key is paused because Apple saw too many of its provider tokens",
     byRoute,
     (to, route) => to.set(labelsOf(route), route.gate.isResting ? 1 : 0),
   );

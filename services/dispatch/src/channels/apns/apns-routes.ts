@@ -113,14 +113,14 @@ function openRoute(
         if (isHalted) {
           logger.error(
             { reason },
-            "APNs refuses this key or certificate: nothing is sent with it; its messages become dead letters, to be replayed when it is mended",
+            "APNs refuses this key or certificate: nothing is sent with it; its messages become dead letters, which can be replayed once it is fixed",
           );
-        } else logger.info({ reason }, "APNs takes this key or certificate again");
+        } else logger.info({ reason }, "APNs accepts this key or certificate again");
       },
       onRest: (forMs) =>
         logger.error(
           { pausedMs: forMs },
-          "APNs saw too many provider tokens of this key: nothing is sent with it for so long. Does another installation make tokens of it, too?",
+          "APNs saw too many provider tokens of this key: sending with it is paused. Does another installation also make tokens with it?",
         ),
     }),
   };

@@ -111,7 +111,10 @@ export class DeviceBreaker {
     this.#reset(breaker);
     // Not the argument, which may be a whole device with its token.
     const { topic, environment } = breaker.scope;
-    this.#options.logger.info({ topic, environment }, "APNs knows this app's devices again: sends go on");
+    this.#options.logger.info(
+      { topic, environment },
+      "APNs accepts this app's device tokens again: sending resumes",
+    );
     this.#options.onChange(breaker.scope, false);
   }
 
@@ -185,7 +188,7 @@ export class DeviceBreaker {
     try {
       isSpike = await spikes.isKnown(breaker.scope);
     } catch (error) {
-      logger.debug({ reason: describeError(error) }, "suspect devices not decided yet");
+      logger.debug({ reason: describeError(error) }, "suspect devices still undecided");
       return;
     }
     for (const [deviceId, suspicion] of due) {
@@ -230,14 +233,14 @@ export class DeviceBreaker {
     if (wasClosed) {
       logger.error(
         { topic, environment, pausedMs: openMs },
-        "APNs calls this app's device tokens bad, those of many users at once: sends are paused and no device is touched. Is the environment or the topic right?",
+        "APNs rejects device tokens of many users of this app at once: sending is paused and no device is removed. Are the environment and the topic right?",
       );
       onChange(breaker.scope, true);
     } else
-      logger.info({ topic, environment, pausedMs: openMs }, "APNs still calls this app's device tokens bad");
+      logger.info({ topic, environment, pausedMs: openMs }, "APNs still rejects this app's device tokens");
     // Until the last suspicion that another process holds now is over.
     spikes.note(breaker.scope, openMs + 2 * suspicionMs).catch((error: unknown) => {
-      logger.debug({ reason: describeError(error) }, "spike not told to the others");
+      logger.debug({ reason: describeError(error) }, "spike not reported to the other dispatchers");
     });
   }
 

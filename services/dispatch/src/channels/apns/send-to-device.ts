@@ -192,7 +192,7 @@ function apply(
         const { credential, environment } = route;
         deps.logger.warn(
           { credential, environment, topic: device.topic, reason: verdict.reason },
-          "APNs refuses this key or certificate for one topic, and takes it for others: nothing is sent to it",
+          "APNs refuses this key or certificate for one topic but accepts it for others: nothing is sent to that topic",
         );
       }
       return { kind: "halted", reason: verdict.reason };
@@ -234,6 +234,6 @@ function invalidationOf(
 /** Fire and forget; `lastSeenAt` may lag. */
 function touch({ devices, clock, logger }: SendToDeviceDeps, userId: string, deviceId: string): void {
   devices.touch(userId, deviceId, clock.wallMs()).catch((error: unknown) => {
-    logger.debug({ reason: describeError(error) }, "device not noted as seen");
+    logger.debug({ reason: describeError(error) }, "device's last-seen time not updated");
   });
 }

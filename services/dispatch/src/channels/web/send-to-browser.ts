@@ -140,7 +140,7 @@ function apply(
   if (verdict.kind === "taken") {
     // Fire and forget; `lastSeenAt` may lag.
     deps.devices.touch(userId, device.id, deps.clock.wallMs()).catch((error: unknown) => {
-      deps.logger.debug({ reason: describeError(error) }, "device not noted as seen");
+      deps.logger.debug({ reason: describeError(error) }, "device's last-seen time not updated");
     });
   }
   if (verdict.kind === "gone") forget(deps, userId, device, "subscription-gone");

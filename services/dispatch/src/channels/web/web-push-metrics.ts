@@ -21,25 +21,25 @@ export function createWebPushMetrics(registry: Registry): WebPushMetrics {
   const registers = [registry];
   const sends = new Counter({
     name: "petrel_web_push_sends_total",
-    help: "Requests to push services of browsers, by what their answer means and its class of status",
+    help: "Requests to browsers' push services, by what the answer means and its status class",
     labelNames: ["result", "status"],
     registers,
   });
   const seconds = new Histogram({
     name: "petrel_web_push_send_seconds",
-    help: "How long a request to a push service took, the wait for a connection included",
+    help: "How long a request to a push service took, including the wait for a connection",
     buckets: SECONDS,
     registers,
   });
   const breakers = new Gauge({
     name: "petrel_web_push_breaker_open",
-    help: "1 while a push service is left alone because it did not answer, or asked for it, many times in a row",
+    help: "1 while sends to a push service are paused because it failed to answer, or asked for a pause, many times in a row",
     labelNames: ["host"],
     registers,
   });
   const invalidations = new Counter({
     name: "petrel_web_push_invalidations_total",
-    help: "Subscriptions that are over: forgotten, kept as registered again, or dropped here",
+    help: "Subscriptions that have ended: forgotten, kept because registered again, or dropped here",
     labelNames: ["outcome", "reason"],
     registers,
   });

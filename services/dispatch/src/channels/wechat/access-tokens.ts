@@ -88,7 +88,10 @@ export class AccessTokens {
   async refuse({ appid }: WechatApp, { id }: AccessToken): Promise<void> {
     if (this.#cached.get(appid)?.token.id === id) this.#cached.delete(appid);
     if (await this.#options.store.drop(appid, id, "refused")) {
-      this.#options.logger.info({ appid, tokenId: id }, "WeChat refuses its token: another one is fetched");
+      this.#options.logger.info(
+        { appid, tokenId: id },
+        "WeChat refuses its access token: fetching another one",
+      );
     }
   }
 
@@ -137,7 +140,7 @@ export class AccessTokens {
   #track(appid: string, fetching: Promise<unknown>): void {
     const tracked = fetching
       .catch((error: unknown) => {
-        this.#options.logger.debug({ appid, reason: describeError(error) }, "WeChat token not kept");
+        this.#options.logger.debug({ appid, reason: describeError(error) }, "WeChat token not stored");
       })
       .finally(() => this.#fetches.delete(tracked));
     this.#fetches.add(tracked);
@@ -171,7 +174,7 @@ export class AccessTokens {
     if (fetched.kind !== "granted") {
       const rest = this.#restAfter(fetched);
       onFetch(appid, "failed", fetched.kind === "answered" ? String(fetched.errcode) : "unanswered");
-      logger.warn({ appid, reason: rest.reason, restMs: rest.forMs }, "no access token of WeChat");
+      logger.warn({ appid, reason: rest.reason, restMs: rest.forMs }, "no access token from WeChat");
       await store.leave(appid, fence, rest);
       return { kind: "none", why: rest.kind, reason: rest.reason, afterMs: rest.forMs };
     }

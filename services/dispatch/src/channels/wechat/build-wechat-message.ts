@@ -51,7 +51,7 @@ export function buildWechatMessage(
   if (appid !== undefined && appid !== app.appid) {
     return typeof appid === "string"
       ? { kind: "none", reason: "the message is for another app" }
-      : invalid(`${WHERE}.appid must be a text`);
+      : invalid(`${WHERE}.appid must be a string`);
   }
   const isForOtherKind = (name: string): boolean =>
     !linkNamesOf(app.kind).includes(name) &&
@@ -100,7 +100,7 @@ function readData(data: unknown): Readonly<Record<string, string>> | string {
     if (!FIELD_NAME_PATTERN.test(name))
       return `${WHERE}.data: ${JSON.stringify(name)} is no field, such as thing1`;
     const text = textOf(value);
-    if (text === undefined) return `${WHERE}.data.${name} must be a text, a number, or { "value": … }`;
+    if (text === undefined) return `${WHERE}.data.${name} must be a string, a number, or { "value": … }`;
     const wrong = checkField(name, text);
     if (wrong !== undefined) return `${WHERE}.${wrong}`;
     fields[name] = text;

@@ -237,7 +237,7 @@ function invalidationOf(
 /** Fire and forget; `lastSeenAt` may lag. */
 function touch({ devices, clock, logger }: SendToOpenidDeps, userId: string, deviceId: string): void {
   devices.touch(userId, deviceId, clock.wallMs()).catch((error: unknown) => {
-    logger.debug({ reason: describeError(error) }, "device not noted as seen");
+    logger.debug({ reason: describeError(error) }, "device's last-seen time not updated");
   });
 }
 

@@ -198,7 +198,7 @@ function asObject(
 }
 
 function asText(where: string, value: unknown): string {
-  if (typeof value !== "string" || value === "") throw new ConfigError(`${where} must be a text`);
+  if (typeof value !== "string" || value === "") throw new ConfigError(`${where} must be a string`);
   return value;
 }
 

@@ -67,33 +67,33 @@ export function createWechatMetrics(registry: Registry, apps: readonly WatchedAp
   const registers = [registry];
   const sends = new Counter({
     name: "petrel_wechat_sends_total",
-    help: "Messages for an openid, by what became of them and WeChat's code",
+    help: "Messages to an openid, by outcome and WeChat's code",
     labelNames: ["appid", "outcome", "code"],
     registers,
   });
   const seconds = new Histogram({
     name: "petrel_wechat_send_seconds",
-    help: "How long a request took, the wait for a connection included",
+    help: "How long a request took, including the wait for a connection",
     labelNames: ["appid"],
     buckets: SECONDS,
     registers,
   });
   const fetches = new Counter({
     name: "petrel_wechat_token_refreshes_total",
-    help: "Requests for an access token, by their outcome and WeChat's code; doubted: the one it has just refused",
+    help: "Requests for an access token, by outcome and WeChat's code; doubted: WeChat returned the one it had just refused",
     labelNames: ["appid", "outcome", "code"],
     registers,
   });
   const unbound = new Counter({
     name: "petrel_wechat_invalidations_total",
-    help: "Openids that WeChat does not know: their devices forgotten, kept as registered again, or dropped here",
+    help: "Openids that WeChat does not know: their devices forgotten, kept because registered again, or dropped here",
     labelNames: ["outcome", "reason"],
     registers,
   });
   registry.registerMetric(
     new Gauge({
       name: "petrel_wechat_app_closed",
-      help: "1 while nothing is sent to an app, because WeChat said to wait or does not answer",
+      help: "1 while sends to an app are paused because WeChat asked for it or does not answer",
       labelNames: ["appid"],
       registers: [],
       collect() {

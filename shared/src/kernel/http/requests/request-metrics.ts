@@ -70,7 +70,7 @@ export class RequestMetrics {
     const routes = this.#routes;
     const counter = new Counter({
       name: "petrel_http_requests_total",
-      help: "Requests that were answered, by route and status",
+      help: "Requests answered, by route and status",
       labelNames: ["route", "method", "status"],
       registers: [],
       collect() {

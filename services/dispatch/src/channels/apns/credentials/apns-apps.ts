@@ -242,7 +242,7 @@ function asTexts(
     if (object[name] === undefined) throw new ConfigError(`${where} needs ${required.join(", ")}`);
   }
   for (const [name, text] of Object.entries(object)) {
-    if (typeof text !== "string" || text === "") throw new ConfigError(`${where}.${name} must be a text`);
+    if (typeof text !== "string" || text === "") throw new ConfigError(`${where}.${name} must be a string`);
   }
   return object as Readonly<Record<string, string | undefined>>;
 }
