@@ -23,7 +23,7 @@ const load: Load = {
   inboxHistory: 100,
 };
 
-test("cores: messages, connections that come and go, and those that idle", () => {
+test("counts cores for messages, connections that come and go, and idle connections", () => {
   const { busy } = needsOf(load, costs);
   expect(busy.collect).toBeCloseTo(0.1);
   expect(busy.nodes).toBeCloseTo(0.1 + 0.01 + 0.02);
@@ -31,7 +31,7 @@ test("cores: messages, connections that come and go, and those that idle", () =>
   expect(needsOf({ ...load, batchedShare: 1 }, costs).busy.collect).toBeCloseTo(0.05);
 });
 
-test("no process is planned more than half busy, none alone, and the bound is named", () => {
+test("plans no process more than half busy and none alone, and names the bound", () => {
   expect(needsOf(load, costs)).toMatchObject({
     collects: 2,
     nodes: 2,
@@ -53,7 +53,7 @@ test("no process is planned more than half busy, none alone, and the bound is na
   expect(needsOf(kept, costs)).toMatchObject({ shards: 3, shardsBound: "memory" });
 });
 
-test("memory: records for 25 hours, an inbox's history up to its bound", () => {
+test("counts memory for 25 hours of records and inbox histories up to their bound", () => {
   const records = redisBytes({ ...load, connections: 0, registered: 0 });
   expect(records).toBeCloseTo(1.1 * 500 * 90_000 * 228);
   const perUser = (history: number): number =>
@@ -61,7 +61,7 @@ test("memory: records for 25 hours, an inbox's history up to its bound", () => {
   expect(perUser(100) - perUser(10)).toBeCloseTo(90 * 298);
 });
 
-test("costs come out of a run; one that it lacks is named", () => {
+test("reads costs from a run and names a missing one", () => {
   const workload = (name: string, more = {}): WorkloadFigures => ({
     workload: name,
     title: name,
@@ -83,7 +83,7 @@ test("costs come out of a run; one that it lacks is named", () => {
   expect(costsTable(read)).toContain("| a message, batched | 1.00 | 5.00 | 4.00 | 0.00 | 10.0 |");
 });
 
-test("the tables: few and many registered users beside the formula, and four loads", () => {
+test("the tables show few and many registered users beside the formula, and four loads", () => {
   const users = (name: string, bytes: number) => ({
     name,
     rounds: [{ value: 100, parts: { redis: 40 }, more: { "bytes of Redis a user": bytes } }],

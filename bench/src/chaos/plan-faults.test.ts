@@ -16,12 +16,12 @@ const plan = (seed: number, totalMs = 600_000, of = targets): PlannedFault[] =>
   planFaults({ random: seededRandom(seed), targets: of, totalMs });
 const isEvent = ({ kind }: PlannedFault): boolean => events.includes(kind);
 
-test("the same seed plans the same faults, another one others", () => {
+test("the same seed plans the same faults, another seed plans others", () => {
   expect(plan(1)).toEqual(plan(1));
   expect(plan(1)).not.toEqual(plan(2));
 });
 
-test("every kind has its turn, at every target it can befall, within the time", () => {
+test("every kind of fault hits every target it can within the time", () => {
   const faults = plan(3);
   expect(new Set(faults.map(({ kind }) => kind))).toEqual(new Set(faultKinds));
   for (const { kind, target, atMs, durationMs } of faults) {
@@ -35,7 +35,7 @@ test("every kind has its turn, at every target it can befall, within the time", 
   expect(new Set(others)).toEqual(new Set([...targets.processes, ...targets.links]));
 });
 
-test("each event comes before one comes again", () => {
+test("each kind of event happens once before any happens twice", () => {
   const kinds = plan(5)
     .filter(isEvent)
     .map(({ kind }) => kind);
@@ -44,7 +44,7 @@ test("each event comes before one comes again", () => {
   }
 });
 
-test("a clock is never right again, and each step crosses the right time", () => {
+test("a clock stays wrong once shifted, and each step crosses the right time", () => {
   const shifts = plan(6).flatMap(({ shiftMs }) => (shiftMs === undefined ? [] : [shiftMs]));
   expect(shifts.length).toBeGreaterThan(4);
   expect(shifts[0]).toBeLessThan(0);
@@ -54,7 +54,7 @@ test("a clock is never right again, and each step crosses the right time", () =>
   }
 });
 
-test("what cannot be done here is left out, and the rest is planned", () => {
+test("leaves out what is not possible here and plans the rest", () => {
   const kindsOf = (of: FaultTargets): Set<string> => new Set(plan(7, 600_000, of).map(({ kind }) => kind));
   const withoutClock = kindsOf({ ...targets, redis: { name: "redis", hasClock: false } });
   expect(faultKinds.filter((kind) => !withoutClock.has(kind))).toEqual(["clock", "skew"]);
@@ -62,7 +62,7 @@ test("what cannot be done here is left out, and the rest is planned", () => {
   expect(events.filter((kind) => kindsOf({ processes, links }).has(kind))).toEqual([]);
 });
 
-test("at most two faults at a time and one event, never two at one target", () => {
+test("plans at most two faults and one event at a time, never two on one target", () => {
   const faults = plan(4);
   for (const [i, fault] of faults.entries()) {
     const others = faults.slice(0, i).filter(({ atMs, durationMs }) => atMs + durationMs >= fault.atMs);

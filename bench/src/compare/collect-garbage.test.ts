@@ -8,7 +8,7 @@ import { openInspector } from "./collect-garbage.js";
 let child: ChildProcess | undefined;
 afterEach(() => child?.kill("SIGKILL"));
 
-test("what nothing holds is gone, and what is held stays", async () => {
+test("frees what nothing holds and keeps what is held", async () => {
   const program = `
     const registry = new FinalizationRegistry((name) => console.log("gone", name));
     let held = { big: new Array(100_000).fill(1) };
@@ -35,7 +35,7 @@ test("what nothing holds is gone, and what is held stays", async () => {
   expect(said).not.toContain("gone held");
 });
 
-test("a process that is not Node is left alone", async () => {
+test("leaves a process alone that is not Node", async () => {
   child = spawn("sleep", ["60"]);
   await once(child, "spawn");
   expect(await openInspector(child.pid ?? 0)).toBeUndefined();

@@ -2,7 +2,7 @@
 import { expect, test } from "vitest";
 import { COMPARE_HELP, readCompareOptions } from "./compare-options.js";
 
-test("defaults, what --quick changes, and what was said beside it", () => {
+test("reads defaults, --quick, and options given beside it", () => {
   const all = readCompareOptions([]);
   expect(all).toMatchObject({ rounds: 3, messages: 12_000, ackDelayMs: 300, baseline: undefined, nodes: [] });
   expect(all?.workloads).not.toContain("storm");
@@ -13,7 +13,7 @@ test("defaults, what --quick changes, and what was said beside it", () => {
   expect(readCompareOptions(["--quick", "--workloads", "drops"])?.workloads).toEqual(["drops"]);
 });
 
-test("lists know their words and keep their order", () => {
+test("lists accept only known words and keep their order", () => {
   expect(
     readCompareOptions([
       "--workloads",
@@ -33,7 +33,7 @@ test("lists know their words and keep their order", () => {
   expect(() => readCompareOptions(["--redis", "6"])).toThrow("--redis 6: some of 8.2, valkey");
 });
 
-test("Petrel's environment and the versions of Node", () => {
+test("reads Petrel's environment and the versions of Node", () => {
   expect(
     readCompareOptions(["--environment", "HAND_OVER=dispatch,PARTITIONS=1", "--node", "22,24.1.0"]),
   ).toMatchObject({ environment: { HAND_OVER: "dispatch", PARTITIONS: "1" }, nodes: ["22", "24.1.0"] });
@@ -46,11 +46,11 @@ test.each([
   ["--rate", "many"],
   ["--rounds", "1.5"],
   ["--ack-delay-ms", "-1"],
-])("%s %s is refused", (name, value) => {
+])("refuses %s %s", (name, value) => {
   expect(() => readCompareOptions([`${name}=${value}`])).toThrow(`${name} ${value}: a number from`);
 });
 
-test("help names every option", () => {
+test("help lists every option", () => {
   expect(readCompareOptions(["--help"])).toBeUndefined();
   for (const name of [
     "workloads",

@@ -3,7 +3,7 @@ import { expect, test } from "vitest";
 import { summarise } from "./figures.js";
 import { inRounds, openOrFail } from "./in-rounds.js";
 
-test("rounds alternate, the first of each is not counted, and who fails does not stop the others", async () => {
+test("alternates rounds, ignores the first of each, and goes on when a contender fails", async () => {
   const order: string[] = [];
   const said: string[] = [];
   const named = (name: string, values: readonly number[]) => ({
@@ -29,7 +29,7 @@ test("rounds alternate, the first of each is not counted, and who fails does not
   expect(said[0]).toContain("warm-up: a 999.0 · b 9.0");
 });
 
-test("a summary has the middle round, the extremes, and every fault once", () => {
+test("a summary has the median round, the extremes, and every fault once", () => {
   const rounds = [
     { value: 5, faults: ["late"] },
     { value: 1, faults: ["late", "twice"] },
@@ -46,7 +46,7 @@ test("a summary has the middle round, the extremes, and every fault once", () =>
   expect(summarise({ name: "a", rounds: [] })).toBeUndefined();
 });
 
-test("one that can't be opened fails alone", async () => {
+test("a contender that cannot be opened fails alone", async () => {
   const broken = await openOrFail("broken", () => Promise.reject(new Error("no such server")));
   const sound = await openOrFail("sound", () => Promise.resolve(() => Promise.resolve({ value: 1 })));
   const figures = await inRounds([broken, sound], { rounds: 1, say: () => undefined });
@@ -56,7 +56,7 @@ test("one that can't be opened fails alone", async () => {
   ]);
 });
 
-test("more rounds may go before those that count", async () => {
+test("more warm-up rounds can be configured", async () => {
   let measured = 0;
   const measure = () => Promise.resolve({ value: ++measured });
   const said: string[] = [];

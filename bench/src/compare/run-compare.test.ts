@@ -4,7 +4,7 @@ import { comparisonPage } from "../report/summary-table.js";
 import { readCompareOptions } from "./compare-options.js";
 import { runCompare } from "./run-compare.js";
 
-test("two contenders in turn: messages one by one and batched, connections, memory; every delivery seen", async () => {
+test("compares two contenders in turn: single and batched messages, connections, memory; every delivery is seen", async () => {
   const small = "--users 2 --messages 40 --publishers 2 --batch 10 --connects 6 --rounds 1 --ack-delay-ms 20";
   const options = readCompareOptions([
     "--contenders",

@@ -2,7 +2,7 @@
 import { expect, test } from "vitest";
 import { FAN_OUT_HELP, readFanOutOptions } from "./fan-out-options.js";
 
-test("defaults, what --quick and --broadcast change, and what was said", () => {
+test("reads defaults, --quick, --broadcast and explicit options", () => {
   expect(readFanOutOptions([])).toMatchObject({ sockets: 2_000, topics: 1_000, rate: 500, rounds: 3 });
   expect(readFanOutOptions(["--quick", "--topics", "50"])).toMatchObject({
     sockets: 300,
@@ -13,7 +13,7 @@ test("defaults, what --quick and --broadcast change, and what was said", () => {
   expect(broadcast).toMatchObject({ broadcast: true, sockets: 10_000, loadProcesses: 2 });
 });
 
-test("lists keep their order and know their words", () => {
+test("lists keep their order and accept only known words", () => {
   const options = readFanOutOptions(["--only", "ws,petrel", "--workloads", "many,room", "--json", "-"]);
   expect(options).toMatchObject({ contenders: ["petrel", "ws"], workloads: ["room", "many"], json: "-" });
   expect(() => readFanOutOptions(["--only", "redis"])).toThrow("--only redis: some of floor, petrel");
@@ -24,11 +24,11 @@ test.each([
   ["--sockets", "0"],
   ["--rate", "many"],
   ["--rounds", "1.5"],
-])("%s %s is refused", (name, value) => {
+])("refuses %s %s", (name, value) => {
   expect(() => readFanOutOptions([name, value])).toThrow(`${name} ${value}: a number from 1 on`);
 });
 
-test("help names every option, and unknown ones are refused", () => {
+test("help lists every option and refuses unknown ones", () => {
   expect(readFanOutOptions(["--help"])).toBeUndefined();
   for (const name of [
     "workloads",

@@ -36,7 +36,7 @@ const result = (name: string, rounds: readonly MeasuredRound[]): FanOutResult =>
   rounds,
 });
 
-test("a line each with the median round, its spread and Petrel's share", () => {
+test("prints a line per contender with its median round, spread and Petrel's share", () => {
   const table = fanOutTable([
     result("Petrel", [round(30), round(9), round(11)]),
     result("Other", [round(23), round(23), round(19)]),
@@ -48,7 +48,7 @@ test("a line each with the median round, its spread and Petrel's share", () => {
   expect(table).toContain("Petrel: push-node-1 11.0 · redis 0.5 · collect 0.5");
 });
 
-test("a fault of any round is shown below", () => {
+test("lists a fault of any round below the table", () => {
   const faulty = round(9, { deliveries: 9, topicsInTwoOrders: 1, brokenOffsets: 2, ended: ["closed"] });
   const table = fanOutTable([result("Other", [round(9), faulty, round(9)])]);
   expect(table).toContain("see below");

@@ -4,7 +4,7 @@ import { readFanOutOptions } from "./fan-out-options.js";
 import { faultsOf } from "../rounds/measured-round.js";
 import { runFanOut } from "./run-fan-out.js";
 
-test("two contenders in turn, one topic and several, every delivery seen", async () => {
+test("compares two contenders in turn, with one topic and several; every delivery is seen", async () => {
   const small = "--sockets 6 --messages 5 --topics 3 --members 2 --rate 20 --seconds 1 --rounds 1";
   const chosen = ["--only", "floor,ws", "--workloads", "room,many", "--load-processes", "2"];
   const options = readFanOutOptions([...chosen, ...small.split(" ")]);

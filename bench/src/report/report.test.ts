@@ -20,7 +20,7 @@ function workload(name: string, values: Readonly<Record<string, number>>): Workl
   };
 }
 
-test("a figure has as many digits as mean something", () => {
+test("a figure has as many digits as are significant", () => {
   expect([0.1234, 12.345, 123.4, 12_345, Number.NaN].map(figureText)).toEqual([
     "0.12",
     "12.3",
@@ -30,7 +30,7 @@ test("a figure has as many digits as mean something", () => {
   ]);
 });
 
-test("a workload's table: medians, spread, Petrel's share, parts, faults and failures", () => {
+test("a workload's table has medians, spread, Petrel's share, parts, faults and failures", () => {
   const part = { "push-node-1": 20, "push-node-2": 10, redis: 30, collect: 40 };
   const table = workloadTable({
     workload: "single",
@@ -67,7 +67,7 @@ test("a workload's table: medians, spread, Petrel's share, parts, faults and fai
   expect(table).toContain("- Broken failed: it fell");
 });
 
-test("targets: met, missed, and not measured", () => {
+test("targets are met, missed or not measured", () => {
   const verdicts = judgeTargets([
     workload("single", { Petrel: 130, "Centrifugo 6": 125, "Socket.IO 4.8.4": 140 }),
     workload("batched", { Petrel: 50, "Centrifugo 6": 65 }),
@@ -88,7 +88,7 @@ test("targets: met, missed, and not measured", () => {
   expect(of("an idle cluster")?.isMet).toBeUndefined();
 });
 
-test("the page names who was left out, and marks figures with a fault", () => {
+test("the page names left-out contenders and marks figures with a fault", () => {
   const single = workload("single", { Petrel: 100 });
   const faulty: WorkloadFigures = {
     ...single,
@@ -109,7 +109,7 @@ test("the page names who was left out, and marks figures with a fault", () => {
   expect(summaryTable(["Petrel", "Other", "Third"], [faulty])).toContain("| 100 | 1.00 (!) | – |");
 });
 
-test("the picture: a bar for each, none beyond its panel, and nothing that could break out of it", () => {
+test("the picture has a bar each, none leaves its panel, and all text is escaped", () => {
   const svg = drawPlot([
     workload("single", { Petrel: 100, "Other <&>": 200 }),
     workload("idle-connections", { Petrel: 0, Other: 0 }),
@@ -124,7 +124,7 @@ test("the picture: a bar for each, none beyond its panel, and nothing that could
   expect(svg).toContain("prefers-color-scheme: dark");
 });
 
-test("a page of the documentation: figures between their marks are replaced, everything else stays", () => {
+test("replaces a documentation page's figures between their marks and leaves the rest as it is", () => {
   const page = "# Capacity\n\n<!-- costs: npm run x -->\nold\n<!-- end of costs -->\n\nText.\n";
   expect(withFigures(page, { costs: "new" })).toBe(
     "# Capacity\n\n<!-- costs: npm run x -->\n\nnew\n\n<!-- end of costs -->\n\nText.\n",
@@ -132,7 +132,7 @@ test("a page of the documentation: figures between their marks are replaced, eve
   expect(() => withFigures("# Capacity\n", { costs: "new" })).toThrow("no marks for costs");
 });
 
-test("what a page says of a comparison is no wider than pages are", () => {
+test("wraps a page's comparison at the width of pages", () => {
   const block = comparisonBlock({
     contenders: [{ name: "Petrel", setUp: "stored ".repeat(30).trim() }],
     leftOut: ["nchan: no apt"],

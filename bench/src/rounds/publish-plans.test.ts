@@ -2,7 +2,7 @@
 import { expect, test } from "vitest";
 import { atRate, inClosedLoop } from "./publish-plans.js";
 
-test("in a closed loop a publisher has one request under way, and the last batch is what is left", async () => {
+test("in a closed loop a publisher has one request in flight, and the last batch is the remainder", async () => {
   const busy = new Set<number>();
   const published: number[] = [];
   let most = 0;
@@ -23,7 +23,7 @@ test("in a closed loop a publisher has one request under way, and the last batch
   expect(most).toBe(3);
 });
 
-test("at a rate, answers that do not come hold nothing back until all connections wait", async () => {
+test("at a fixed rate, missing answers hold nothing back until all connections wait", async () => {
   const published: number[] = [];
   const answers: (() => void)[] = [];
   const all = atRate(

@@ -4,7 +4,7 @@ import { dialects } from "./dialects.js";
 
 const topics = ["bench.a", "bench.b"];
 
-test("Petrel: welcome is answered by one frame for all topics; others' subscriptions do not count", () => {
+test("Petrel: one frame subscribes to all topics after welcome; others' subscriptions do not count", () => {
   const { hear } = dialects.petrel;
   const { answers = [] } = hear('{"type":"welcome","connection":"c"}', topics);
   expect(answers.map((one) => JSON.parse(one) as unknown)).toEqual([
@@ -15,7 +15,7 @@ test("Petrel: welcome is answered by one frame for all topics; others' subscript
   expect(hear('{"type":"error","code":"PETREL_FORBIDDEN","message":"no"}', topics).refused).toBe("no");
 });
 
-test("Petrel: the broadcast comes unasked", () => {
+test("Petrel: the broadcast arrives without a subscription", () => {
   const { hear } = dialects.petrel;
   expect(hear('{"type":"welcome"}', ["$all"]).answers).toBeUndefined();
   expect(hear('{"type":"subscribed","topic":"$all"}', ["$all"]).subscribed).toBe(1);
@@ -47,7 +47,7 @@ test("plain: one word", () => {
   expect(dialects.nchan.isSubscribedByUpgrade).toBe(true);
 });
 
-test("a user of Petrel: in with the welcome, a message is acknowledged by its number", () => {
+test("a Petrel user is ready at the welcome and acknowledges a message by its number", () => {
   const { hear, ack } = dialects["petrel-user"];
   expect(hear('{"type":"welcome","connection":"c"}', ["u1"]).subscribed).toBe(1);
   expect(hear('{"type":"subscribed","topic":"$all"}', ["u1"])).toEqual({});

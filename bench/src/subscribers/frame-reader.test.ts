@@ -25,7 +25,7 @@ const frames: [opcode: number, payload: string][] = [
 ];
 const long: [opcode: number, payload: string] = [1, "d".repeat(70_000)];
 
-test.each([1, 2, 3, 7, 100, 65_000, 1_000_000])("frames come whole out of reads of %i bytes", (size) => {
+test.each([1, 2, 3, 7, 100, 65_000, 1_000_000])("reassembles frames from reads of %i bytes", (size) => {
   const sent = size < 100 ? frames : [...frames, long, ...frames];
   const bytes = Buffer.concat(sent.map(([opcode, payload]) => serverFrame(opcode, payload)));
   const seen: [number, string][] = [];
@@ -42,7 +42,7 @@ test.each([1, 2, 3, 7, 100, 65_000, 1_000_000])("frames come whole out of reads 
   expect(seen).toEqual(sent);
 });
 
-test("a client's frames carry a mask that changes nothing", () => {
+test("masks a client's frames without changing their payload", () => {
   expect([...textFrame("ab")]).toEqual([0x81, 0x82, 0, 0, 0, 0, 97, 98]);
   expect([...pongFrame(Buffer.from("x"))]).toEqual([0x8a, 0x81, 0, 0, 0, 0, 120]);
   const long = textFrame("y".repeat(300));

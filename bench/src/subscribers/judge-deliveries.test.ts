@@ -31,7 +31,7 @@ function verdict(): DeliveryVerdict {
 
 const right = { deliveries: 7, expected: 7, subscribersWithout: 0, topicsInTwoOrders: 0, brokenOffsets: 0 };
 
-test("all is right", () => {
+test("accepts correct deliveries", () => {
   deliver(0, [10, 11, 12]);
   deliver(1, [10, 11, 12]);
   deliver(2, [13]);
@@ -40,21 +40,21 @@ test("all is right", () => {
   expect(verdict().p50Ms).toBeCloseTo(1, 1);
 });
 
-test("a missing, a repeated and a foreign message each show", () => {
+test("detects a missing, a repeated and a foreign message", () => {
   deliver(0, [10, 11]);
   deliver(1, [10, 11, 11], [1, 2, 3]);
   deliver(2, [12]);
   expect(verdict()).toMatchObject({ deliveries: 6, expected: 7, subscribersWithout: 3 });
 });
 
-test("two orders of one topic show, and so does a skipped position", () => {
+test("detects two orders of one topic, and a skipped position", () => {
   deliver(0, [10, 12, 11], [1, 2, 3]);
   deliver(1, [10, 11, 12], [1, 3, 4]);
   deliver(2, [13]);
   expect(verdict()).toMatchObject({ ...right, topicsInTwoOrders: 1, brokenOffsets: 1 });
 });
 
-test("positions follow across rounds; what is late for a round is not counted in the next", () => {
+test("positions continue across rounds; a message that is late for a round is not counted in the next", () => {
   deliver(2, [13], [5]);
   ledger.begin({ first: 14, messages: 1, deliveries: 1, tellAt: 0 });
   deliver(2, [13], [6]);
@@ -63,7 +63,7 @@ test("positions follow across rounds; what is late for a round is not counted in
   expect(second).toMatchObject({ deliveries: 1, expected: 1, subscribersWithout: 0, brokenOffsets: 1 });
 });
 
-test("subscribers of a topic in two processes are compared with each other", () => {
+test("compares subscribers of a topic in two processes", () => {
   deliver(0, [10, 11, 12]);
   deliver(1, [10, 11, 12]);
   const other = new DeliveryLedger(["a"], { onSeen: () => undefined, onAll: () => undefined });

@@ -9,7 +9,7 @@ beforeEach(() => {
 });
 afterEach(() => vi.useRealTimers());
 
-test("the first at once, what follows together once the delay is over", () => {
+test("sends the first ack at once and later ones together after the delay", () => {
   const acks = new LateAcks(300, (seq) => sent.push(seq), Date.now);
   acks.heard(1);
   acks.heard(2);
@@ -26,7 +26,7 @@ test("the first at once, what follows together once the delay is over", () => {
   expect(sent).toEqual([2, 5, 6]);
 });
 
-test("without a delay once a turn; once stopped, nothing", () => {
+test("without a delay it acks once a turn; once stopped, it sends nothing", () => {
   const acks = new LateAcks(0, (seq) => sent.push(seq), Date.now);
   acks.heard(1);
   acks.heard(2);

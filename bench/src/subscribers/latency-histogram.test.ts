@@ -2,7 +2,7 @@
 import { expect, test } from "vitest";
 import { LatencyHistogram } from "./latency-histogram.js";
 
-test("percentiles are right to a hundredth, over several processes", () => {
+test("percentiles are accurate to one percent, over several processes", () => {
   const [one, two] = [new LatencyHistogram(), new LatencyHistogram()];
   for (let ms = 1; ms <= 1_000; ms++) (ms % 3 === 0 ? one : two).record(ms * 1_000);
   const both = LatencyHistogram.of([one.sparse(), two.sparse()]);

@@ -2,7 +2,7 @@
 import { expect, test } from "vitest";
 import { findMark, MARK_LENGTH, markedMessage, numberAfter, numberOf, sentAtUsOf } from "./marked-message.js";
 
-test("a mark is found and read inside a frame; it is valid JSON", () => {
+test("finds and reads a mark inside a frame; the message is valid JSON", () => {
   const data = markedMessage(123, 25_000_000_123.4);
   expect(JSON.parse(data)).toMatchObject({ n: "000000123", t: "000025000000123" });
   const frame = Buffer.from(`{"type":"message","offset":42,"data":${data}}`);
@@ -12,7 +12,7 @@ test("a mark is found and read inside a frame; it is valid JSON", () => {
   expect(findMark(frame, mark + MARK_LENGTH, frame.length)).toBe(-1);
 });
 
-test("what lies behind the frame in the same buffer is not read", () => {
+test("does not read past the frame in the same buffer", () => {
   const frame = Buffer.from(`{"type":"pong"}${markedMessage(1, 2)}"offset":7`);
   expect(findMark(frame, 0, 15)).toBe(-1);
   expect(numberAfter(frame, Buffer.from('"offset":'), 0, 15)).toBe(-1);

@@ -35,7 +35,7 @@ async function open(dialect: DialectName): Promise<WebSocket> {
   return socket;
 }
 
-test("several messages and a ping in one frame: all are read, the ping is answered", async () => {
+test("reads several messages and a ping in one chunk and answers the ping", async () => {
   const socket = await open("centrifugo");
   expect(String((await once(socket, "message"))[0])).toBe('{"id":1,"connect":{}}');
   socket.send('{"id":1,"connect":{}}');
@@ -52,7 +52,7 @@ test("several messages and a ping in one frame: all are read, the ping is answer
   ]);
 });
 
-test("protocol pings are answered; a connection that ends is told", async () => {
+test("answers protocol pings and reports a connection that ends", async () => {
   const socket = await open("plain");
   socket.send("subscribed");
   await subscriber?.subscribed;
@@ -63,7 +63,7 @@ test("protocol pings are answered; a connection that ends is told", async () => 
   await expect.poll(() => ended.length).toBeGreaterThan(length);
 });
 
-test("a refusal is an error", async () => {
+test("reports a refusal as an error", async () => {
   const socket = await open("socket.io");
   socket.send('44{"message":"no"}');
   await expect(subscriber?.subscribed).rejects.toThrow("refused");

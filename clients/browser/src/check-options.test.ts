@@ -27,7 +27,7 @@ test.each(["ftp://a.test", "", "wss://a.test/#top", "https://a.test/?token=t", 7
   },
 );
 
-test("without a page a relative one is taken, for a server that renders one; connecting says no", () => {
+test("accepts a relative address without a page, for server rendering; connecting then fails", () => {
   const client = new PetrelClient({ url: "/v1/connect", getToken: () => "t", WebSocket: vi.fn() as never });
   expect(() => client.connect()).toThrow(/relative/);
   expect(client.state).toBe("closed");

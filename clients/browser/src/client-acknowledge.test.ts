@@ -15,7 +15,7 @@ describe("manual acknowledgement", () => {
     return { client, seen };
   };
 
-  it("stays the application's when the client was closed and connected again", async () => {
+  it("stays with the application after the client was closed and connected again", async () => {
     const { client, seen } = manual();
     const first = await welcomed(client);
     for (const seq of [1, 2, 3]) first.message(seq);
@@ -35,7 +35,7 @@ describe("manual acknowledgement", () => {
     await ackOf(second, 3);
   });
 
-  it("stays the application's where history was trimmed", async () => {
+  it("stays with the application where history was trimmed", async () => {
     const { client, seen } = manual();
     const first = await welcomed(client);
     for (const seq of [1, 2, 3]) first.message(seq);
@@ -48,7 +48,7 @@ describe("manual acknowledgement", () => {
     expect(client.position).toEqual({ epoch: "e1", since: 1 });
   });
 
-  it("hands over once, under its new number, what waited when the epoch changed", async () => {
+  it("hands over waiting messages once, under their new numbers, after the epoch changed", async () => {
     const client = newClient({ ack: "manual" });
     const seen: string[] = [];
     let finish: (() => void) | undefined;
@@ -75,7 +75,7 @@ describe("manual acknowledgement", () => {
   });
 });
 
-describe("acknowledged when it is visible", () => {
+describe("acknowledging visible messages only", () => {
   const page = { visibilityState: "visible" };
   let changed: (() => void)[];
 
@@ -102,7 +102,7 @@ describe("acknowledged when it is visible", () => {
     for (const listener of changed) listener();
   }
 
-  it("not while it is hidden; all of it once it is seen, and the position with it", async () => {
+  it("waits while the page is hidden; once it is seen, acknowledges everything and moves the position", async () => {
     const client = newClient({ ack: "visible" });
     const log: number[] = [];
     client.on("message", ({ seq }) => log.push(seq));
@@ -129,7 +129,7 @@ describe("acknowledged when it is visible", () => {
     expect([log, client.position]).toEqual([[1, 2, 3, 4], { epoch: "e1", since: 4 }]);
   });
 
-  it("or when the application says that it was seen", async () => {
+  it("acknowledges when the application reports the page as seen", async () => {
     const client = newClient({ ack: "visible" });
     const given: { seen(): boolean }[] = [];
     client.on("message", (message) => given.push(message));

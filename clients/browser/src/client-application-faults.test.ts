@@ -58,7 +58,7 @@ function errorsOf(client: PetrelClient): string[] {
 }
 
 describe("a handler", () => {
-  it("that throws is heard of on the console when nobody listens for errors", async () => {
+  it("that throws is reported on the console if nobody listens for errors", async () => {
     const client = newClient();
     const cause = new Error("no");
     client.on("message", () => {
@@ -72,7 +72,7 @@ describe("a handler", () => {
     ]);
   });
 
-  it("that throws is not heard of twice when somebody listens", async () => {
+  it("that throws is reported only once if somebody listens", async () => {
     const client = newClient();
     const errors = errorsOf(client);
     client.on("message", () => Promise.reject(new Error("no")));
@@ -82,7 +82,7 @@ describe("a handler", () => {
     expect([errors.length, toConsole]).toEqual([1, []]);
   });
 
-  it("of another event that throws, and a getToken that fails, are heard of too; a lost network is not", async () => {
+  it("of another event that throws, and a getToken that fails, are reported too; a lost network is not", async () => {
     let calls = 0;
     const client = newClient({
       getToken: () => {
@@ -104,7 +104,7 @@ describe("a handler", () => {
     ]);
   });
 
-  it("that does not finish brings a warning, once, and is still waited for", async () => {
+  it("that does not finish causes one warning and is still awaited", async () => {
     const client = newClient({ timing: { handlerWarningMs: 20 } });
     const warnings: PetrelClientError[] = [];
     client.on("warning", (warning) => warnings.push(warning));
@@ -125,7 +125,7 @@ describe("a handler", () => {
     expect(toConsole).toEqual([]);
   });
 
-  it("that does not finish is heard of on the console when nobody listens for warnings", async () => {
+  it("that does not finish is reported on the console if nobody listens for warnings", async () => {
     const client = newClient({ timing: { handlerWarningMs: 20, closeGraceMs: 1 } });
     errorsOf(client);
     client.on("message", () => new Promise(() => undefined));
@@ -135,7 +135,7 @@ describe("a handler", () => {
     expect(toConsole).toMatchObject([{ level: "warn", error: { code: clientErrorCodes.handlerSlow } }]);
   });
 
-  it("of another event is heard of where it returns a promise of any make", async () => {
+  it("of another event is reported if it returns a rejecting promise of any kind", async () => {
     const client = newClient();
     const errors = errorsOf(client);
     // Like a promise from another frame: not an instance of this frame's Promise.
@@ -145,7 +145,7 @@ describe("a handler", () => {
     expect(errors).toEqual([`${clientErrorCodes.listenerFailed} A listener of "welcome" failed: later`]);
   });
 
-  it("that is none, and an event that does not exist, are told", async () => {
+  it("that is not a function, and an unknown event, are reported", async () => {
     const client = newClient();
     const errors = errorsOf(client);
     expect(() => client.on("message", undefined as never)).toThrow(TypeError);
@@ -156,7 +156,7 @@ describe("a handler", () => {
   });
 });
 
-describe("a position that was kept", () => {
+describe("a saved position", () => {
   it.each([
     ["from an older page", { epoch: "e1", seq: 4 }],
     ["with a number as text", { epoch: "e1", since: "4" }],
@@ -167,7 +167,7 @@ describe("a position that was kept", () => {
     ["of an epoch that none is", { epoch: "e 1", since: 4 }],
     ["as text", '{"epoch":"e1","since":4}'],
     ["as a number", 4],
-  ])("%s is told, and left out", async (_what, position) => {
+  ])("%s is reported and ignored", async (_what, position) => {
     const client = newClient({ position });
     const errors = errorsOf(client);
     client.connect();
@@ -178,7 +178,7 @@ describe("a position that was kept", () => {
     expect(client.position).toBeUndefined();
   });
 
-  it.each([[undefined], [null]])("%s is none, and no error", async (position) => {
+  it.each([[undefined], [null]])("%s counts as none, without an error", async (position) => {
     const client = newClient({ position });
     await welcomed(client);
     expect(toConsole).toEqual([]);
@@ -186,7 +186,7 @@ describe("a position that was kept", () => {
 });
 
 describe("an option", () => {
-  it("that is undefined is absent", async () => {
+  it("that is undefined counts as absent", async () => {
     const client = newClient({
       position: undefined,
       savePosition: undefined,
@@ -209,7 +209,7 @@ describe("an option", () => {
     ["savePosition", { savePosition: "localStorage" }],
     ["networkEvents", { networkEvents: {} }],
     ["savePositon", { savePositon: () => undefined }],
-  ])("%s that is wrong is told, and left out", async (name, options) => {
+  ])("%s that is wrong is reported and ignored", async (name, options) => {
     const client = newClient(options);
     const errors = errorsOf(client);
     client.on("message", () => undefined);
@@ -220,7 +220,7 @@ describe("an option", () => {
     expect(errors[0]).toContain(`${clientErrorCodes.badOption} ${name}:`);
   });
 
-  it("that is a time without end does not fire at once", async () => {
+  it("that is an infinite time does not fire at once", async () => {
     const client = newClient({ timing: { connectTimeoutMs: Infinity, tokenTimeoutMs: 2 ** 40 } });
     const errors = errorsOf(client);
     await welcomed(client);
@@ -235,12 +235,12 @@ describe("an option", () => {
     ["url", { url: [undefined] }],
     ["url", { url: "ws://127.0.0.1/v1/connect#top" }],
     ["url", { url: "ws://127.0.0.1/v1/connect?token=t" }],
-  ])("%s is refused where nothing can stand in for it", (name, options) => {
+  ])("%s is refused if nothing can stand in for it", (name, options) => {
     expect(() => newClient(options)).toThrow(new RegExp(`^${name}:`));
   });
 });
 
-it("an option that is left out is told also where another one makes the client impossible", async () => {
+it("reports an ignored option even if another one makes the client impossible", async () => {
   expect(() => newClient({ savePositon: () => undefined, url: "ftp://example.test" })).toThrow(/^url:/);
   await waitFor(() => toConsole.length === 1, { what: "the complaint" });
   expect(toConsole).toMatchObject([{ level: "error", error: { code: clientErrorCodes.badOption } }]);
@@ -277,7 +277,7 @@ describe("savePosition", () => {
     await closed;
   });
 
-  it("that never ends is told of, and holds up neither later calls nor the close", async () => {
+  it("that never ends is reported and delays neither later calls nor the close", async () => {
     const saved: number[] = [];
     const client = newClient({
       savePosition: ({ since }: Position) => {

@@ -55,7 +55,7 @@ async function welcomed(client: PetrelClient): Promise<PeerSocket> {
   return socket;
 }
 
-it("one of getToken and getTicket is needed", () => {
+it("requires one of getToken and getTicket", () => {
   expect(() => new PetrelClient({ url: peer.url, WebSocket })).toThrow(/getToken.*getTicket/);
   expect(() => new PetrelClient({ url: peer.url, WebSocket, getTicket: "pt_1" as never })).toThrow(
     /getTicket/,
@@ -63,7 +63,7 @@ it("one of getToken and getTicket is needed", () => {
 });
 
 describe("tickets", () => {
-  it("travel in the address, a fresh one at each attempt", async () => {
+  it("are sent in the address, a fresh one for each attempt", async () => {
     const client = started({ getTicket, getToken });
     const first = await welcomed(client);
     expect(first.query.get("ticket")).toBe("pt_1");
@@ -97,7 +97,7 @@ describe("tickets", () => {
     expect(peer.accepted).toBe(1);
   });
 
-  it("alone: a token that runs out makes the client move, without being offline", async () => {
+  it("alone: an expiring token makes the client move without going offline", async () => {
     const client = started({ getTicket });
     const first = await welcomed(client);
     const states: ClientState[] = [];
@@ -111,7 +111,7 @@ describe("tickets", () => {
     expect(states).toEqual([]);
   });
 
-  it("beside getToken: the token goes over the open connection", async () => {
+  it("with getToken: the token is sent over the open connection", async () => {
     const client = started({ getTicket, getToken });
     const socket = await welcomed(client);
     socket.send({ type: "token_expiring", inSeconds: 30 });
@@ -121,7 +121,7 @@ describe("tickets", () => {
 });
 
 describe("a client that is closed and started again", () => {
-  it("asks who is signed in now: the token was of whoever signed out", async () => {
+  it("asks for a token again: the former one belonged to whoever signed out", async () => {
     const client = started({ getToken });
     expect((await welcomed(client)).offered).toEqual(["petrel.v1", "bearer.token-1"]);
     await client.close();
@@ -130,7 +130,7 @@ describe("a client that is closed and started again", () => {
     expect(asked).toEqual(["token connect", "token connect"]);
   });
 
-  it("does not keep the answer to a question from before", async () => {
+  it("ignores the answer to an earlier request for a token", async () => {
     const answers: ((token: string) => void)[] = [];
     const client = started({ getToken: () => new Promise<string>((resolve) => answers.push(resolve)) });
     await waitFor(() => answers.length === 1, { what: "the first question" });
@@ -170,7 +170,7 @@ describe("renewing in place", () => {
     expect(client.state).toBe("online");
   });
 
-  it("nothing is asked for a connection that has ended meanwhile", async () => {
+  it("requests nothing for a connection that has ended meanwhile", async () => {
     const client = started({ getToken });
     const first = await welcomed(client);
     const told = new Promise((resolve) => client.once("error", resolve));
@@ -190,7 +190,7 @@ describe("the end of a sign-in", () => {
     [4403, "PETREL_TOKEN_REVOKED"],
     [4403, "PETREL_USER_ERASED"],
     [4409, "PETREL_SIGNED_IN_ELSEWHERE"],
-  ])("%i %s: stops, and says why", async (code, error) => {
+  ])("%i %s: stops and reports why", async (code, error) => {
     const client = started({ getToken });
     const closed = new Promise<ClosedEvent>((resolve) => client.once("closed", resolve));
     const socket = await welcomed(client);
@@ -209,7 +209,7 @@ describe("the end of a sign-in", () => {
     expect(asked).toEqual(["token connect", "token refresh"]);
   });
 
-  it("4409 while it is only asked to move, and has not begun: somebody else's sign-in", async () => {
+  it("4409 while it was only asked to move and has not begun: another sign-in", async () => {
     const client = started({ getToken });
     const closed = new Promise<ClosedEvent>((resolve) => client.once("closed", resolve));
     const socket = await welcomed(client);
@@ -219,7 +219,7 @@ describe("the end of a sign-in", () => {
     await expect(peer.accept(150)).rejects.toThrow("no connection");
   });
 
-  it("4409 after its own attempt to move was made: its own", async () => {
+  it("4409 after its own attempt to move: caused by itself", async () => {
     const client = started({ getToken });
     const socket = await welcomed(client);
     socket.send({ type: "reconnect", afterMs: 1, reason: "drain" });
@@ -235,7 +235,7 @@ describe("the end of a sign-in", () => {
 });
 
 describe("an answer of getToken", () => {
-  it("that comes late does not take a newer one's place", async () => {
+  it("that comes late does not replace a newer one", async () => {
     const slow: ((token: string) => void)[] = [];
     const client = started({
       getToken: ({ reason }) => {
@@ -260,7 +260,7 @@ describe("an answer of getToken", () => {
     expect(asked).toEqual(["connect", "expiring", "refresh"]);
   });
 
-  it("that was asked for before the refusal is not taken for a fresh one", async () => {
+  it("that was requested before the refusal does not count as fresh", async () => {
     const answers: { give: (token: string) => void; fail: (error: Error) => void }[] = [];
     const client = started({
       getToken: ({ reason }) => {
@@ -285,7 +285,7 @@ describe("an answer of getToken", () => {
     ["an error page", "<!doctype html><title>502 Bad Gateway</title>"],
     ["an error in JSON", '{"error":{"code":"PETREL_UNAUTHORIZED"}}'],
     ["a token with a line's end", "token-1\n"],
-  ])("that is %s goes to no server, and says so", async (_what, wrong) => {
+  ])("that is %s is not sent to any server and is reported", async (_what, wrong) => {
     for (const credentials of ["subprotocol", "first-frame"] as const) {
       let calls = 0;
       const errors: string[] = [];

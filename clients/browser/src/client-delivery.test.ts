@@ -11,7 +11,7 @@ const NEVER_MS = 1_000_000;
 const { accept, newClient, welcomed } = useClientPeer<number>();
 
 describe("delivery", () => {
-  it("hands messages over in order, one after the other, and acknowledges a burst once", async () => {
+  it("hands messages over in order, one at a time, and acknowledges a burst once", async () => {
     const client = newClient({ timing: { ackDelayMs: 250 } });
     const log: string[] = [];
     client.on("message", async ({ seq }) => {
@@ -27,7 +27,7 @@ describe("delivery", () => {
     expect(client.position).toEqual({ epoch: "e1", since: 4 });
   });
 
-  it("after an ack the next ones wait for company, as long as the server lets them, until the client leaves", async () => {
+  it("after an ack the next ones linger as long as the server allows, until the client leaves", async () => {
     const client = newClient({ timing: { ackGatherMs: NEVER_MS } });
     const seen: number[] = [];
     client.on("message", ({ seq }) => seen.push(seq));
@@ -45,7 +45,7 @@ describe("delivery", () => {
   it.each([
     ["where the server does not say how long, as older ones do not", {}],
     ["where it says none", { ackWithinMs: 0 }],
-  ])("%s, no ack waits", async (_where, fields) => {
+  ])("%s: acks do not linger", async (_where, fields) => {
     const client = newClient({ timing: { ackGatherMs: NEVER_MS } });
     client.on("message", () => undefined);
     const socket = await welcomed(client, fields);
@@ -55,7 +55,7 @@ describe("delivery", () => {
     }
   });
 
-  it("acks that wait leave when the network goes", async () => {
+  it("sends lingering acks when the network goes away", async () => {
     const networkEvents = new EventTarget();
     const client = newClient({ networkEvents, timing: { ackGatherMs: NEVER_MS } });
     const seen: number[] = [];
@@ -69,7 +69,7 @@ describe("delivery", () => {
     await ackOf(socket, 2);
   });
 
-  it("gives the message's fields", async () => {
+  it("passes the message's fields", async () => {
     const client = newClient();
     const received = new Promise((resolve) => client.once("message", resolve));
     const socket = await welcomed(client);
@@ -96,7 +96,7 @@ describe("delivery", () => {
     await ackOf(socket, 1);
   });
 
-  it("keeps messages, unacknowledged, until there is a handler", async () => {
+  it("keeps messages unacknowledged until there is a handler", async () => {
     const client = newClient();
     const socket = await welcomed(client);
     socket.message(1);
@@ -122,7 +122,7 @@ describe("delivery", () => {
     expect(seen).toEqual([1, 2, 3]);
   });
 
-  it("never acknowledges more than the new socket has carried", async () => {
+  it("never acknowledges more than the new socket has received", async () => {
     const client = newClient();
     let finish: (() => void) | undefined;
     const seen: number[] = [];
@@ -148,7 +148,7 @@ describe("delivery", () => {
     expect(seen).toEqual([1, 2]);
   });
 
-  it("delivers nothing twice when the epoch changes, and acknowledges it in the new one", async () => {
+  it("delivers nothing twice when the epoch changes, and acknowledges in the new one", async () => {
     const client = newClient();
     const seen: string[] = [];
     client.on("message", ({ epoch, seq }) => seen.push(`${epoch}/${seq}`));
@@ -167,7 +167,7 @@ describe("delivery", () => {
     expect(seen).toEqual(["e1/1", "e1/2", "e2/3"]);
   });
 
-  it("goes on after a handler that fails, and says so", async () => {
+  it("reports a handler that fails and goes on", async () => {
     const client = newClient();
     const errors: unknown[] = [];
     client.on("error", ({ code, messageId }) => errors.push([code, messageId]));
@@ -181,7 +181,7 @@ describe("delivery", () => {
     expect(errors).toEqual([[clientErrorCodes.handlerFailed, "m1"]]);
   });
 
-  it("goes on after a handler that throws what cannot even be shown", async () => {
+  it("goes on after a handler throws a value that cannot be printed", async () => {
     const client = newClient();
     const errors: string[] = [];
     client.on("error", ({ message }) => errors.push(message));
@@ -237,7 +237,7 @@ describe("delivery", () => {
     expect(saved).toEqual([{ epoch: "e1", since: 41 }]);
   });
 
-  it("ignores what it does not know", async () => {
+  it("ignores unknown frames", async () => {
     const client = newClient();
     const errors: string[] = [];
     client.on("error", ({ code }) => errors.push(code));
@@ -265,7 +265,7 @@ describe("delivery", () => {
     }
   });
 
-  it("acknowledges the running handler's message when it is closed, and takes the rest again later", async () => {
+  it("acknowledges the running handler's message when closed, and receives the rest again later", async () => {
     const client = newClient();
     const seen: number[] = [];
     let finish: (() => void) | undefined;

@@ -9,7 +9,7 @@ import { clientErrorCodes, PetrelClient, type ClosedEvent } from "./client.js";
 const { accept, started } = useClientPeer();
 
 describe("the browser's network events", () => {
-  it("stop the attempts while offline, and start one at once when online", async () => {
+  it("stop attempts while offline and start one at once when online", async () => {
     const network = new EventTarget();
     const client = started({ networkEvents: network, timing: { backoffBaseMs: 5, backoffCapMs: 5 } });
     const first = await accept();
@@ -24,7 +24,7 @@ describe("the browser's network events", () => {
     await client.whenOnline();
   });
 
-  it("make the client look whether an open socket still lives", async () => {
+  it("make the client check whether an open socket is still alive", async () => {
     const network = new EventTarget();
     const client = started({ networkEvents: network, timing: { probeMs: 60 } });
     const first = await accept();
@@ -81,7 +81,7 @@ describe("listeners and options", () => {
     },
   );
 
-  it("that cause events hear of them after the others have heard of the cause", async () => {
+  it("that cause events see them after the other listeners have seen the cause", async () => {
     const client = started();
     const heard: string[] = [];
     client.on("welcome", () => {
@@ -115,7 +115,7 @@ describe("listeners and options", () => {
     ).toThrow(`${name}:`);
   });
 
-  it("close while the token is awaited makes no connection", async () => {
+  it("close while the token is awaited opens no connection", async () => {
     let give: ((token: string) => void) | undefined;
     const client = started({ getToken: () => new Promise<string>((resolve) => (give = resolve)) });
     await waitFor(() => give, { what: "the client to ask for a token" });

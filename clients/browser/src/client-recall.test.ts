@@ -67,7 +67,7 @@ const recall = (socket: PeerSocket, seq: number): void =>
 const heard = (log: readonly string[], what: string) => waitFor(() => log.includes(what), { what });
 
 describe("recalled", () => {
-  it("tells which message, once, and goes on", async () => {
+  it("reports the message, once, and goes on", async () => {
     const { socket, log, recalled } = await watch();
     socket.message(1);
     await heard(log, "message 1");
@@ -79,7 +79,7 @@ describe("recalled", () => {
     expect(recalled).toEqual([{ id: "m1", seq: 1, epoch: "e1" }]);
   });
 
-  it("is told once across connections", async () => {
+  it("is reported once across connections", async () => {
     const { socket, log } = await watch();
     socket.message(1);
     recall(socket, 1);
@@ -93,7 +93,7 @@ describe("recalled", () => {
     expect(log.filter((line) => line === "recalled 1")).toHaveLength(1);
   });
 
-  it("one that waits for its turn is not handed over, and its ack follows in its turn", async () => {
+  it("a message waiting for its turn is not handed over, and is acknowledged in its turn", async () => {
     const { client, socket, log, hold } = await watch();
     const release = hold();
     for (const seq of [1, 2, 3]) socket.message(seq);
@@ -107,7 +107,7 @@ describe("recalled", () => {
     await waitFor(() => client.position?.since === 3, { what: "the position" });
   });
 
-  it("with ack: manual the position moves by the application's acks only", async () => {
+  it("with ack: manual the position moves only by the application's acks", async () => {
     const { client, socket, log, hold } = await watch({ ack: "manual" });
     const release = hold();
     for (const seq of [1, 2]) socket.message(seq);
@@ -121,7 +121,7 @@ describe("recalled", () => {
     expect(client.position).toMatchObject({ since: 0 });
   });
 
-  it("one that comes again under a new epoch is not handed over", async () => {
+  it("a message that comes again under a new epoch is not handed over", async () => {
     const { client, socket, log, hold } = await watch();
     const release = hold();
     for (const seq of [1, 2]) socket.message(seq);
@@ -140,7 +140,7 @@ describe("recalled", () => {
     await waitFor(() => client.position?.since === 3, { what: "the position" });
   });
 
-  it("tells of one that this client never had", async () => {
+  it("reports a message that this client never had", async () => {
     const { socket, recalled } = await watch();
     recall(socket, 7);
     await waitFor(() => recalled.length === 1, { what: "the event" });

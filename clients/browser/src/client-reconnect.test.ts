@@ -12,7 +12,7 @@ import { clientErrorCodes, type ClientState, type ClosedEvent } from "./client.j
 const { accept, acceptedCount, closeClients, peerUrl, started, tokenReasons } = useClientPeer();
 
 describe("credentials", () => {
-  it("go in the subprotocol", async () => {
+  it("are sent in the subprotocol", async () => {
     const client = started();
     const socket = await accept();
     expect(socket.offered).toEqual(["petrel.v1", "bearer.token-1"]);
@@ -21,14 +21,14 @@ describe("credentials", () => {
     expect((await client.whenOnline()).user).toBe("alice");
   });
 
-  it("go in the first frame where asked", async () => {
+  it("are sent in the first frame if configured", async () => {
     started({ credentials: "first-frame" });
     const socket = await accept();
     expect(socket.offered).toEqual(["petrel.v1"]);
     expect(await socket.next("auth")).toEqual({ type: "auth", token: "token-1" });
   });
 
-  it("are renewed over the open connection when they soon run out", async () => {
+  it("are renewed over the open connection before they expire", async () => {
     const client = started();
     const socket = await accept();
     socket.welcome();
@@ -54,7 +54,7 @@ describe("credentials", () => {
     expect(codes).toEqual([clientErrorCodes.tokenFailed, clientErrorCodes.tokenFailed]);
   });
 
-  it("are given up after a time when getToken does not answer", async () => {
+  it("are given up after a while if getToken does not answer", async () => {
     let calls = 0;
     started({
       getToken: () => (++calls === 1 ? new Promise<string>(() => undefined) : "second"),
@@ -63,7 +63,7 @@ describe("credentials", () => {
     expect((await accept()).offered[1]).toBe("bearer.second");
   });
 
-  it("that are no token lead to an error and another try", async () => {
+  it("that are not a token lead to an error and another attempt", async () => {
     let calls = 0;
     const client = started({ getToken: () => (++calls === 1 ? "not a token" : "good") });
     const code = new Promise((resolve) => client.once("error", (error) => resolve(error.code)));
@@ -94,7 +94,7 @@ describe("after a close", () => {
     expect(await offline).toMatchObject({ code: 1006 });
   });
 
-  it("4401: a fresh token first", async () => {
+  it("4401: gets a fresh token first", async () => {
     started();
     const first = await accept();
     first.send({ type: "error", code: "PETREL_TOKEN_EXPIRED", message: "over", action: "refresh" });
@@ -134,7 +134,7 @@ describe("after a close", () => {
     await expect(accept(150)).rejects.toThrow("no connection");
   });
 
-  it("1006 behind an error frame: does what that says", async () => {
+  it("1006 after an error frame: follows the error frame", async () => {
     const client = started();
     const closed = new Promise<ClosedEvent>((resolve) => client.once("closed", resolve));
     const first = await accept();
@@ -147,7 +147,7 @@ describe("after a close", () => {
     expect(await closed).toMatchObject({ code: 1006, byClient: false });
   });
 
-  it("backs off while attempts fail, and starts anew after a good connection", async () => {
+  it("backs off while attempts fail, and starts over after a good connection", async () => {
     const port = await freePort();
     const errors: string[] = [];
     const client = started({
@@ -167,7 +167,7 @@ describe("after a close", () => {
     }
   });
 
-  it("goes to the next address when one does not answer, and back", async () => {
+  it("tries the next address when one does not answer, and returns", async () => {
     const other = await WsPeer.start();
     try {
       started({ url: [`ws://127.0.0.1:${await freePort()}/v1/connect`, other.url, peerUrl()] });
@@ -184,7 +184,7 @@ describe("after a close", () => {
     }
   });
 
-  it("gives an attempt up that is never answered", async () => {
+  it("gives up an attempt that is never answered", async () => {
     const silent = createServer(() => undefined).listen(0, "127.0.0.1");
     await once(silent, "listening");
     const { port } = silent.address() as AddressInfo;
@@ -193,7 +193,7 @@ describe("after a close", () => {
     silent.close();
   });
 
-  it("gives a socket up that is open but never welcomed", async () => {
+  it("gives up a socket that opens but is never welcomed", async () => {
     started({ timing: { connectTimeoutMs: 100 } });
     await accept();
     await accept();
@@ -201,7 +201,7 @@ describe("after a close", () => {
 });
 
 describe("asked to move", () => {
-  it("connects after the time it was given, resumes, and reads the old socket until then", async () => {
+  it("connects after the announced time, resumes, and reads the old socket until then", async () => {
     const client = started();
     const states: ClientState[] = [];
     const seen: number[] = [];
@@ -230,7 +230,7 @@ describe("asked to move", () => {
     expect(acceptedCount()).toBe(2);
   });
 
-  it("keeps to its time where the old socket is closed as announced", async () => {
+  it("keeps its time if the old socket is closed as announced", async () => {
     const client = started({ timing: { backoffBaseMs: 1 } });
     const offline = new Promise((resolve) => client.once("offline", resolve));
     const first = await accept();
@@ -244,7 +244,7 @@ describe("asked to move", () => {
     expect(performance.now() - askedAtMs).toBeGreaterThan(190);
   });
 
-  it("comes earlier where the old socket is lost", async () => {
+  it("connects earlier if the old socket is lost", async () => {
     const client = started();
     const first = await accept();
     first.welcome();
@@ -270,7 +270,7 @@ describe("asked to move", () => {
     expect(client.state).toBe("online");
   });
 
-  it("is not thrown back and forth without a pause", async () => {
+  it("does not bounce back and forth without a pause", async () => {
     started({ timing: { backoffBaseMs: 500, backoffCapMs: 500 } });
     const startMs = performance.now();
     for (let moves = 0; moves < 8; moves++) {
@@ -284,7 +284,7 @@ describe("asked to move", () => {
 });
 
 describe("liveness", () => {
-  it("pings, and takes an answer of any type for life", async () => {
+  it("pings, and any frame counts as a sign of life", async () => {
     const client = started();
     const socket = await accept();
     socket.welcome({ pingSeconds: 0.05 });
@@ -296,7 +296,7 @@ describe("liveness", () => {
     expect(acceptedCount()).toBe(1);
   });
 
-  it("leaves a server that is silent for twice the interval", async () => {
+  it("leaves a server that stays silent for twice the interval", async () => {
     const client = started();
     const offline = new Promise((resolve) => client.once("offline", resolve));
     const first = await accept();

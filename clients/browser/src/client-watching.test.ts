@@ -39,7 +39,7 @@ async function welcomed(): Promise<PeerSocket> {
 }
 
 describe("statechange", () => {
-  it("says what was before, why, which attempt it is, and when the next one comes", async () => {
+  it("reports the previous state, the cause, the attempt's number, and when the next one comes", async () => {
     newClient({ timing: { backoffBaseMs: NEVER_MS, backoffCapMs: NEVER_MS } });
     const changes: StateChange[] = [];
     const states: string[] = [];
@@ -81,7 +81,7 @@ describe("off", () => {
 });
 
 describe("debug", () => {
-  it("tells what happens, without tokens and data", async () => {
+  it("logs what happens, without tokens and data", async () => {
     const told: [string, unknown][] = [];
     newClient({ debug: (what, facts) => told.push([what, facts]) });
     const got = new Promise((resolve) => client.on("message", resolve));
@@ -95,7 +95,7 @@ describe("debug", () => {
   });
 });
 
-describe("getToken says stop", () => {
+describe("getToken asks to stop", () => {
   const untilClosed = (): Promise<ClosedEvent> => new Promise((resolve) => client.once("closed", resolve));
 
   it("with a SignedOutError: no further attempt, and no error", async () => {
@@ -112,14 +112,14 @@ describe("getToken says stop", () => {
     expect([client.state, getToken.mock.calls.length, errors.mock.calls.length]).toEqual(["closed", 1, 0]);
   });
 
-  it("an error without a message is told by its name", async () => {
+  it("reports an error without a message by its name", async () => {
     newClient({ getToken: () => Promise.reject(new SignedOutError()) });
     const closed = untilClosed();
     client.connect();
     expect((await closed).error?.message).toBe("getToken says stop: SignedOutError");
   });
 
-  it("while it is online, when the token is to be renewed; connect() asks again", async () => {
+  it("while online, when the token is due for renewal; connect() asks again", async () => {
     let isSignedIn = true;
     newClient({
       getToken: () => {

@@ -11,7 +11,7 @@ beforeEach(async () => void (bench = await CommandBench.open(runPetrel)));
 afterEach(() => bench.close());
 
 describe("--sign", () => {
-  it("signs what is sent, and keeps the secret back", async () => {
+  it("signs requests and never sends the secret", async () => {
     const run = bench.run(["send", "bob", '"é"', "--sign"]);
     expect(await run.exitCode).toBe(0);
     const [{ headers, body }] = bench.asked as [AskedRequest];

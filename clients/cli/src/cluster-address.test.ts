@@ -12,15 +12,15 @@ let bench: CommandBench;
 beforeEach(async () => void (bench = await CommandBench.open(runPetrel)));
 afterEach(() => bench.close());
 
-describe("which cluster", () => {
-  it("is found from a directory below", async () => {
+describe("the cluster's address", () => {
+  it("is found from a subdirectory", async () => {
     const below = join(bench.directory, "a", "b");
     mkdirSync(below, { recursive: true });
     const run = bench.run(["token", "alice"], { workingDirectory: below });
     expect([await run.exitCode, run.out]).toEqual([0, ["jwt"]]);
   });
 
-  it("is taken from options, then the environment, then the file", async () => {
+  it("comes from options, then the environment, then the file", async () => {
     const nowhere = `http://127.0.0.1:${await freePort()}`;
     bench.writeDevFile({ auth: nowhere, collect: nowhere, nodes: [], apiKey: "file", apiSecret: "x" });
     const environment = { PETREL_AUTH_URL: bench.httpUrl, PETREL_KEY: "environment.x" };
@@ -34,7 +34,7 @@ describe("which cluster", () => {
     ]);
   });
 
-  it("may be named by a file", async () => {
+  it("may come from a named file", async () => {
     const elsewhere = mkdtempSync(join(tmpdir(), "petrel-cli-"));
     const file = join(bench.directory, ".data", "dev.json");
     try {
@@ -55,7 +55,7 @@ describe("which cluster", () => {
     }
   });
 
-  it("that does not answer is said to be away", async () => {
+  it("that does not answer is reported as unreachable", async () => {
     const url = `http://127.0.0.1:${await freePort()}`;
     const environment = { PETREL_AUTH_URL: url };
     for (const command of ["token", "listen"]) {
@@ -67,7 +67,7 @@ describe("which cluster", () => {
     }
   });
 
-  it("that is something else is said to be so", async () => {
+  it("that is something else is reported as such", async () => {
     const run = bench.run(["send", "bob", "1", "--collect", `${bench.httpUrl}/elsewhere/`]);
     bench.answers.delete("POST /v1/messages");
     expect(await run.exitCode).toBe(1);

@@ -55,7 +55,7 @@ it.each(["SIGINT", "SIGTERM"] as const)("listen ends with 0 and a clean close on
   expect(socket.frames).toContainEqual({ type: "ack", seq: 1 });
 });
 
-it("listen ends with 0 when its reader has gone", async () => {
+it("listen exits with 0 when its reader has gone", async () => {
   const { child, exit } = petrel(["listen", "alice"]);
   const socket = await node.accept(10_000);
   socket.welcome();
@@ -64,7 +64,7 @@ it("listen ends with 0 when its reader has gone", async () => {
   expect(await exit).toMatchObject({ code: 0 });
 });
 
-it("listen acknowledges nothing that its reader did not take", async () => {
+it("listen acknowledges nothing that its reader did not read", async () => {
   const { child, exit } = petrel(["listen", "alice", "--json"]);
   const socket = await node.accept(10_000);
   socket.welcome();
@@ -79,12 +79,12 @@ it("listen acknowledges nothing that its reader did not take", async () => {
   expect(socket.frames).toEqual([{ type: "ack", seq: 1 }]);
 });
 
-it("passes its exit code on", async () => {
+it("passes on the exit code", async () => {
   expect(await petrel(["nothing"]).exit).toMatchObject({ code: 2 });
   expect(await petrel(["--version"]).exit).toMatchObject({ code: 0, err: "" });
 });
 
-it("says so where it is not built", async () => {
+it("reports a missing build", async () => {
   const directory = mkdtempSync(join(tmpdir(), "petrel-bin-"));
   try {
     cpSync(bin, join(directory, "bin"), { recursive: true });

@@ -94,7 +94,7 @@ describe("the command line", () => {
     [["token", "alice", "--auth", "ftp://x"], "--auth must be a URL with http:// or https://"],
     [["token", "alice", "--key", "nodot"], "--key must have the form KEY.SECRET"],
     [["listen", "alice", "--node", "http://x"], "--node must be a URL with ws:// or wss://"],
-  ])("%o is refused with 2", async (args, problem) => {
+  ])("refuses %o with 2", async (args, problem) => {
     const run = bench.run(args);
     expect(await run.exitCode).toBe(2);
     expect(run.err[0]).toContain(problem);
@@ -131,7 +131,7 @@ describe("the command line", () => {
     ["archive", archiveOptions],
     ["audit", auditOptions],
     ["redis", redisOptions],
-  ] as const)("%s --help names every option", async (name, options) => {
+  ] as const)("%s --help lists every option", async (name, options) => {
     const run = bench.run([name, "--help"]);
     expect([await run.exitCode, run.out.join("\n")]).toEqual([0, commandHelp[name]]);
     for (const option of Object.keys(options)) expect(run.out.join()).toContain(`--${option}`);

@@ -4,11 +4,11 @@ import { expect, test } from "vitest";
 import { serverErrorCodes } from "./error-codes.js";
 import { petrelErrorCodes } from "./petrel-error.js";
 
-test("every code that an HTTP answer may have, and no other", () => {
+test("has every code an HTTP answer may have, and no other", () => {
   const all = Object.keys(errorCatalogue) as ErrorCode[];
   expect([...serverErrorCodes]).toEqual(all.filter((code) => errorDefinition(code).status !== undefined));
 });
 
-test("our own codes are none of the server's", () => {
+test("the client's own codes are none of the server's", () => {
   for (const code of Object.values(petrelErrorCodes)) expect(Object.keys(errorCatalogue)).not.toContain(code);
 });

@@ -41,7 +41,7 @@ describe("close policy", () => {
     expect(wrong).toEqual([]);
   });
 
-  it("lets the error frame decide where the code tells nothing", () => {
+  it("lets the error frame decide if the code says nothing", () => {
     expect(nextStep(1006, "stop")).toBe("stop");
     expect(nextStep(4777, "refresh")).toBe("refresh");
     expect(nextStep(4777, "something new")).toBe("backoff");

@@ -7,7 +7,7 @@ import { closeReason } from "./close-reason.js";
 const bytes = (text: string): number => Buffer.byteLength(text);
 
 describe("close reason", () => {
-  it("fits a close frame, and is the longest beginning that does", () => {
+  it("fits a close frame and is the longest prefix that does", () => {
     fc.assert(
       fc.property(fc.string({ unit: "binary", maxLength: 200 }), (text) => {
         const reason = closeReason(text);
@@ -19,7 +19,7 @@ describe("close reason", () => {
     );
   });
 
-  it("takes anything", () => {
+  it("accepts any value", () => {
     expect(closeReason(new Error("no room"))).toBe("no room");
     for (const other of [undefined, null, 7, {}, Symbol("s"), Object.create(null), () => "x"]) {
       expect(closeReason(other)).toBe("closed by the application");

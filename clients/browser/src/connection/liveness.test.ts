@@ -26,14 +26,14 @@ afterEach(() => {
 });
 
 describe("liveness", () => {
-  it("takes twice the interval in silence for the end, once", () => {
+  it("treats silence for twice the interval as the end, once", () => {
     vi.advanceTimersByTime(2 * PING_MS - 1);
     expect([pings, silences]).toEqual([1, 0]);
     vi.advanceTimersByTime(10 * PING_MS);
     expect(silences).toBe(1);
   });
 
-  it("keeps to a probe's time when it is asked again and again", () => {
+  it("keeps a probe's deadline when asked again and again", () => {
     for (let asked = 0; asked < 5; asked++) {
       liveness.probe(PROBE_MS);
       vi.advanceTimersByTime(PROBE_MS / 5);
@@ -48,7 +48,7 @@ describe("liveness", () => {
     expect(silences).toBe(1);
   });
 
-  it("asks once more where its timer was late, and believes the silence then", () => {
+  it("probes once more if its timer was late, then believes the silence", () => {
     liveness.probe(PROBE_MS);
     // The page is frozen: the clock goes on, and no timer fires.
     const stoodStillMs = 600_000;
@@ -61,7 +61,7 @@ describe("liveness", () => {
     spy.mockRestore();
   });
 
-  it("takes a frame that had come meanwhile for life", () => {
+  it("counts a frame that arrived meanwhile as a sign of life", () => {
     liveness.probe(PROBE_MS);
     const now = performance.now.bind(performance);
     const spy = vi.spyOn(performance, "now").mockImplementation(() => now() + 600_000);

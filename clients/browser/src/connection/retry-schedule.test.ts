@@ -26,7 +26,7 @@ function ceilings(crowd: readonly RetrySchedule[], rounds: number): number[] {
 }
 
 describe("a crowd that is refused again and again", () => {
-  it("waits within twice as long each time, up to the cap", () => {
+  it("waits up to twice as long each time, up to the cap", () => {
     const expected = [500, 1_000, 2_000, 4_000, 8_000, 16_000, 30_000, 30_000];
     for (const [i, longest] of ceilings(schedules(1), expected.length).entries()) {
       expect(longest).toBeLessThan(expected[i] ?? 0);
@@ -34,7 +34,7 @@ describe("a crowd that is refused again and again", () => {
     }
   });
 
-  it("waits no longer for having a dead address beside a good one", () => {
+  it("waits no longer because a dead address stands beside a good one", () => {
     const expected = [500, 500, 1_000, 1_000, 2_000, 2_000, 4_000, 4_000];
     for (const [i, longest] of ceilings(schedules(2), expected.length).entries()) {
       expect(longest).toBeLessThan(expected[i] ?? 0);
@@ -42,7 +42,7 @@ describe("a crowd that is refused again and again", () => {
     }
   });
 
-  it("starts anew only after a connection that lasted", () => {
+  it("starts over only after a connection that lasted", () => {
     const [schedule] = schedules(1);
     for (let i = 0; i < 20; i++) {
       schedule?.opened();

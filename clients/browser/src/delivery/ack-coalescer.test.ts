@@ -40,7 +40,7 @@ function handle(): void {
   acks.request();
 }
 
-it("the first leaves soon, those that follow gather, and after a quiet time the next leaves soon again", () => {
+it("the first ack leaves soon, later ones gather, and after a quiet time the next leaves soon again", () => {
   handle();
   vi.advanceTimersByTime(10);
   for (let i = 0; i < 20; i++) {
@@ -57,7 +57,7 @@ it("the first leaves soon, those that follow gather, and after a quiet time the 
   ]);
 });
 
-it("under a steady stream one leaves every 300 ms, and none waits longer", () => {
+it("under a steady stream one ack leaves every 300 ms, and none waits longer", () => {
   for (let i = 0; i < 3_000; i++) {
     handle();
     vi.advanceTimersByTime(1);
@@ -65,7 +65,7 @@ it("under a steady stream one leaves every 300 ms, and none waits longer", () =>
   expect(sent.map(([atMs]) => atMs)).toEqual([5, 305, 605, 905, 1_205, 1_505, 1_805, 2_105, 2_405, 2_705]);
 });
 
-it("the position is reported without waiting, and before each ack", () => {
+it("reports the position without waiting, and before each ack", () => {
   handle();
   vi.advanceTimersByTime(10);
   handle();
@@ -94,7 +94,7 @@ it("a flush sends what waits, once, and counts as an ack", () => {
   ]);
 });
 
-it("nothing waits where the server allows no time, nor in a hidden page", async () => {
+it("no ack waits if the server allows no time, or in a hidden page", async () => {
   lingerMs = 0;
   handle();
   vi.advanceTimersByTime(10);
@@ -112,7 +112,7 @@ it("nothing waits where the server allows no time, nor in a hidden page", async 
   ]);
 });
 
-it("what nothing was sent for does not hold up the next", () => {
+it("a flush without acks does not delay the next one", () => {
   acks.request();
   vi.advanceTimersByTime(10);
   handle();

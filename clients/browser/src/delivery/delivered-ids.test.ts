@@ -3,7 +3,7 @@
 import { expect, it } from "vitest";
 import { DeliveredIds } from "./delivered-ids.js";
 
-it("remembers the newest ids only", () => {
+it("remembers only the newest ids", () => {
   const ids = new DeliveredIds(3);
   for (const id of ["a", "b", "c", "d"]) ids.add(id);
   expect(["a", "b", "c", "d"].map((id) => ids.has(id))).toEqual([false, true, true, true]);

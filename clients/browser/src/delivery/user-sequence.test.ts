@@ -6,7 +6,7 @@ import { UserSequence } from "./user-sequence.js";
 const welcome = (epoch: string, after: number, resumed = false) => ({ epoch, after, resumed });
 
 describe("user sequence", () => {
-  it("admits rising numbers once, gaps included", () => {
+  it("accepts rising numbers once, including gaps", () => {
     const sequence = new UserSequence(undefined, { repeatAcrossEpochs: false });
     sequence.adopt(welcome("e", 3));
     expect(sequence.admit("e", 3, "m3")).toBe("seen");
@@ -16,7 +16,7 @@ describe("user sequence", () => {
     expect(sequence.admit("old", 8, "m8")).toBe("foreign");
   });
 
-  it("moves its position by what was handled, not by what was received", () => {
+  it("moves its position by handled messages, not received ones", () => {
     const sequence = new UserSequence({ epoch: "e", since: 2 }, { repeatAcrossEpochs: false });
     sequence.adopt(welcome("e", 2, true));
     sequence.admit("e", 3, "m3");
@@ -47,7 +47,7 @@ describe("user sequence", () => {
     }
   });
 
-  it("takes again what was received and dropped", () => {
+  it("accepts again what was received and dropped", () => {
     const sequence = new UserSequence(undefined, { repeatAcrossEpochs: false });
     sequence.adopt(welcome("e", 0));
     for (const seq of [1, 2, 3]) sequence.admit("e", seq, `m${seq}`);

@@ -32,7 +32,7 @@ function Room(): ReactNode {
   return createElement("p", null, all.join(" "));
 }
 
-test("on a server it renders as before the first connection, and makes none", () => {
+test("on a server it renders the state before the first connection, and opens none", () => {
   vi.stubGlobal("WebSocket", undefined);
   const getToken = vi.fn(() => "token");
   const options = { url: "/v1/connect", getToken };
@@ -44,11 +44,11 @@ test("on a server it renders as before the first connection, and makes none", ()
   );
 });
 
-test("without a provider a hook says so", () => {
+test("without a provider a hook throws a clear error", () => {
   expect(() => renderToString(createElement(Room))).toThrow(/no PetrelProvider/);
 });
 
-test("a store starts with the first and stops after the last, but not for who comes back in the same turn", () => {
+test("a store starts with the first subscriber and stops after the last, unless one returns in the same turn", () => {
   vi.useFakeTimers();
   const stop = vi.fn();
   const start = vi.fn(() => stop);
@@ -68,7 +68,7 @@ test("a store starts with the first and stops after the last, but not for who co
   expect([stop.mock.calls.length, onIdle.mock.calls.length]).toEqual([1, 1]);
 });
 
-test("the value is the same object until it changes, for all who look", () => {
+test("the value is the same object until it changes, for all subscribers", () => {
   let set: (change: (value: readonly number[]) => readonly number[]) => void = () => undefined;
   const store = new LiveStore<readonly number[]>([], (given) => {
     set = given;

@@ -20,8 +20,8 @@ function newTab(id: string, nowMs = 1_000) {
   return { tab, taken };
 }
 
-describe("who leads", () => {
-  test("is whoever has the lock; it says so, and answers who asks", () => {
+describe("a leader", () => {
+  test("is the tab that holds the lock; it announces itself and answers questions", () => {
     const { tab, taken } = newTab("a");
     tab.start();
     expect(taken()).toEqual(["request", "who 0"]);
@@ -31,7 +31,7 @@ describe("who leads", () => {
     expect(taken()).toEqual(["leads 1000"]);
   });
 
-  test("has a higher term than any that was heard of, whatever the clock says", () => {
+  test("has a higher term than any it has heard of, whatever the clock says", () => {
     const { tab, taken } = newTab("a", 5);
     tab.start();
     tab.heard("leads", "b", 2_000);
@@ -39,7 +39,7 @@ describe("who leads", () => {
     expect(taken()).toEqual(["request", "who 0", "follow b 2000", "lead 2001", "leads 2001"]);
   });
 
-  test("was deposed, and does not know: it is told, and believed by nobody", () => {
+  test("that was deposed without knowing is told, and nobody believes it", () => {
     const { tab, taken } = newTab("a", 3_000);
     tab.start();
     tab.granted();
@@ -65,7 +65,7 @@ describe("who leads", () => {
 });
 
 describe("a challenge", () => {
-  test("takes the lock from one that does not answer until the next", () => {
+  test("takes the lock from a leader that does not answer until the next one", () => {
     const { tab, taken } = newTab("a");
     tab.start();
     tab.heard("leads", "b", 500);
@@ -82,7 +82,7 @@ describe("a challenge", () => {
     expect([tab.leader?.id, taken()]).toEqual(["b", []]);
   });
 
-  test("does not count where this tab itself stood still", () => {
+  test("does not count if this tab itself was suspended", () => {
     const { tab, taken } = newTab("a");
     tab.start();
     tab.challenge();
@@ -93,7 +93,7 @@ describe("a challenge", () => {
   });
 });
 
-test("a tab that is left gives the lock back before it says so, and does nothing more", () => {
+test("a closing tab releases the lock before announcing it, and does nothing more", () => {
   const { tab, taken } = newTab("a");
   tab.start();
   tab.granted();

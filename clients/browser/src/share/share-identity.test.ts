@@ -19,8 +19,8 @@ function name(claims: object, others: Partial<Identity> = {}): string | undefine
 
 const alice = { sub: "alice", iat: 1, exp: 2, jti: "x", sid: "s", gen: 0 };
 
-describe("who shares", () => {
-  test("is the same user, of any of the user's tokens, at the same addresses in any order", () => {
+describe("tabs that share a connection", () => {
+  test("have the same user, with any of the user's tokens, at the same addresses in any order", () => {
     expect(name(alice)).toBeDefined();
     expect(name({ ...alice, iat: 5, exp: 9, jti: "y", sid: "t", gen: 1 })).toBe(name(alice));
     const others = { auth_time: 5, uti: "u", rh: "r", aio: "a", origin_jti: "o", event_id: "e", nonce: "n" };
@@ -28,7 +28,7 @@ describe("who shares", () => {
     expect(name(alice, { urls: ["wss://b.test/", "wss://a.test/"] })).toBe(name(alice));
   });
 
-  test("is nobody else: another user, other rights, another device, address, option or version", () => {
+  test("never differ in user, rights, device, address, option or version", () => {
     const others = [
       name({ ...alice, sub: "bob" }),
       name({ ...alice, topics: ["room.*"] }),
@@ -49,7 +49,7 @@ describe("who shares", () => {
     expect(new Set([name(alice), ...others]).size).toBe(others.length + 1);
   });
 
-  test("nobody, where the credential does not say who it is; with a key, those who have it", () => {
+  test("do not exist if the credential does not name its user; with a key, they are those who have it", () => {
     for (const unknown of [undefined, "opaque", "a.b.c", token({ name: "alice" })]) {
       expect(name(alice, { token: unknown }), unknown).toBeUndefined();
       expect(name(alice, { token: unknown, key: "alice" }), unknown).toBeDefined();
@@ -58,7 +58,7 @@ describe("who shares", () => {
     expect(name(alice, { key: "k" })).not.toBe(name({ ...alice, sub: "bob" }, { key: "k" }));
   });
 
-  test("a user's name may have any characters", () => {
+  test("allow any characters in a user's name", () => {
     expect(claimsOf(token({ sub: "Zoë ✓" }))).toEqual({ sub: "Zoë ✓" });
   });
 });

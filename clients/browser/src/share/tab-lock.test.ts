@@ -24,7 +24,7 @@ async function turns(): Promise<void> {
   for (let i = 0; i < 50; i++) await Promise.resolve();
 }
 
-it("a browser that refuses is asked again later, not for ever in the same turn", async () => {
+it("asks a refusing browser again later, not endlessly in the same turn", async () => {
   let asked = 0;
   const told = persistent(() => {
     // So that a test that fails ends.
@@ -37,7 +37,7 @@ it("a browser that refuses is asked again later, not for ever in the same turn",
   expect([asked, told.lost.length]).toEqual([2, 1]);
 });
 
-it("a holder whose lock is stolen hears of it at once", async () => {
+it("tells a holder at once that its lock was stolen", async () => {
   let steal: (() => void) | undefined;
   let asked = 0;
   const told = persistent((_name, _options, hold) => {

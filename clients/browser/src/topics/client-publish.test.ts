@@ -43,7 +43,7 @@ function answer(socket: PeerSocket, { ref, topic }: PeerFrame, offset: number, d
 }
 
 describe("publish", () => {
-  it("resolves with where the message stands, from the client and from a handle", async () => {
+  it("resolves with the message's position, from the client and from a handle", async () => {
     const socket = await open();
     const handle = client.subscribe("room.1", {});
     // The handle's waits until it is subscribed, so that it comes back to it.
@@ -109,7 +109,7 @@ describe("publish", () => {
     expect(client.state).toBe("online");
   });
 
-  it("without an answer in time is rejected, with the key that makes a repetition safe", async () => {
+  it("without an answer in time is rejected, with the key that makes a repeat safe", async () => {
     const socket = await open({ publishTimeoutMs: 500 });
     const failed: unknown = await client.publish("room.1", 1).catch((error: unknown) => error);
     const { ref, idempotencyKey } = await socket.next("publish");
@@ -134,7 +134,7 @@ describe("publish", () => {
     await expect(client.publish("room.1", 1)).rejects.toMatchObject({ code: clientErrorCodes.closed });
   });
 
-  it("of what no node takes is rejected here: a node would end the connection for some of it", async () => {
+  it("of data that no node accepts is rejected here: a node might close the connection for it", async () => {
     const socket = await open();
     const nested = (levels: number): unknown => JSON.parse("[".repeat(levels) + "]".repeat(levels));
     for (const data of ["x".repeat(65_535), "é".repeat(32_768)]) {
@@ -160,7 +160,7 @@ describe("publish", () => {
     expect(socket.frames).toHaveLength(2);
   });
 
-  it("publishes what the data was when it was called", async () => {
+  it("publishes the data as it was at the call", async () => {
     const socket = await open();
     await client.whenOnline();
     socket.freeze();
@@ -175,7 +175,7 @@ describe("publish", () => {
     await published;
   });
 
-  it("of many at once stays below what a user may send in a second", async () => {
+  it("of many at once stays below a user's limit per second", async () => {
     const socket = await open();
     const many = Array.from({ length: 100 }, (_, i) => client.publish("room.1", i));
     const arrivals: number[] = [];

@@ -15,7 +15,7 @@ import { clientErrorCodes, type PetrelClientError, type TopicLost, type TopicMes
 const { accept, again, newClient, toConsole, welcomed } = useTopicPeer();
 
 describe("after a reconnect", () => {
-  it("goes on behind what was received, once", async () => {
+  it("continues after what was received, once", async () => {
     const client = newClient();
     const seen: number[] = [];
     const told: unknown[] = [];
@@ -44,7 +44,7 @@ describe("after a reconnect", () => {
     ]);
   });
 
-  it("goes on across an epoch where the server can, under the new one", async () => {
+  it("continues across an epoch if the server can, under the new one", async () => {
     const client = newClient();
     const seen: string[] = [];
     const handle = client.subscribe("room.1", {
@@ -66,7 +66,7 @@ describe("after a reconnect", () => {
     ["was trimmed", { offset: 30, oldest: 20 }, "t1"],
     ["is of an epoch that is over", { offset: 30, epoch: "t2" }, "t2"],
     ["is beyond the newest", { offset: 2 }, "t1"],
-  ])("tells of a loss where its position %s, in its place, and goes on", async (_what, fields, epoch) => {
+  ])("reports a loss if its position %s, in order, and goes on", async (_what, fields, epoch) => {
     const client = newClient();
     const seen: unknown[] = [];
     let finish: (() => void) | undefined;
@@ -100,7 +100,7 @@ describe("after a reconnect", () => {
     expect(seen).toEqual([4, lost, fields.offset + 1]);
   });
 
-  it("a loss that nobody listens for is an error, and on the console", async () => {
+  it("a loss without a listener is reported as an error, and on the console", async () => {
     const client = newClient();
     client.subscribe("room.1", {});
     let socket = await welcomed(client);
@@ -119,7 +119,7 @@ describe("after a reconnect", () => {
     }
   });
 
-  it("starts with what is new where it is not to recover, and tells of no loss", async () => {
+  it("starts with new messages if it should not recover, and reports no loss", async () => {
     const client = newClient();
     const seen: number[] = [];
     client.subscribe("room.1", { recover: false, onMessage: ({ offset }) => seen.push(offset) });
@@ -136,7 +136,7 @@ describe("after a reconnect", () => {
     expect([seen, toConsole]).toEqual([[4, 51], []]);
   });
 
-  it("resumes where it is moved to, without a gap between the two", async () => {
+  it("resumes on the node it moves to, without a gap", async () => {
     const client = newClient();
     const seen: number[] = [];
     client.subscribe("room.1", { onMessage: ({ offset }) => seen.push(offset) });
@@ -155,7 +155,7 @@ describe("after a reconnect", () => {
     expect(seen).toEqual([1, 2]);
   });
 
-  it("a client that was closed goes on, when it connects again, behind what was handled", async () => {
+  it("a client that was closed resumes after the last handled message when it connects again", async () => {
     const client = newClient({ timing: { closeGraceMs: 1 } });
     const seen: number[] = [];
     let finish: (() => void) | undefined;
@@ -181,7 +181,7 @@ describe("after a reconnect", () => {
     expect(seen).toEqual([4, 5, 6]);
   });
 
-  it("a crowd of waiting messages is left with the server until there is room", async () => {
+  it("leaves a crowd of waiting messages with the server until there is room", async () => {
     const client = newClient();
     let release: (() => void) | undefined;
     let handled = 0;
@@ -206,7 +206,7 @@ describe("after a reconnect", () => {
 });
 
 describe("the broadcast", () => {
-  it("comes to its listeners, and is resumed in the address", async () => {
+  it("reaches its listeners, and is resumed through the address", async () => {
     const client = newClient();
     const seen: TopicMessage[] = [];
     const off = client.onBroadcast((message) => seen.push(message));
@@ -228,7 +228,7 @@ describe("the broadcast", () => {
     expect([first.frames, second.frames]).toEqual([[], []]);
   });
 
-  it("tells of a loss", async () => {
+  it("reports a loss", async () => {
     const client = newClient();
     const lost: unknown[] = [];
     client.subscribe("$all", { from: { epoch: "t1", offset: 3 }, onLost: (one) => lost.push(one) });
@@ -269,7 +269,7 @@ describe("getState", () => {
     expect(toConsole).toEqual([]);
   });
 
-  it("that fails, never ends or has no position is told of and asked again", async () => {
+  it("that fails, never ends or returns no position is reported and called again", async () => {
     const client = newClient({ timing: { stateTimeoutMs: 30 } });
     const errors: string[] = [];
     client.on("error", ({ code, topic }) => errors.push(`${code} ${topic}`));
@@ -287,7 +287,7 @@ describe("getState", () => {
     expect([asked, errors]).toEqual([4, Array(3).fill(`${clientErrorCodes.stateFailed} room.1`)]);
   }, 30_000);
 
-  it("whose position the history does not reach is told of and asked again", async () => {
+  it("whose position is older than the history is reported and called again", async () => {
     const client = newClient();
     const errors: string[] = [];
     client.on("error", ({ code }) => errors.push(code));

@@ -15,7 +15,7 @@ import { clientErrorCodes, type PetrelClientError } from "../client.js";
 const { again, newClient, welcomed } = useTopicPeer();
 
 describe("a refusal", () => {
-  it("reaches the handle and nothing else; the next connection asks again", async () => {
+  it("reaches only the handle; the next connection asks again", async () => {
     const client = newClient();
     const refusals: string[] = [];
     const clientErrors: string[] = [];
@@ -48,7 +48,7 @@ describe("a refusal", () => {
     await waitFor(() => handle.state === "subscribed" && handle.error === undefined, { what: "the pardon" });
   });
 
-  it("without onError is an error of the client", async () => {
+  it("without onError becomes an error of the client", async () => {
     const client = newClient();
     const errors: PetrelClientError[] = [];
     client.on("error", (error) => errors.push(error));
@@ -60,7 +60,7 @@ describe("a refusal", () => {
     expect(errors[0]).toMatchObject({ code: "PETREL_TOO_MANY_TOPICS", topic: "room.1", retryable: false });
   });
 
-  it("that is for now is asked again later, on the same connection", async () => {
+  it("that is temporary is retried later on the same connection", async () => {
     const client = newClient();
     const handle = client.subscribe("room.1", { onError: () => undefined });
     const socket = await welcomed(client);
@@ -82,7 +82,7 @@ describe("a refusal", () => {
     expect([codes, socket.untaken]).toEqual([["PETREL_FORBIDDEN"], []]);
   });
 
-  it("of presence leaves those who can do without it", async () => {
+  it("of presence keeps the subscription of those who do not need presence", async () => {
     const client = newClient();
     const curious = client.subscribe("room.1", { presence: true, onError: () => undefined });
     const plain = client.subscribe("room.1", {});
@@ -95,7 +95,7 @@ describe("a refusal", () => {
     expect(curious.state).toBe("refused");
   });
 
-  it("by a node of the release before costs nothing but time", async () => {
+  it("by a node of the previous release costs nothing but time", async () => {
     const client = newClient({ timing: { publishTimeoutMs: 20_000 } });
     const handle = client.subscribe("room.1", { onError: () => undefined });
     const old = await welcomed(client, { features: ["ack", "resume"] });
@@ -123,7 +123,7 @@ describe("a refusal", () => {
 });
 
 describe("a topic's handler", () => {
-  it("that throws is told of and counts as done; one that does not finish is warned of", async () => {
+  it("that throws is reported and counts as done; one that does not finish causes a warning", async () => {
     const client = newClient({ timing: { handlerWarningMs: 20 } });
     const told: unknown[] = [];
     client.on("error", ({ code, messageId }) => told.push([code, messageId]));
@@ -149,7 +149,7 @@ describe("a topic's handler", () => {
     await waitFor(() => handle.position?.offset === 3, { what: "the rest" });
   });
 
-  it("of another callback that throws is told of too", async () => {
+  it("of another callback that throws is reported too", async () => {
     const client = newClient();
     const errors: string[] = [];
     client.on("error", ({ code }) => errors.push(code));

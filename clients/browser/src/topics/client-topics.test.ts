@@ -16,7 +16,7 @@ import { clientErrorCodes } from "../client.js";
 const { again, newClient, welcomed } = useTopicPeer();
 
 describe("subscribing", () => {
-  it("says all topics of one turn in one frame, at most 100 in each", async () => {
+  it("sends all topics of one turn in one frame, at most 100 in each", async () => {
     const client = newClient();
     for (let i = 0; i < 150; i++) client.subscribe(`room.${i}`, {});
     const socket = await welcomed(client);
@@ -27,7 +27,7 @@ describe("subscribing", () => {
     expect(await entries(socket, "subscribe")).toEqual([{ topic: "a" }, { topic: "b" }]);
   });
 
-  it("hands a topic's messages over in order, one after the other; another topic does not wait", async () => {
+  it("hands a topic's messages over in order, one at a time; another topic does not wait", async () => {
     const client = newClient();
     const log: string[] = [];
     let finish: (() => void) | undefined;
@@ -53,7 +53,7 @@ describe("subscribing", () => {
     expect([handle.state, handle.position]).toEqual(["subscribed", { epoch: "t1", offset: 1 }]);
   });
 
-  it("gives the message's fields", async () => {
+  it("passes the message's fields", async () => {
     const client = newClient();
     const received = new Promise((resolve) => client.subscribe("room.1", { onMessage: resolve }));
     const socket = await welcomed(client);
@@ -70,7 +70,7 @@ describe("subscribing", () => {
     });
   });
 
-  it("refuses a name that no topic can have, and wrong options; a position that is none it leaves out", async () => {
+  it("refuses an invalid topic name and wrong options; ignores an invalid position", async () => {
     const client = newClient();
     for (const name of ["", "a b", "room.*x/", "x".repeat(129), undefined]) {
       expect(() => client.subscribe(name as string, {})).toThrow(TypeError);
@@ -112,7 +112,7 @@ describe("subscribing", () => {
     expect(await entries(socket, "subscribe")).toEqual([{ topic: "room.1" }]);
   });
 
-  it("takes a later handle in without a word to the server, from the newest message on", async () => {
+  it("adds a later handle without a request to the server, from the newest message on", async () => {
     const client = newClient();
     client.subscribe("room.1", {});
     const socket = await welcomed(client);
@@ -131,7 +131,7 @@ describe("subscribing", () => {
     expect(socket.frames.filter(({ type }) => type === "subscribe")).toHaveLength(1);
   });
 
-  it("goes back for a handle that starts earlier; the others see nothing twice", async () => {
+  it("rewinds for a handle that starts earlier; the others see nothing twice", async () => {
     const client = newClient();
     const first: number[] = [];
     client.subscribe("room.1", { onMessage: ({ offset }) => first.push(offset) });
@@ -157,7 +157,7 @@ describe("subscribing", () => {
     ]);
   });
 
-  it("starts at the oldest that is kept, where it is asked to", async () => {
+  it("starts at the oldest kept message if asked to", async () => {
     const client = newClient();
     const seen: number[] = [];
     client.subscribe("room.1", { from: "oldest", onMessage: ({ offset }) => seen.push(offset) });
@@ -171,7 +171,7 @@ describe("subscribing", () => {
     expect(seen).toEqual([8, 9]);
   });
 
-  it("misses no first message of a topic that had none when its position was read", async () => {
+  it("misses no first message of a topic that was empty when its position was read", async () => {
     const client = newClient();
     const seen: number[] = [];
     client.subscribe("room.1", {
@@ -187,7 +187,7 @@ describe("subscribing", () => {
     await waitFor(() => seen.length === 1, { what: "the message" });
   });
 
-  it("asks again where no answer comes", async () => {
+  it("asks again if no answer comes", async () => {
     const client = newClient({ timing: { subscribeTimeoutMs: 20 } });
     client.subscribe("room.1", {});
     const socket = await welcomed(client);
@@ -200,7 +200,7 @@ describe("subscribing", () => {
 });
 
 describe("presence", () => {
-  it("is asked for by who listens, switched on and off, and the newest is known", async () => {
+  it("is requested by whoever listens, switched on and off, and the newest value is known", async () => {
     const client = newClient();
     client.subscribe("room.1", {});
     const socket = await welcomed(client);
@@ -227,8 +227,8 @@ describe("presence", () => {
   });
 });
 
-describe("what the server keeps", () => {
-  it("comes to `topic` listeners, is resumed after a reconnect, and ends with the server's word", async () => {
+describe("a topic the server keeps", () => {
+  it("reaches `topic` listeners, is resumed after a reconnect, and ends when the server says so", async () => {
     const client = newClient();
     const seen: unknown[] = [];
     client.on("topic", ({ topic, offset, data }) => seen.push([topic, offset, data]));
@@ -255,7 +255,7 @@ describe("what the server keeps", () => {
     expect(seen.map((one) => (one as number[])[1])).toEqual([5, 6, 7, 8, 9]);
   });
 
-  it("comes to a handle where there is one", async () => {
+  it("reaches a handle if there is one", async () => {
     const client = newClient();
     const toListeners: number[] = [];
     const toHandle: number[] = [];
@@ -273,7 +273,7 @@ describe("what the server keeps", () => {
     expect([toListeners, toHandle]).toEqual([[5, 7], [6]]);
   });
 
-  it("is known from an answer where both say `subscribed`", async () => {
+  it("is known from the answer if both say `subscribed`", async () => {
     const client = newClient();
     const seen: unknown[] = [];
     client.subscribe("news", {

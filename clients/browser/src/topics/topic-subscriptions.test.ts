@@ -321,7 +321,7 @@ async function play(script: readonly Step[]): Promise<string> {
   return reported.join("; ");
 }
 
-test("no hole that is not told of, nothing twice, everything in the end", async () => {
+test("reports every hole, delivers nothing twice, and everything in the end", async () => {
   await fc.assert(
     fc.asyncProperty(steps, async (script) => {
       expect(await play(script)).toBe("");

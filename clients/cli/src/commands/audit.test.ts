@@ -11,7 +11,7 @@ afterEach(() => bench.close());
 describe("petrel audit", () => {
   const act = { at: "2026-01-02T03:04:05.678Z", actor: "key:root", action: "key.revoke", target: "shop" };
 
-  it("shows who did what, over pages that may be short", async () => {
+  it("shows who did what, across short pages", async () => {
     bench.answers.set("GET /v1/audit?limit=50", [
       { status: 200, body: { items: [{ ...act, id: "2-0", details: { owner: "o" } }], nextCursor: "2-0" } },
     ]);
@@ -30,7 +30,7 @@ describe("petrel audit", () => {
     expect(bench.asked[0]?.authorization).toBe("Bearer root.s3cret");
   });
 
-  it("narrows it, and prints JSON", async () => {
+  it("filters, and prints JSON", async () => {
     const line = "GET /v1/audit?limit=1&actor=key%3Aroot&action=key.revoke&target=shop";
     bench.answers.set(line, [{ status: 200, body: { items: [{ ...act, details: {} }], nextCursor: "x" } }]);
     const options = ["--actor", "key:root", "--action", "key.revoke", "--target", "shop"];

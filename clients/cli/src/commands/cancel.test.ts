@@ -18,7 +18,7 @@ describe("petrel cancel", () => {
     expect(bench.asked.map(({ line: asked }) => asked)).toEqual(["DELETE /v1/messages/p1_m"]);
   });
 
-  it("says why it could not", async () => {
+  it("reports why it could not", async () => {
     const error = { code: "PETREL_CONFLICT", message: "The message is delivered.", retryable: false };
     bench.answers.set("DELETE /v1/messages/p1_m", [{ status: 409, body: { error } }]);
     const run = bench.run(["cancel", "p1_m"]);
@@ -26,7 +26,7 @@ describe("petrel cancel", () => {
     expect(run.err.join()).toContain("The message is delivered.");
   });
 
-  it("takes one id", async () => {
+  it("accepts exactly one id", async () => {
     expect(await bench.run(["cancel"]).exitCode).toBe(2);
     expect(await bench.run(["cancel", "a", "b"]).exitCode).toBe(2);
   });

@@ -20,7 +20,7 @@ describe("petrel devices", () => {
   };
   const wechat = { id: "d_2", platform: "wechat", appid: "wx1", openidEnd: "123456", ...times };
 
-  it("lists a user's, page by page", async () => {
+  it("lists a user's devices, page by page", async () => {
     bench.answers.set("GET /v1/users/a%40b/devices?limit=1000", [
       { status: 200, body: { items: [iphone], nextCursor: "d_1" } },
     ]);
@@ -42,7 +42,7 @@ describe("petrel devices", () => {
     ]);
   });
 
-  it("says where one is in quarantine", async () => {
+  it("shows a device in quarantine", async () => {
     const resting = { ...iphone, quarantinedUntil: "2030-01-03T00:00:00.000Z" };
     bench.answers.set("GET /v1/users/alice/devices?limit=1000", [
       { status: 200, body: { items: [resting], nextCursor: null } },
@@ -52,7 +52,7 @@ describe("petrel devices", () => {
     expect(run.out[0]).toMatch(/, in quarantine until 2030-01-03T00:00:00.000Z$/);
   });
 
-  it("registers one of each platform, as it was given", async () => {
+  it("registers a device of each platform as given", async () => {
     bench.answers.set("PUT /v1/users/alice/devices", [{ status: 204, body: undefined }]);
     const ios = ["--token", "abcdef", "--topic", "com.example.app", "--environment", "sandbox"];
     const first = bench.run(["devices", "register", "alice", ...ios]);
@@ -65,7 +65,7 @@ describe("petrel devices", () => {
     ]);
   });
 
-  it("adds an openid, and a browser as its subscription is", async () => {
+  it("adds an openid, and a browser by its subscription", async () => {
     bench.answers.set("PUT /v1/users/alice/devices", [{ status: 204, body: undefined }]);
     const wechatRun = bench.run(["devices", "add-wechat", "alice", "--openid", "o1", "--appid", "wx1"]);
     expect([await wechatRun.exitCode, wechatRun.out]).toEqual([0, ["registered"]]);
@@ -90,7 +90,7 @@ describe("petrel devices", () => {
     ],
     [["add-web", "alice", "nonsense"], "SUBSCRIPTION must be the JSON of a browser's subscription"],
     [["add-web", "alice", "{}", "--openid", "o1"], "--openid is not for devices add-web"],
-  ])("%j is a wrong command line", async (args, what) => {
+  ])("refuses the command line %j", async (args, what) => {
     const run = bench.run(["devices", ...args]);
     expect(await run.exitCode).toBe(2);
     expect(run.err.join("\n")).toContain(what);
@@ -107,7 +107,7 @@ describe("petrel devices", () => {
     expect(run.out[0]).toMatch(/^d_3 web push\.example …abc123 registered /);
   });
 
-  it("deletes one, and says what auth said where there is none", async () => {
+  it("deletes a device, and prints auth's answer if there is none", async () => {
     bench.answers.set("DELETE /v1/users/alice/devices/d_1", [{ status: 204, body: undefined }]);
     const run = bench.run(["devices", "delete", "alice", "d_1"]);
     expect([await run.exitCode, run.out]).toEqual([0, ["d_1 deleted"]]);

@@ -37,7 +37,7 @@ it.each([
     ],
   ],
   [["--json"], [JSON.stringify(pushed), JSON.stringify(vacated)]],
-])("prints what there is, page by page, and where to go on, %j", async (options, lines) => {
+])("prints existing events, page by page, and where to continue, %j", async (options, lines) => {
   bench.answers.set("GET /v1/events?limit=1000", [page([pushed], "c1")]);
   bench.answers.set("GET /v1/events?limit=1000&after=c1", [page([vacated], "c2", true)]);
   bench.answers.set("GET /v1/events?limit=1000&after=c2", [page([], "c3")]);
@@ -49,7 +49,7 @@ it.each([
   ]);
 });
 
-it("follows until it is interrupted, and comes back from where it was", async () => {
+it("follows until interrupted, and continues after an outage", async () => {
   const path = "GET /v1/events?limit=1000&after=";
   const tail = "&types=message.pushed&waitSeconds=10";
   bench.answers.set(`${path}now${tail}`, [page([], "c1")]);
@@ -72,7 +72,7 @@ it("stops after a number of events", async () => {
   expect([await run.exitCode, run.out.length]).toEqual([0, 1]);
 });
 
-it("ends with what collect says of a wrong cursor, and of an address where nobody is", async () => {
+it("ends with collect's error for a wrong cursor, and with an error if nothing answers", async () => {
   const error = { code: "PETREL_INVALID_REQUEST", message: "no cursor", retryable: false };
   bench.answers.set("GET /v1/events?limit=1000&after=x&waitSeconds=10", [{ status: 400, body: { error } }]);
   const run = bench.run(["events", "--follow", "--after", "x"]);

@@ -18,7 +18,7 @@ describe("petrel keys", () => {
     createdAt: "2030-01-01T00:00:00.000Z",
   };
 
-  it("makes one, and prints its credential alone", async () => {
+  it("creates a key and prints only its credential", async () => {
     bench.answers.set("POST /v1/keys", [{ status: 201, body: { ...key, secret: "new" } }]);
     const made = bench.run(["keys", "create", "--name", "Shop", "--scopes", "send, read"]);
     expect([await made.exitCode, made.out]).toEqual([0, ["pk_1.new"]]);
@@ -38,7 +38,7 @@ describe("petrel keys", () => {
     ]);
   });
 
-  it("lists them, page by page", async () => {
+  it("lists keys page by page", async () => {
     const rotated = { rotatedAt: "2030-01-02T00:00:00.000Z", formerUntil: "2030-01-03T00:00:00.000Z" };
     const strict = { ...key, id: "pk_2", require: "signature", messagesPerSecond: 5, ...rotated };
     const plain = {
@@ -66,7 +66,7 @@ describe("petrel keys", () => {
     ]);
   });
 
-  it("rotates and revokes one", async () => {
+  it("rotates and revokes a key", async () => {
     bench.answers.set("POST /v1/keys/pk_1/rotate", [{ status: 200, body: { ...key, secret: "newer" } }]);
     bench.answers.set("DELETE /v1/keys/pk_1", [{ status: 204, body: undefined }]);
     const rotate = bench.run(["keys", "rotate", "pk_1", "--overlap-seconds", "60"]);
@@ -108,7 +108,7 @@ describe("petrel keys", () => {
     [["keys", "limit", "pk_1", "fast"]],
     [["keys", "rotate", "pk_1", "--signing"]],
     [["keys", "revoke", "pk_1", "--overlap-seconds", "1"]],
-  ])("%j is a wrong command line, and asks nobody", async (args) => {
+  ])("refuses the command line %j without calling auth", async (args) => {
     const run = bench.run(args);
     expect(await run.exitCode).toBe(2);
     expect(bench.asked).toEqual([]);

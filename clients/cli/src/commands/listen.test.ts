@@ -24,7 +24,7 @@ describe("petrel listen", () => {
     expect(await socket.closed).toMatchObject({ code: 1000 });
   });
 
-  it("prints JSON and ends after as many messages as asked for, all acknowledged", async () => {
+  it("prints JSON and ends after the requested number of messages, all acknowledged", async () => {
     const run = bench.run(["listen", "alice", "--json", "--count", "2"]);
     const socket = await bench.node.accept();
     socket.welcome();
@@ -50,7 +50,7 @@ describe("petrel listen", () => {
     expect(run.out).toHaveLength(1);
   });
 
-  it("shows what a terminal would obey as text, which is the same JSON", async () => {
+  it("escapes terminal control characters; the JSON stays equal", async () => {
     const text = "\u009b31m\u009d0;title\u009c\u001b[2J\u007f\u0085\u202ereversed\u2028";
     for (const options of [[], ["--json"]]) {
       const run = bench.run(["listen", "alice", "--count", "1", ...options]);
@@ -66,7 +66,7 @@ describe("petrel listen", () => {
     }
   });
 
-  it("resumes where it is told to", async () => {
+  it("resumes at the given position", async () => {
     const run = bench.run(["listen", "alice", "--epoch", "e7", "--since", "40"]);
     const socket = await bench.node.accept();
     expect([socket.query.get("epoch"), socket.query.get("since")]).toEqual(["e7", "40"]);
@@ -93,7 +93,7 @@ describe("petrel listen", () => {
     expect(await run.exitCode).toBe(0);
   });
 
-  it("acknowledges nothing where told so, and lets the server do it where told so", async () => {
+  it("acknowledges nothing with none, and leaves it to the server with auto", async () => {
     const none = bench.run(["listen", "alice", "--ack", "none"]);
     const first = await bench.node.accept();
     expect(first.query.get("ack")).toBeNull();
@@ -110,7 +110,7 @@ describe("petrel listen", () => {
     expect(await auto.exitCode).toBe(0);
   });
 
-  it("ends with 1 when the server says stop", async () => {
+  it("exits with 1 if the server says stop", async () => {
     const run = bench.run(["listen", "alice"]);
     const socket = await bench.node.accept();
     socket.welcome();
@@ -120,7 +120,7 @@ describe("petrel listen", () => {
     expect(run.err.at(-1)).toBe("petrel: closed by the server with 4409 PETREL_CONNECTION_REPLACED: newer");
   });
 
-  it("says so and goes on when the connection is lost", async () => {
+  it("reports a lost connection and goes on", async () => {
     const run = bench.run(["listen", "alice"]);
     const first = await bench.node.accept();
     first.welcome();

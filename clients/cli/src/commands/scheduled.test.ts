@@ -18,7 +18,7 @@ describe("petrel scheduled", () => {
   it.each([
     [[], '2030-01-01T09:00:00.000Z p1_m {"n":1}'],
     [["--json"], JSON.stringify(item)],
-  ])("lists what waits, page by page, %j", async (options, line) => {
+  ])("lists scheduled messages page by page, %j", async (options, line) => {
     const path = "GET /v1/users/al%40x/messages?limit=1000&state=scheduled";
     bench.answers.set(path, [{ status: 200, body: { items: [item], nextCursor: "1-a" } }]);
     bench.answers.set(`${path}&cursor=1-a`, [{ status: 200, body: { items: [], nextCursor: null } }]);
@@ -27,7 +27,7 @@ describe("petrel scheduled", () => {
     expect(bench.asked.map(({ line: asked }) => asked)).toEqual([path, `${path}&cursor=1-a`]);
   });
 
-  it("takes one user", async () => {
+  it("accepts exactly one user", async () => {
     expect(await bench.run(["scheduled"]).exitCode).toBe(2);
     expect(await bench.run(["scheduled", "a", "--limit", "0"]).exitCode).toBe(2);
   });

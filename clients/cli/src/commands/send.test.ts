@@ -27,7 +27,7 @@ describe("petrel send", () => {
     );
   });
 
-  it("reads the data from the standard input", async () => {
+  it("reads the data from standard input", async () => {
     const stdin = new PassThrough();
     stdin.end('"from a pipe"');
     const run = bench.run(["send", "bob", "-", "--json"], { stdin });
@@ -53,7 +53,7 @@ describe("petrel send", () => {
     ]);
   });
 
-  it("does not wait for ever", async () => {
+  it("does not wait forever", async () => {
     bench.answers.set("GET /v1/messages/p1_m", [{ status: 200, body: { state: "queued" } }]);
     const run = bench.run(["send", "bob", "1", "--wait", "--wait-seconds", "1"]);
     expect([await run.exitCode, run.err]).toEqual([1, ["petrel: still queued after 1 s"]]);
@@ -67,7 +67,7 @@ describe("petrel send", () => {
     expect([await run.exitCode, run.err]).toEqual([1, ["petrel: interrupted"]]);
   });
 
-  it("refuses what is not JSON before it asks anyone", async () => {
+  it("refuses invalid JSON before it sends anything", async () => {
     const run = bench.run(["send", "bob", "{text:hello}"]);
     expect(await run.exitCode).toBe(2);
     expect(run.err[0]).toContain("the data is not JSON");

@@ -19,7 +19,7 @@ describe("petrel signing-keys", () => {
     publishedUntil: "2030-01-04T00:00:00.000Z",
   };
 
-  it("lists them", async () => {
+  it("lists signing keys", async () => {
     bench.answers.set("GET /v1/signing-keys", [{ status: 200, body: { items: [key], nextCursor: null } }]);
     const run = bench.run(["signing-keys", "list"]);
     expect([await run.exitCode, run.out]).toEqual([

@@ -9,7 +9,7 @@ beforeEach(async () => void (bench = await CommandBench.open(runPetrel)));
 afterEach(() => bench.close());
 
 describe("petrel token", () => {
-  it("prints the token and nothing else", async () => {
+  it("prints only the token", async () => {
     const run = bench.run(["token", "alice", "--ttl", "90"]);
     expect([await run.exitCode, run.out, run.err]).toEqual([0, ["jwt"], []]);
     expect(bench.asked).toMatchObject([

@@ -22,7 +22,7 @@ describe("petrel tokens revoke", () => {
     expect(JSON.parse(bench.asked[0]?.body ?? "")).toEqual(body);
   });
 
-  it("reads a token from the standard input, which no list of processes shows", async () => {
+  it("reads a token from standard input, so that no process list shows it", async () => {
     bench.answers.set("POST /v1/tokens/revoke", [{ status: 204, body: undefined }]);
     const run = bench.run(["tokens", "revoke", "--token", "-"]);
     run.stdin.end("a.b.c\n");
@@ -41,7 +41,7 @@ describe("petrel tokens revoke", () => {
     [["revoke", "--token", ""]],
     [["revoke", "alice"]],
     [["list"]],
-  ])("%j is a wrong command line, and asks nothing", async (args) => {
+  ])("refuses the command line %j without calling auth", async (args) => {
     expect(await bench.run(["tokens", ...args]).exitCode).toBe(2);
     expect(bench.asked).toEqual([]);
   });

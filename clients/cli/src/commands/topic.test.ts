@@ -15,7 +15,7 @@ const at = "2030-01-01T00:00:00.000Z";
 describe("petrel topic", () => {
   const head = { topic: "room.1", epoch: "e1", offset: 5, oldest: 4, messages: 2, users: 2, connections: 3 };
 
-  it("shows where a topic stands, who is there, and what it keeps", async () => {
+  it("shows a topic's position, its presence and its kept messages", async () => {
     bench.answers.set("GET /v1/topics/room.1", [{ status: 200, body: head }]);
     bench.answers.set("GET /v1/topics/room.1/presence?limit=1000", [
       { status: 200, body: { items: [{ user: "ann", connections: 2, since: at }], nextCursor: "c" } },
@@ -43,7 +43,7 @@ describe("petrel topic", () => {
     ]);
   });
 
-  it("asks for nobody where nobody is counted, and prints JSON", async () => {
+  it("does not ask for presence if the topic has none, and prints JSON", async () => {
     const unused = { ...head, topic: "$all", epoch: null, offset: 0, users: null, connections: null };
     bench.answers.set("GET /v1/topics/%24all", [{ status: 200, body: unused }]);
     const plain = bench.run(["topic", "$all"]);
@@ -59,7 +59,7 @@ describe("petrel send", () => {
   it.each([
     [["--topic", "room.1"], { topic: "room.1" }, "Bearer key1.s3cret"],
     [["--all"], { all: true }, "Bearer root.s3cret"],
-  ])("%s says so, with the key that may", async (options, to, authorization) => {
+  ])("%s is confirmed, if the key may send", async (options, to, authorization) => {
     const run = bench.run(["send", ...options, '{"a":1}']);
     expect([await run.exitCode, run.out]).toEqual([0, ["p1_m accepted"]]);
     expect(JSON.parse(bench.asked[0]?.body ?? "")).toEqual({ to, data: { a: 1 } });
@@ -68,7 +68,7 @@ describe("petrel send", () => {
 });
 
 describe("petrel token", () => {
-  it("asks for the rights that it is told", async () => {
+  it("requests the given rights", async () => {
     const run = bench.run(["token", "alice", "--topics", "room.*, chat.7/subscribe+publish"]);
     expect(await run.exitCode).toBe(0);
     expect(JSON.parse(bench.asked[0]?.body ?? "")).toEqual({
@@ -82,7 +82,7 @@ describe("petrel token", () => {
 });
 
 describe("petrel listen --topic", () => {
-  it("shows what comes in the topics, across reconnects, and tells of a hole", async () => {
+  it("shows messages of topics across reconnects, and reports a hole", async () => {
     const run = bench.run([
       "listen",
       "alice",
@@ -123,7 +123,7 @@ describe("petrel listen --topic", () => {
     expect(await run.exitCode).toBe(0);
   });
 
-  it("shows what is kept, and ends after as many as asked for", async () => {
+  it("shows kept messages, and ends after the requested number", async () => {
     const run = bench.run(["listen", "alice", "--topic", "room.1", "--history", "--count", "1"]);
     const socket = await bench.node.accept();
     socket.welcome({ features });
@@ -139,7 +139,7 @@ describe("petrel listen --topic", () => {
     expect(run.out).toEqual([`room.1 #4 ${at} m4 4`]);
   });
 
-  it("says what the server refuses", async () => {
+  it("prints the server's refusal", async () => {
     const run = bench.run(["listen", "alice", "--topic", "room.1"]);
     const socket = await bench.node.accept();
     socket.welcome({ features });

@@ -49,7 +49,7 @@ async function findings(...more: string[]): Promise<Finding[]> {
 const linesOf = (check: string, found: readonly Finding[]) =>
   found.filter((one) => one.check === check).map(({ level, says }) => `${level} ${says}`);
 
-test("each collect and each dispatcher that is named is asked, and what is wrong with the second is told", async () => {
+test("asks each named collect and dispatcher, and reports what is wrong with the second", async () => {
   bench.answers.set("GET /health/ready", [{ status: 200, body: {} }]);
   bench.answers.set("GET /v1/diagnosis", [
     { status: 200, body: diagnosis("d1", "good") },
@@ -69,7 +69,7 @@ test("each collect and each dispatcher that is named is asked, and what is wrong
   expect(linesOf("owners", found)).toHaveLength(1);
 });
 
-test("where the first dispatcher and auth are down, the second tells what all know alike", async () => {
+test("if the first dispatcher and auth are down, reports the cluster's state from the second", async () => {
   bench.answers.set("GET /v1/channels", [{ status: 200, body: { items: [], unconfirmed: [] } }]);
   bench.answers.set("GET /v1/keys", [{ status: 200, body: { items: [], nextAfter: null } }]);
   const down = `http://127.0.0.1:${await freePort()}`;
@@ -80,14 +80,14 @@ test("where the first dispatcher and auth are down, the second tells what all kn
   expect(linesOf("producer keys", found).join()).not.toContain("error");
 });
 
-test("a dispatcher that is alive and was not asked is named", async () => {
+test("names a live dispatcher that was not asked", async () => {
   bench.answers.set("GET /v1/diagnosis", [{ status: 200, body: diagnosis("d1", "good") }]);
   expect(linesOf("dispatchers", await findings())).toEqual([
     "skipped d2 not asked: name each with a --dispatch of its own",
   ]);
 });
 
-test("a second address in a wrong form is a usage error", async () => {
+test("treats a malformed second address as a usage error", async () => {
   const run = bench.run(["doctor", "--dispatch", bench.httpUrl, "--dispatch", "nowhere"]);
   expect(await run.exitCode).toBe(2);
   expect(run.err.join("\n")).toContain('--dispatch must be a URL with http:// or https://, not "nowhere"');

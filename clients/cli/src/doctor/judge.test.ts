@@ -68,14 +68,14 @@ describe("a Redis server", () => {
     for (const { level, mend } of findings) expect(mend === undefined).toBe(level === "ok");
   });
 
-  test("one that does not answer is told as that alone", () => {
+  test("one that does not answer is reported as that alone", () => {
     expect(levels(judgeServer({ server: "r:1", problem: "ECONNREFUSED" }, "dispatch"))).toEqual([
       "error redis",
     ]);
   });
 });
 
-describe("what dispatch tells", () => {
+describe("dispatch's diagnosis", () => {
   const good: Diagnosis = {
     at: "2030-01-01T00:00:00.000Z",
     dispatcher: "dispatch-1",
@@ -134,7 +134,7 @@ describe("what dispatch tells", () => {
   });
 });
 
-test("what was set and may be forgotten", () => {
+test("settings that may be forgotten", () => {
   const items = [
     { channel: "apns", paused: { since: "2030-01-01T00:00:00.000Z", by: "ops" } },
     { channel: "web", paused: null },
@@ -157,7 +157,7 @@ test("what was set and may be forgotten", () => {
   ]);
 });
 
-test("metrics: what alerts would tell, by series", () => {
+test("metrics: reports what alerts would report, by series", () => {
   const text = [
     "# TYPE petrel_redis_link_up gauge",
     'petrel_redis_link_up{link="commands"} 1',
@@ -195,7 +195,7 @@ test.each([
   expect(mendOf(message, "otherwise")).toMatch(advice);
 });
 
-test("a service that takes a connection and stays silent is given up, whatever is collected meanwhile", async () => {
+test("gives up a service that accepts a connection and stays silent, whatever is collected meanwhile", async () => {
   const silent = createServer().listen(0, "127.0.0.1");
   await once(silent, "listening");
   const url = `http://127.0.0.1:${(silent.address() as AddressInfo).port}`;

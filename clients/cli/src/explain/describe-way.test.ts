@@ -23,7 +23,7 @@ const message = (parts: Partial<MessageAnswer>): MessageAnswer => ({
 });
 
 describe("the sentences", () => {
-  test("an acknowledgement of several messages is an upper bound", () => {
+  test("states an upper bound for an acknowledgement of several messages", () => {
     const answer = message({
       state: "delivered",
       timeline: [
@@ -48,7 +48,7 @@ describe("the sentences", () => {
   test.each([
     ["a near look", 5, ` (dispatch looks next at ${at(5)})`],
     ["a look when it expires, for its channel's queue waits for none", 7 * 86_400, ""],
-  ])("what waits for a channel: %s", (_name, seconds, when) => {
+  ])("names what waits for a channel: %s", (_name, seconds, when) => {
     const user = { connections: [], devices: ["ios"], seq: 3, acked: 0 };
     const policy = { fallback: "offline", priority: "normal", notification: true };
     const explanation = {
@@ -67,7 +67,7 @@ describe("the sentences", () => {
   test.each([
     ["queued", " yet: 2 attempts", true],
     ["expired", ": 2 attempts", false],
-  ])("a retry of one that is %s", (state, words, isTriedAgain) => {
+  ])("names a retry of one that is %s", (state, words, isTriedAgain) => {
     const retry = { event: "attempt", channel: "web", outcome: "retry", reason: "503" };
     const timeline = [
       { ...retry, at: at(1) },
@@ -98,7 +98,7 @@ describe("the sentences", () => {
     expect(said.endsWith(words)).toBe(true);
   });
 
-  test("without an explanation nothing is guessed", () => {
+  test("without an explanation it guesses nothing", () => {
     for (const state of ["delivered", "expired", "cancelled"])
       expect(describeReasons(message({ state }))).toEqual([]);
     expect(describeReasons(message({}))).toEqual([]);
@@ -106,7 +106,7 @@ describe("the sentences", () => {
     expect(describeOutcome(message({ state: "odd" }))).toBe("State: odd.");
   });
 
-  test("a paused channel is named", () => {
+  test("names a paused channel", () => {
     const user = { connections: [], devices: ["ios"], seq: 3, acked: 2 };
     const explanation = { at: at(10), notSent: [], user, pausedChannels: ["apns"] };
     expect(describeReasons(message({ explanation })).at(-1)).toBe(

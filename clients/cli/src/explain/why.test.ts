@@ -7,7 +7,7 @@ let bench: CommandBench;
 beforeEach(async () => void (bench = await CommandBench.open(runPetrel)));
 afterEach(() => bench.close());
 
-test("a collect that does not explain still tells the way", async () => {
+test("describes the timeline even if collect does not explain", async () => {
   const error = {
     code: "PETREL_INVALID_REQUEST",
     message: "querystring: must not have additional properties",

@@ -18,7 +18,7 @@ const partition = (n: number) => ({
   redrive: { state: "running", looked: 2, driven: 1, changedAt: n === 0 ? null : "2030-01-01T00:00:00.000Z" },
 });
 
-test("the status, page by page, with the key of an administrator", async () => {
+test("shows the status, page by page, with an admin's key", async () => {
   const first = { ...head, items: [partition(0)], nextCursor: "0" };
   const last = { ...head, items: [partition(1)], nextCursor: null };
   bench.answers.set("GET /v1/archive?limit=50", [
@@ -44,7 +44,7 @@ test("the status, page by page, with the key of an administrator", async () => {
   expect([await json.exitCode, json.out]).toEqual([0, [JSON.stringify(first), JSON.stringify(last)]]);
 });
 
-test("a redrive is asked for, once", async () => {
+test("requests a redrive once", async () => {
   bench.answers.set("POST /v1/archive/redrive", [{ status: 202, body: { partitions: 8 } }]);
   const run = bench.run(["archive", "redrive"]);
   expect([await run.exitCode, run.out]).toEqual([
@@ -54,7 +54,7 @@ test("a redrive is asked for, once", async () => {
   expect(bench.asked).toHaveLength(1);
 });
 
-test("says that there is none", async () => {
+test("reports that there is no archive", async () => {
   const error = { code: "PETREL_NOT_FOUND", message: "There is no message archive.", retryable: false };
   bench.answers.set("GET /v1/archive?limit=50", [{ status: 404, body: { error } }]);
   const run = bench.run(["archive", "status"]);

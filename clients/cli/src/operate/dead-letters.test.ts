@@ -20,7 +20,7 @@ describe("petrel dead-letters", () => {
     at: "2030-01-01T00:00:00.000Z",
   };
 
-  it("lists them, page by page, with the key of an administrator", async () => {
+  it("lists them page by page with an admin's key", async () => {
     bench.answers.set("GET /v1/dead-letters?limit=1000", [
       { status: 200, body: { items: [letter], nextCursor: "next" } },
     ]);
@@ -38,7 +38,7 @@ describe("petrel dead-letters", () => {
     expect(bench.asked[0]?.authorization).toBe("Bearer root.s3cret");
   });
 
-  it("lists as many as asked for, of one cause", async () => {
+  it("lists the requested number, of one cause", async () => {
     bench.answers.set("GET /v1/dead-letters?limit=1&cause=rejected", [
       { status: 200, body: { items: [letter], nextCursor: "next" } },
     ]);
@@ -47,7 +47,7 @@ describe("petrel dead-letters", () => {
     expect(bench.asked).toHaveLength(1);
   });
 
-  it("shows a reason that a terminal would obey as text, on one line", async () => {
+  it("escapes a reason's control characters and keeps it on one line", async () => {
     const reason = "no\u009b2J\nsecond line\u202e";
     const letter = { id: "d1", messageId: "m", user: "u", cause: "apns", reason, attempts: 1, at: "now" };
     bench.answers.set("GET /v1/dead-letters?limit=50", [{ status: 200, body: { items: [letter] } }]);
@@ -78,7 +78,7 @@ describe("petrel dead-letters", () => {
     expect([await remove.exitCode, remove.out]).toEqual([0, [`${id} deleted`]]);
   });
 
-  it("replays all of a cause; one that cannot be does not keep the others, and shows in the exit code", async () => {
+  it("replays all of a cause; one failure does not stop the others and shows in the exit code", async () => {
     bench.answers.set("GET /v1/dead-letters?limit=1000&cause=rejected", [
       { status: 200, body: { items: [{ id: "a" }, { id: "b" }], nextCursor: null } },
     ]);
@@ -93,7 +93,7 @@ describe("petrel dead-letters", () => {
     ]);
   });
 
-  it("purges what it was told to", async () => {
+  it("purges what was asked for", async () => {
     bench.answers.set("DELETE /v1/dead-letters?cause=rejected", [{ status: 200, body: { purged: 3 } }]);
     bench.answers.set("DELETE /v1/dead-letters", [{ status: 200, body: { purged: 5 } }]);
     const one = bench.run(["dead-letters", "purge", "--cause", "rejected"]);
@@ -102,7 +102,7 @@ describe("petrel dead-letters", () => {
     expect([await all.exitCode, all.out]).toEqual([0, ["5 deleted"]]);
   });
 
-  it("says what dispatch said", async () => {
+  it("prints dispatch's answer", async () => {
     const error = { code: "PETREL_NOT_FOUND", message: "There is none.", retryable: false };
     bench.answers.set("GET /v1/dead-letters/x", [{ status: 404, body: { error } }]);
     const run = bench.run(["dead-letters", "show", "x"]);

@@ -21,7 +21,7 @@ const webhook = {
 };
 
 describe("petrel webhooks", () => {
-  it("lists them, with the key of an administrator", async () => {
+  it("lists them with an admin's key", async () => {
     const other = { ...webhook, id: "wh_b", types: null, paused: false, pausedReason: null };
     bench.answers.set("GET /v1/webhooks?limit=1000", [
       { status: 200, body: { items: [webhook, other], nextCursor: null } },
@@ -34,7 +34,7 @@ describe("petrel webhooks", () => {
     expect(bench.asked[0]?.authorization).toBe("Bearer root.s3cret");
   });
 
-  it("creates one, and shows its secret", async () => {
+  it("creates one and shows its secret", async () => {
     bench.answers.set("POST /v1/webhooks", [{ status: 201, body: { id: "wh_a", secret: "whsec_x" } }]);
     const run = bench.run(["webhooks", "create", webhook.url, "--types", "message.failed,message.expired"]);
     expect([await run.exitCode, run.out]).toEqual([0, ["wh_a whsec_x"]]);
@@ -72,7 +72,7 @@ describe("petrel webhooks", () => {
     expect([await gone.exitCode, gone.out]).toEqual([0, ["wh_a deleted"]]);
   });
 
-  it("tests one: not delivered is a failure", async () => {
+  it("tests one: an undelivered test is a failure", async () => {
     bench.answers.set("POST /v1/webhooks/wh_a/test", [
       { status: 200, body: { delivered: true, status: 204, durationMs: 12 } },
       { status: 200, body: { delivered: false, durationMs: 15_000, error: "no answer within 15000 ms" } },
@@ -107,7 +107,7 @@ describe("petrel webhooks", () => {
     [["replay", "wh_a"], "from where?"],
     [["pause", "wh_a", "--url", "x"], "--url is not for webhooks pause"],
     [["create"], "URL is missing"],
-  ])("%j is a wrong command line", async (words, problem) => {
+  ])("refuses the command line %j", async (words, problem) => {
     const run = bench.run(["webhooks", ...words]);
     expect(await run.exitCode).toBe(2);
     expect(run.err.join("\n")).toContain(problem);

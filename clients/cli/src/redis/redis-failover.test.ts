@@ -37,7 +37,7 @@ async function run(...args: readonly string[]) {
   return { exitCode, out, err: err.join("\n") };
 }
 
-test("what cannot be read is said by name", async () => {
+test("names what cannot be read", async () => {
   expect(await run("--sentinels", "host:1")).toMatchObject({
     exitCode: 2,
     err: expect.stringContaining("--sentinels"),
@@ -53,7 +53,7 @@ test("what cannot be read is said by name", async () => {
   });
 });
 
-test("a replica that does not catch up: given up, and the master takes writes again", async () => {
+test("gives up if a replica does not catch up, and the master accepts writes again", async () => {
   const [master, replica] = group.servers;
   if (master === undefined || replica === undefined) throw new Error("two servers");
   const link = await group.connect(master);
@@ -71,7 +71,7 @@ test("a replica that does not catch up: given up, and the master takes writes ag
   expect(await group.master()).toBe(master);
 }, 60_000);
 
-test("done: the old master is a replica, and a write that waited at it is not answered with OK", async () => {
+test("when done, the old master is a replica, and a write that waited there is not answered with OK", async () => {
   const [master, replica] = group.servers;
   if (master === undefined || replica === undefined) throw new Error("two servers");
   // A client that does not listen to sentinels.

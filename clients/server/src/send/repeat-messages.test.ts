@@ -27,7 +27,7 @@ const never = ({ signal }: Asked): Promise<Response> =>
   });
 
 describe("repeats", () => {
-  test("a lost answer: the same message with the same key, and no duplicate for the caller", async () => {
+  test("after a lost answer sends the same message with the same key, and reports no duplicate", async () => {
     const { petrel, requests } = openPetrel((asked, index) => {
       if (index === 0) throw lostConnection();
       return json(202, { results: asked.messages.map(() => ({ id: "m", duplicate: true })) });
@@ -55,7 +55,7 @@ describe("repeats", () => {
     [401, "PETREL_UNAUTHENTICATED"],
     [403, "PETREL_FORBIDDEN"],
     [501, "PETREL_NOT_IMPLEMENTED"],
-  ])("%i is told at once", async (status, code) => {
+  ])("%i is reported at once", async (status, code) => {
     const { petrel, requests } = openPetrel(() => json(status, failed(code, status, false)));
     const error = await ofError(petrel.send(to("a")));
     expect(error).toMatchObject({ code, status, outcome: "refused", retryable: false });
@@ -63,7 +63,7 @@ describe("repeats", () => {
     expect(requests.length).toBe(1);
   });
 
-  test("not before Retry-After", async () => {
+  test("waits for Retry-After", async () => {
     const { petrel } = openPetrel((asked, index) =>
       index === 0
         ? json(429, failed("PETREL_RATE_LIMITED", 429, true), { "retry-after": "1" })
@@ -74,7 +74,7 @@ describe("repeats", () => {
     expect(performance.now() - startMs).toBeGreaterThanOrEqual(990);
   });
 
-  test("who can't wait for Retry-After is told now", async () => {
+  test("fails now if the deadline comes before Retry-After", async () => {
     const { petrel, requests } = openPetrel(
       () => json(429, failed("PETREL_RATE_LIMITED", 429, true), { "retry-after": "60" }),
       { timeoutMs: 30_000 },
@@ -84,7 +84,7 @@ describe("repeats", () => {
     expect(requests.length).toBe(1);
   });
 
-  test("a bad entry fails alone; a limited one is repeated alone; a full inbox is told", async () => {
+  test("a bad entry fails alone; a limited one is repeated alone; a full inbox is reported", async () => {
     const { petrel, requests } = openPetrel(({ messages }, index) =>
       json(202, {
         results: messages.map(({ to }) => {
@@ -110,7 +110,7 @@ describe("repeats", () => {
     expect(requests.map(({ messages }) => messages.length)).toEqual([4, 1]);
   });
 
-  test("a list of which some is stored says so", async () => {
+  test("reports a list that is stored in part", async () => {
     const { petrel } = openPetrel(({ messages }) => {
       const details = { stored: [{ user: "a", id: "m" }], full: ["b"] };
       return json(202, { results: messages.map(() => failed("PETREL_INBOX_FULL", 409, true, details)) });
@@ -119,7 +119,7 @@ describe("repeats", () => {
     expect(error).toMatchObject({ outcome: "partial", details: { stored: [{ user: "a", id: "m" }] } });
   });
 
-  test("what is refused as a whole is halved, until the one that is too much stands alone", async () => {
+  test("halves what is refused as a whole until the oversized message stands alone", async () => {
     const { petrel, requests } = openPetrel((asked) =>
       asked.messages.some(({ data }) => data === 13)
         ? json(400, failed("PETREL_INVALID_JSON", 400, false))
@@ -131,8 +131,8 @@ describe("repeats", () => {
   });
 });
 
-describe("the end of a message that nobody answers", () => {
-  test("never sent: refused", async () => {
+describe("a message without an answer", () => {
+  test("that was never sent is refused", async () => {
     const { petrel } = openPetrel(
       () => {
         throw refusedConnection();
@@ -142,7 +142,7 @@ describe("the end of a message that nobody answers", () => {
     expect(await ofError(petrel.send(to("a")))).toMatchObject({ outcome: "refused", retryable: true });
   });
 
-  test("sent, and no answer: unknown, with the key to repeat it", async () => {
+  test("that was sent is unknown, with the key to repeat it", async () => {
     const { petrel, requests } = openPetrel(never, { timeoutMs: 60 });
     const error = await ofError(petrel.send(to("a")));
     expect(error).toMatchObject({ code: "PETREL_SDK_NO_ANSWER", outcome: "unknown", retryable: true });
@@ -150,7 +150,7 @@ describe("the end of a message that nobody answers", () => {
     expect(error.message).toContain("not known");
   });
 
-  test("an attempt that may have stored it counts, whatever later ones are told", async () => {
+  test("that may be stored by one attempt stays unknown, whatever later attempts report", async () => {
     const { petrel } = openPetrel((_asked, index) => {
       if (index === 0) throw lostConnection();
       return json(401, failed("PETREL_UNAUTHENTICATED", 401, false));
@@ -159,7 +159,7 @@ describe("the end of a message that nobody answers", () => {
     expect(error).toMatchObject({ code: "PETREL_UNAUTHENTICATED", outcome: "unknown" });
   });
 
-  test("waiting behind others, and never sent: refused", async () => {
+  test("that waited behind others and was never sent is refused", async () => {
     const { petrel, requests } = openPetrel(never, { timeoutMs: 60, maxRequests: 1 });
     const first = ofError(petrel.send(to("a")));
     while (requests.length === 0) await new Promise(setImmediate);
@@ -172,7 +172,7 @@ describe("the end of a message that nobody answers", () => {
 /** What the network does to a request: the server stores before or not at all, and the answer comes or does not. */
 const fates = ["answers", "lost before", "lost after", "refuses", "503 after"] as const;
 
-test("whatever happens to requests: resolved is stored once, refused is not, each recipient's order holds", async () => {
+test("whatever happens to requests: resolved means stored once, refused means not stored, each recipient's order holds", async () => {
   await fc.assert(
     fc.asyncProperty(
       fc.array(fc.constantFrom(...fates), { maxLength: 12 }),

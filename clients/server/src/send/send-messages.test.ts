@@ -5,14 +5,14 @@ import { describe, expect, test } from "vitest";
 import { json, ofError, openPetrel, stored, to } from "../../../../test/support/clients/played-collect.js";
 
 describe("batches", () => {
-  test("what is sent in one turn goes together, in order, each with a key of its own", async () => {
+  test("go out together if sent in one turn, in order, each with its own key", async () => {
     const { petrel, requests } = openPetrel(stored);
     const sent = await Promise.all([1, 2, 3, 4].map((n) => petrel.send(to("alice", n))));
     expect(requests.map(({ messages }) => messages.map(({ data }) => data))).toEqual([[1, 2, 3, 4]]);
     expect(new Set(sent.map(({ id }) => id)).size).toBe(4);
   });
 
-  test("senders in a closed loop stay together, without waiting for the linger", async () => {
+  test("keep senders in a closed loop together without waiting for the linger", async () => {
     const { petrel, requests } = openPetrel(stored);
     const sender = async (name: string): Promise<void> => {
       for (let i = 0; i < 10; i++) await petrel.send(to(name, i));
@@ -21,7 +21,7 @@ describe("batches", () => {
     expect(requests.map(({ messages }) => messages.length)).toEqual(Array.from({ length: 10 }, () => 64));
   });
 
-  test("hold 1,000 recipients at most, lists counted", async () => {
+  test("hold at most 1,000 recipients, counting lists", async () => {
     const { petrel, requests } = openPetrel(({ messages }) =>
       json(202, {
         results: messages.map(({ to }) => ("users" in to ? { results: [] } : { id: "m", duplicate: false })),
@@ -41,7 +41,7 @@ describe("batches", () => {
     expect(sizes.length).toBe(3);
   });
 
-  test("hold 8 MiB at most", async () => {
+  test("hold at most 8 MiB", async () => {
     const { petrel, requests } = openPetrel(stored, { gzipAboveBytes: Number.POSITIVE_INFINITY });
     const text = "é".repeat(500_000);
     await Promise.all(Array.from({ length: 18 }, (_, i) => petrel.send(to(`u${i}`, text))));
@@ -51,7 +51,7 @@ describe("batches", () => {
     expect(tooLarge).toMatchObject({ code: "PETREL_SDK_INVALID_MESSAGE", outcome: "refused" });
   });
 
-  test("are compressed where that pays, and signed as they are sent", async () => {
+  test("are compressed if it pays, and signed as sent", async () => {
     const { petrel, requests } = openPetrel(stored, { sign: true, gzipAboveBytes: 1_000 });
     await petrel.send(to("a", "x".repeat(5_000)));
     await petrel.send(to("a", createHash("sha512").update("y").digest("base64").repeat(1)));
@@ -71,7 +71,7 @@ describe("batches", () => {
     }
   });
 
-  test("what is sent is the data of the moment of the call", async () => {
+  test("carry the data as it was at the call", async () => {
     const { petrel, requests } = openPetrel(stored);
     const data = { n: 1 };
     const sending = petrel.send(to("a", data));
@@ -82,7 +82,7 @@ describe("batches", () => {
 });
 
 describe("order", () => {
-  test("a recipient's next message waits for the one before; others don't", async () => {
+  test("a recipient's next message waits for the previous one; others do not", async () => {
     let answerFirst = (): void => undefined;
     const { petrel, requests } = openPetrel((asked, index) =>
       index > 0
@@ -133,14 +133,14 @@ describe("bounds", () => {
     await petrel.ready();
   });
 
-  test("bytes count, too", async () => {
+  test("counts bytes, too", async () => {
     const { petrel } = openPetrel(stored, { maxQueuedBytes: 1_000 });
     const first = petrel.send(to("a", "x".repeat(900)));
     expect((await ofError(petrel.send(to("b", "x".repeat(100))))).code).toBe("PETREL_SDK_QUEUE_FULL");
     await first;
   });
 
-  test("a list of more than 1,000 can't be sent", async () => {
+  test("refuses a list of more than 1,000", async () => {
     const { petrel, requests } = openPetrel(stored);
     const users = Array.from({ length: 1_001 }, (_, i) => `u${i}`);
     const error = await ofError(petrel.send({ to: { users }, data: 1 }));
@@ -148,7 +148,7 @@ describe("bounds", () => {
     expect(requests.length).toBe(0);
   });
 
-  test("close() sends what waits, and takes no more", async () => {
+  test("close() sends what waits and accepts no more", async () => {
     const { petrel, requests } = openPetrel(stored);
     const sending = [1, 2, 3].map((n) => petrel.send(to("a", n)));
     const closing = petrel.close();

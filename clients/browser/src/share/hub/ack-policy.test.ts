@@ -15,19 +15,19 @@ const tab = (acked: number, sent: number, others: Partial<TabAck> = {}): TabAck 
 });
 
 describe("an ack", () => {
-  test("any: as far as the furthest tab", () => {
+  test("any: acknowledges as far as the furthest tab", () => {
     expect(ackedBy("any", [tab(3, 5), tab(5, 5), tab(0, 5)], now)).toBe(5);
     expect(ackedBy("any", [], now)).toBe(0);
   });
 
-  test("all: as far as the slowest that wants messages, and is heard of", () => {
+  test("all: acknowledges as far as the slowest tab that wants messages and is alive", () => {
     expect(ackedBy("all", [tab(3, 5), tab(5, 5)], now)).toBe(3);
     expect(ackedBy("all", [tab(0, 5, { wants: false }), tab(5, 5)], now)).toBe(5);
     expect(ackedBy("all", [tab(0, 5, { heardAtMs: 5_000 }), tab(5, 5)], now)).toBe(5);
     expect(ackedBy("all", [tab(0, 5, { heardAtMs: 5_001 }), tab(5, 5)], now)).toBe(0);
   });
 
-  test("all never exceeds any, nor what a tab that counts still owes", () => {
+  test("all never exceeds any, nor what a counted tab still owes", () => {
     const arbitrary = fc.array(
       fc.record({
         acked: fc.nat(20),
@@ -49,7 +49,7 @@ describe("an ack", () => {
   });
 });
 
-describe("a connection for all", () => {
+describe("a shared connection", () => {
   test("starts where the tab that is furthest behind is, in the newest epoch", () => {
     const at = (epoch: string, since: number) => ({ epoch, since });
     expect(lowestPosition([at("e2", 9), undefined, at("e2", 7), at("e1", 3)])).toEqual(at("e2", 7));
@@ -62,7 +62,7 @@ describe("a connection for all", () => {
     ).toEqual({ epoch: "t", offset: 2 });
   });
 
-  test("keeps what came for those who come later, as far as there is room", () => {
+  test("keeps messages for tabs that come later, as far as there is room", () => {
     const recent = new RecentMessages(3, 10);
     for (const seq of [4, 5, 7]) recent.add({ seq, id: `m${seq}`, text: "1234" });
     // The first had to go: who has not seen it needs another connection.

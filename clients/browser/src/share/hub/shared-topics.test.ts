@@ -84,7 +84,7 @@ describe("the topics of two tabs", () => {
     expect(sent.at(-1)).toEqual({ type: "unsubscribe", topics: [{ topic: "room" }] });
   });
 
-  test("go back for a tab that is behind; the other sees nothing twice", async () => {
+  test("rewind for a tab that is behind; the other sees nothing twice", async () => {
     await subscribe("a", { topic: "room" });
     await server(answer(5));
     await subscribe("b", { topic: "room", epoch: "t", offset: 3 });
@@ -125,7 +125,7 @@ describe("the topics of two tabs", () => {
     expect(heard().toSorted()).toEqual(["a", "b", "c"].map((tab) => `${tab} unsubscribed removed`));
   });
 
-  test("who is there comes right behind its answer to each tab that asks, though the server says it once", async () => {
+  test("presence follows the answer to each tab that asks, though the server sends it once", async () => {
     await subscribe("a", { topic: "room", presence: true });
     await server(answer(5));
     await server({ type: "presence", topic: "room", users: 1, connections: 1 });
@@ -143,7 +143,7 @@ describe("the topics of two tabs", () => {
     ]);
   });
 
-  test("a refusal reaches who asked", async () => {
+  test("a refusal reaches the tab that asked", async () => {
     await subscribe("b", { topic: "room" });
     await server({
       type: "error",

@@ -9,7 +9,7 @@ afterEach(() => {
   vi.useRealTimers();
 });
 
-test("whose token it is comes first, then another, each once, and nobody after it was accepted", () => {
+test("asks the token's own tab first, then the others, each once, and nobody after it was accepted", () => {
   const asked: string[] = [];
   const turns = new TokenTurns("b", {
     say: (socket, text) => {
@@ -36,7 +36,7 @@ test("whose token it is comes first, then another, each once, and nobody after i
   expect(asked.at(-1)).toBe("a.1 10");
 });
 
-test("ends for all, but a verdict about a token concerns the tab that brought it", () => {
+test("ends for all tabs, but a verdict about a token concerns only the tab that brought it", () => {
   expect(ownerOnly(4401, undefined)).toBe(true);
   expect(ownerOnly(4403, "PETREL_TOKEN_REVOKED")).toBe(true);
   for (const error of ["PETREL_DISCONNECTED", "PETREL_USER_ERASED", undefined])
