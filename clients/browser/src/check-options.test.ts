@@ -20,7 +20,7 @@ test.each([
 });
 
 test.each(["ftp://a.test", "", "wss://a.test/#top", "https://a.test/?token=t", 7])(
-  "%s is refused",
+  "refuses %s",
   (given) => {
     vi.stubGlobal("location", { href: "https://page.test/" });
     expect(() => checkUrls(given)).toThrow(/^url: /);

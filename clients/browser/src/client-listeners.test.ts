@@ -53,7 +53,7 @@ describe("listeners and options", () => {
   });
 
   it.each(["state", "closed"] as const)(
-    "may connect again from within %s: all hear in order",
+    "may connect again from within %s: all listeners see it in order",
     async (where) => {
       const client = started();
       const heard: string[][] = [[], []];

@@ -43,7 +43,7 @@ function petrel(args: readonly string[], script = join(bin, "petrel.js")) {
   return { child, exit };
 }
 
-it.each(["SIGINT", "SIGTERM"] as const)("listen ends with 0 and a clean close on %s", async (signal) => {
+it.each(["SIGINT", "SIGTERM"] as const)("listen exits with 0 and a clean close on %s", async (signal) => {
   const { child, exit } = petrel(["listen", "alice"]);
   const socket = await node.accept(10_000);
   socket.welcome();

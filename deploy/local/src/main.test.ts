@@ -20,13 +20,13 @@ function type(args: readonly string[], environment: Record<string, string> = {})
   });
 }
 
-test("--help says what there is", async () => {
+test("--help lists the options", async () => {
   const { code, stdout, stderr } = await type(["--help"]);
   expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
   expect(stdout).toContain("--no-restart");
 });
 
-test("an unknown option is exit code 2", async () => {
+test("exits with 2 for an unknown option", async () => {
   expect(await type(["--nodez", "3"])).toEqual({
     code: 2,
     stdout: "",
@@ -34,7 +34,7 @@ test("an unknown option is exit code 2", async () => {
   });
 });
 
-test("a data directory that cannot be written to is exit code 1, in one line", async () => {
+test("exits with 1 and one line if the data directory is not writable", async () => {
   const directory = await mkdtemp(join(tmpdir(), "petrel-main-"));
   await writeFile(join(directory, "data"), "");
   const { code, stdout, stderr } = await type([], { PETREL_DATA_DIR: join(directory, "data") });

@@ -144,7 +144,7 @@ async function syncs(): Promise<unknown> {
 }
 
 /** Each goes on where the one before has left it: a start is nine processes. */
-describe("one data directory, from start to start", () => {
+describe("one data directory across starts", () => {
   beforeAll(open);
   afterAll(close);
 
@@ -154,7 +154,7 @@ describe("one data directory, from start to start", () => {
     expect(await syncs()).toBe("everysec");
   });
 
-  test("dispatch pushes to the simulator with a key of this machine, which the simulator knows", async () => {
+  test("dispatch pushes to the simulator with a local key that the simulator knows", async () => {
     const [consoleEnv, dispatch, simulator] = await Promise.all([0, 3, 4].map(environmentAt));
     expect(dispatch).toMatchObject({
       APNS_ENDPOINT: `https://127.0.0.1:${base + 6}`,
@@ -183,7 +183,7 @@ describe("one data directory, from start to start", () => {
     running = first;
   });
 
-  test("a service that dies is started again, and a line says so; the embedded Redis too", async () => {
+  test("restarts a service that dies, the embedded Redis too, and says so in a line", async () => {
     const pids = await readJson<Record<string, number>>(".data/pids.json");
     await fetch(`http://127.0.0.1:${base + 2}/die`).catch(() => undefined);
     await untilSaid("collect … died (exit code 3), restarting in 0.25 s");
@@ -216,7 +216,7 @@ describe("one data directory, from start to start", () => {
   });
 
   test.each([[["apnsKey", "redisPassword"]], [["redisPassword"]]])(
-    "secrets of a version without %j are completed, the others and the data stay",
+    "secrets of a version without %j are completed; the others and the data stay",
     async (added) => {
       const { redis } = await readJson<DevFile>(".data/dev.json");
       await probeRedis(redis, [["SET", "k", "kept"]]);
@@ -245,7 +245,7 @@ describe("a run of its own", () => {
   beforeEach(open);
   afterEach(close);
 
-  test("everything starts, is described, and stops in order, leaving no process", async () => {
+  test("everything starts, is described, and stops in order without leaving a process", async () => {
     const code = run(["--nodes", "3", "--collects", "2", "--dispatchers", "2"]);
     await untilSaid("Petrel runs");
     const dev = await readJson<DevFile>(".data/dev.json");
@@ -362,7 +362,7 @@ describe("a run of its own", () => {
     expect(`${new URL(dev.redis).password}\n`).toBe(await readFile(files[1] ?? "", "utf8"));
   });
 
-  test("the user's own APNS_… win: a key of theirs goes to no simulator, an endpoint gets no authority of ours", async () => {
+  test("the user's own APNS_… win: their key goes to no simulator, and their endpoint gets no authority of ours", async () => {
     void run([], { APNS_ENDPOINT: "https://push.example:2197", APNS_CA_FILE: "" });
     await untilSaid("Petrel runs");
     let dispatch = await environmentAt(3);
@@ -379,13 +379,13 @@ describe("a run of its own", () => {
     expect(["APNS_TEAM_ID", "APNS_ENDPOINT", "APNS_CA_FILE"].filter((name) => name in dispatch)).toEqual([]);
   });
 
-  test("what a service says of its end shows no password", async () => {
+  test("a service's last lines show no password", async () => {
     const reason = "no answer of redis://:hush@127.0.0.1:7";
     expect(await run([], { PRETEND_BROKEN: "auth", PRETEND_REASON: reason })).toBe(1);
     expect(complaints).toEqual([expect.stringContaining("redis://:[redacted]@127.0.0.1:7")]);
   });
 
-  test("a Redis of the user's own may have its password in a file", async () => {
+  test("the user's own Redis may have its password in a file", async () => {
     const redis = await startRedis({ password: "p@ss" });
     const file = join(root, "password");
     await writeFile(file, "p@ss\n");
@@ -403,7 +403,7 @@ describe("a run of its own", () => {
     await redis.stop();
   });
 
-  test("a lock whose holder is gone is taken over; --no-restart leaves the dead alone, says so, and still stops cleanly", async () => {
+  test("takes over a lock whose holder is gone; --no-restart leaves a dead service, says so, and still stops cleanly", async () => {
     await mkdir(data);
     // This process's id, but another start: the id was used again.
     await writeFile(join(data, "lock"), `${process.pid} 1`);
@@ -416,7 +416,7 @@ describe("a run of its own", () => {
     expect(said("restarting")).toBe(false);
   });
 
-  test("a service that cannot start is named, with the end of its log, and the others are stopped", async () => {
+  test("names a service that cannot start, with the end of its log, and stops the others", async () => {
     expect(await run([], { PRETEND_BROKEN: "push-node" })).toBe(1);
     expect(complaints).toHaveLength(1);
     expect(complaints[0]).toMatch(
@@ -428,7 +428,7 @@ describe("a run of its own", () => {
     await expect(read(".data/dev.json")).rejects.toThrow(/ENOENT/);
   });
 
-  test("a busy port is told, with who wanted it, before anything starts", async () => {
+  test("reports a busy port, and who needs it, before anything starts", async () => {
     const server = createServer();
     await new Promise<void>((resolve) => server.listen(base + 10, "127.0.0.1", resolve));
     expect(await run()).toBe(1);
@@ -439,13 +439,13 @@ describe("a run of its own", () => {
     await new Promise((resolve) => server.close(resolve));
   });
 
-  test("a data directory that cannot be written to", async () => {
+  test("refuses a data directory that is not writable", async () => {
     await writeFile(data, "a file is in its place");
     expect(await run()).toBe(1);
     expect(complaints).toEqual([expect.stringMatching(/^the data directory .* cannot be written to \(E/)]);
   });
 
-  test("a Redis of the user's own is used, and one that evicts or is not there is refused", async () => {
+  test("uses the user's own Redis, and refuses one that evicts or is not there", async () => {
     const redis = await startRedis({ extraArgs: ["--maxmemory-policy", "allkeys-lru"] });
     expect(await run([], { REDIS_URL: redis.url })).toBe(1);
     expect(complaints[0]).toMatch(/evicts \(maxmemory-policy allkeys-lru\)/);
@@ -465,7 +465,7 @@ describe("a run of its own", () => {
     expect(complaints[0]).not.toContain("secret");
   });
 
-  test("a stop that comes while it starts is a clean one", async () => {
+  test("a stop during the start is clean", async () => {
     void run();
     await untilSaid("redis … ready");
     stop.abort();
@@ -473,7 +473,7 @@ describe("a run of its own", () => {
     expect(complaints).toEqual([]);
   });
 
-  test("the second Ctrl-C ends all at once, also what is paused", async () => {
+  test("the second Ctrl-C ends everything at once, even paused processes", async () => {
     void run();
     await untilSaid("Petrel runs");
     const pids = await readJson<Record<string, number>>(".data/pids.json");
@@ -484,7 +484,7 @@ describe("a run of its own", () => {
     expect(Object.values(pids).filter(isAlive)).toEqual([]);
   });
 
-  test("wrong options and settings", async () => {
+  test("refuses wrong options and settings", async () => {
     expect(await run(["--node", "3"])).toBe(2);
     expect(await run(["--nodes", "0"])).toBe(2);
     expect(await run([], { PETREL_PORT_BASE: "seventy" })).toBe(1);

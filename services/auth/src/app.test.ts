@@ -83,7 +83,7 @@ function errorCode(code: string) {
   };
 }
 
-test("a token is made, passes by the published keys, and is not stored on the way", async () => {
+test("makes a token that passes with the published keys and is not cached on the way", async () => {
   const device = { id: "phone-1", platform: "ios" };
   const made = await makeToken({ userId: "alice", device, ttlSeconds: 120 });
   expect(made.status).toBe(201);
@@ -114,7 +114,7 @@ test("a token is made, passes by the published keys, and is not stored on the wa
   expect(token.expiresAtMs - token.issuedAtMs).toBe(120_000);
 });
 
-test("a token lives for an hour by default, and carries the generation", async () => {
+test("a token lives for an hour by default and carries the generation", async () => {
   const generation = await revocations.revokeUser("gen-user");
   const made = await makeToken({ userId: "gen-user" });
   expect(made.body).toMatchObject({ expiresIn: 3_600 });
@@ -148,7 +148,7 @@ test.each<InjectOptions>([
   { method: "DELETE", url: "/v1/keys/x" },
   { method: "PATCH", url: "/v1/keys/x", payload: { suspended: true } },
   { method: "POST", url: "/v1/keys/x/rotate" },
-])("$method $url is for those with the scope, and says so before it reads the body", async (request) => {
+])("$method $url requires its scope, and checks it before it reads the body", async (request) => {
   for (const as of [undefined, "Bearer admin.wrong", "Bearer nobody.x", "Basic YTpi."]) {
     const stranger = await call(as, {
       ...request,
@@ -194,7 +194,7 @@ test("introspection returns an active token's claims, for a form and for JSON", 
   expect(asForm.body).toEqual(asJson.body);
 });
 
-test("an invalid, expired or revoked token is inactive, and the answer says nothing else", async () => {
+test("an invalid, expired or revoked token is inactive, and the answer says nothing more", async () => {
   const inactive = '{"active":false}';
   const { body } = await makeToken({ userId: "carol", ttlSeconds: 30 });
   const token = (body as { accessToken: string }).accessToken;
@@ -229,7 +229,7 @@ test.each<[string, string, string, number]>([
   expect(answer.body).toHaveProperty("error.code");
 });
 
-test("only introspection reads forms", async () => {
+test("only introspection accepts forms", async () => {
   const answer = await call("tokens", {
     method: "POST",
     url: "/v1/tokens",
@@ -239,7 +239,7 @@ test("only introspection reads forms", async () => {
   expect(answer.status).toBe(415);
 });
 
-test("a key's life: made, shown once, used, rotated, revoked", async () => {
+test("a key is created, shown once, used, rotated and revoked", async () => {
   const made = await call("admin", {
     method: "POST",
     url: "/v1/keys",
@@ -304,7 +304,7 @@ test.each<[string, unknown]>([
   expect(answer.body).toEqual(errorCode("PETREL_INVALID_REQUEST"));
 });
 
-test("unknown and malformed key ids are reported as such", async () => {
+test("reports unknown and malformed key ids as such", async () => {
   expect((await call("admin", { method: "DELETE", url: "/v1/keys/nobody" })).status).toBe(404);
   expect((await call("admin", { method: "POST", url: "/v1/keys/nobody/rotate" })).status).toBe(404);
   expect((await call("admin", { method: "DELETE", url: "/v1/keys/a.b" })).status).toBe(400);
@@ -316,7 +316,7 @@ test("unknown and malformed key ids are reported as such", async () => {
   expect(body.status).toBe(400);
 });
 
-test("the list of keys continues by its cursor", async () => {
+test("the list of keys continues at its cursor", async () => {
   const all = (await call("admin", { method: "GET", url: "/v1/keys?limit=1000" })).body as {
     items: { id: string }[];
     nextCursor: string | null;
@@ -337,7 +337,7 @@ test("the list of keys continues by its cursor", async () => {
   }
 });
 
-test("the documentation names each route's callers", async () => {
+test("the OpenAPI document names each route's callers", async () => {
   const docs = await call(undefined, { method: "GET", url: "/docs/json" });
   const { paths } = docs.body as {
     paths: Record<string, Record<string, { security?: unknown; requestBody?: unknown }>>;
@@ -350,7 +350,7 @@ test("the documentation names each route's callers", async () => {
   expect(JSON.stringify(paths["/v1/introspect"])).toContain("application/x-www-form-urlencoded");
 });
 
-test("without Redis: not ready, and 503 with Retry-After; it comes back", async () => {
+test("without Redis it is not ready and answers 503 with Retry-After; it recovers", async () => {
   const stranded = await openAuth({ url: server.url, clock, encryptionKey });
   const lost = stranded.redis;
   const ready = () => stranded.app.inject({ method: "GET", url: "/health/ready" });

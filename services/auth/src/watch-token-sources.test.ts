@@ -48,7 +48,7 @@ async function metrics(): Promise<string> {
 const shows = async (line: RegExp): Promise<boolean> => line.test(await metrics());
 
 test(
-  "an issuer that is away is a gauge and one line, and so is its return; auth stays ready",
+  "an unreachable issuer shows in a gauge and one line, and so does its return; auth stays ready",
   async () => {
     const away = "jwks: not fetched, keeping the last good keys";
     await waitFor(() => shows(/^petrel_token_source_up\{.*source="external".*\} 0$/m), {

@@ -21,7 +21,7 @@ const connect = (userId: string, node: string, connection: string, connectTimeMs
   );
 
 describe("presence and disconnect", () => {
-  test("nobody is there", async () => {
+  test("answer for a user without connections", async () => {
     expect(await collect.ask("GET", "/v1/users/off/presence")).toMatchObject({
       status: 200,
       body: { online: false, connections: [] },
@@ -32,7 +32,7 @@ describe("presence and disconnect", () => {
     });
   });
 
-  test("connections are listed oldest first, and their nodes told to close them", async () => {
+  test("list connections oldest first, and tell their nodes to close them", async () => {
     const nowMs = await collect.store.nowMs();
     await connect("on", "node-b.1", "c2", nowMs - 1_000);
     await connect("on", "node-a.1", "c1", nowMs - 2_000);
@@ -62,7 +62,7 @@ describe("presence and disconnect", () => {
     expect(heard).toEqual(["disconnect\non", "disconnect\non"]);
   });
 
-  test("a disconnect takes no fields", async () => {
+  test("a disconnect accepts no fields", async () => {
     for (const body of [{ reason: "x" }, [1], null]) {
       expect(await collect.ask("POST", "/v1/users/on/disconnect", { body })).toMatchObject({
         status: 400,
@@ -72,7 +72,7 @@ describe("presence and disconnect", () => {
   });
 });
 
-describe("the documentation", () => {
+describe("the OpenAPI document", () => {
   interface OpenApi {
     readonly paths: Record<
       string,
@@ -80,7 +80,7 @@ describe("the documentation", () => {
     >;
   }
 
-  test("names every route, who may use it, and what it answers", async () => {
+  test("names every route, its callers and its answers", async () => {
     const { body } = await collect.ask("GET", "/docs/json");
     const { paths } = body as OpenApi;
     const routes = Object.entries(paths).flatMap(([path, methods]) =>
@@ -112,7 +112,7 @@ describe("the documentation", () => {
     }
   });
 
-  test("says what the validator says: 1 to 2592000 seconds, 1000 users", async () => {
+  test("states the validator's bounds: 1 to 2592000 seconds, 1000 users", async () => {
     const text = JSON.stringify((await collect.ask("GET", "/docs/json")).body);
     expect(text).toContain('"maximum":2592000,"default":604800');
     expect(text).toContain('"maxItems":1000,"uniqueItems":true');
@@ -125,14 +125,14 @@ describe("the documentation", () => {
     expect(Notification).toMatchObject({ properties: { title: { type: "string" } } });
   });
 
-  test("is a page, too", async () => {
+  test("is served as a page, too", async () => {
     const { statusCode, body } = await collect.app.inject({ url: "/docs/" });
     expect(statusCode).toBe(200);
     expect(body).toContain("swagger");
   });
 });
 
-test("health, readiness and version answer without a credential", async () => {
+test("answers health, readiness and version without a credential", async () => {
   const as = undefined;
   expect(await collect.ask("GET", "/health/live", { as })).toMatchObject({ status: 200 });
   expect(await collect.ask("GET", "/health/ready", { as })).toMatchObject({

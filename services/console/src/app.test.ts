@@ -76,7 +76,7 @@ afterEach(async () => {
 const local = { host: "localhost:7100" };
 
 describe("the page", () => {
-  it("is served with a policy that lets it talk to the nodes only", async () => {
+  it("is served with a policy that lets it connect only to the nodes", async () => {
     const page = await app.inject({ url: "/", headers: local });
     expect(page.statusCode).toBe(200);
     expect(page.headers["content-type"]).toContain("text/html");
@@ -88,7 +88,7 @@ describe("the page", () => {
     }
   });
 
-  it("comes with all the modules it imports", async () => {
+  it("is served with all the modules it imports", async () => {
     const seen = new Set<string>();
     const visit = async (path: string): Promise<void> => {
       if (seen.has(path) || path.startsWith("/sdk/")) return;
@@ -103,7 +103,7 @@ describe("the page", () => {
     expect(seen.size).toBeGreaterThan(5);
   });
 
-  it("gets the SDK's scripts and nothing else of its directory", async () => {
+  it("gets the SDK's scripts and nothing else from its directory", async () => {
     expect((await app.inject({ url: "/sdk/console.js", headers: local })).statusCode).toBe(200);
     expect((await app.inject({ url: "/sdk/index.html", headers: local })).statusCode).toBe(404);
     expect((await app.inject({ url: "/sdk/..%2f..%2fpackage.json", headers: local })).statusCode).toBe(404);
@@ -116,7 +116,7 @@ describe("the page", () => {
   });
 });
 
-describe("its calls", () => {
+describe("the page's calls", () => {
   it("sign in with the console's key, which the page never sees", async () => {
     answer = { status: 201, body: '{"accessToken":"jwt","expiresIn":60,"tokenType":"Bearer"}' };
     const made = await app.inject({
@@ -155,7 +155,7 @@ describe("its calls", () => {
     expect(asked[0]?.url).toBe("/v1/messages/p1_x");
   });
 
-  it("pass errors on as they came", async () => {
+  it("pass errors on unchanged", async () => {
     answer = {
       status: 429,
       body: '{"error":{"code":"PETREL_RATE_LIMITED","message":"slow","retryable":true}}',
@@ -184,7 +184,7 @@ describe("its calls", () => {
     expect([refused.statusCode, asked]).toEqual([400, []]);
   });
 
-  it("carry the request's id, the page's own or one that is made, and the answer names it", async () => {
+  it("carry a request id, the page's own or a new one, and the answer returns it", async () => {
     answer = { status: 404, body: '{"error":{"code":"PETREL_NOT_FOUND","message":"no","retryable":false}}' };
     const given = { ...local, "x-request-id": "page-7" };
     const named = await app.inject({ url: "/api/messages/m1", headers: given });
@@ -201,7 +201,7 @@ describe("its calls", () => {
     expect(new Set(ids).size).toBe(3);
   });
 
-  it("say 503 where the service does not answer, or not in JSON", async () => {
+  it("answer 503 if the service does not answer, or not in JSON", async () => {
     answer = { status: 200, body: "<html>" };
     const odd = await app.inject({ url: "/api/messages/m1", headers: local });
     const closed = once(upstream, "close");
@@ -215,7 +215,7 @@ describe("its calls", () => {
     }
   });
 
-  it("ask for nothing but reads when the page only reads, whatever its query says", async () => {
+  it("only read when the page only reads, whatever its query says", async () => {
     for (const url of ["/?user=mallory", "/api/config", "/api/messages/p1_m", "/api/phones/ada"]) {
       for (const method of ["GET", "HEAD"] as const) await app.inject({ method, url, headers: local });
     }
@@ -262,7 +262,7 @@ describe("the phone", () => {
     });
   }
 
-  it("is registered with auth as a real one is, the same for a user each time", async () => {
+  it("is registered with auth like a real one, the same one each time for a user", async () => {
     answerByPath({});
     for (const userId of ["alice", "alice", "bob"]) {
       const put = await app.inject({ method: "PUT", url: `/api/phones/${userId}`, headers: local });
@@ -284,7 +284,7 @@ describe("the phone", () => {
     expect(bodies[2]?.token).not.toBe(bodies[0]?.token);
   });
 
-  it("shows what the simulator has, whose API gets no key, and whether it is registered", async () => {
+  it("shows the simulator's notifications, without sending its API a key, and whether it is registered", async () => {
     answerByPath({});
     await app.inject({ method: "PUT", url: "/api/phones/alice", headers: local });
     const { token } = JSON.parse(asked[0]?.body ?? "") as { token: string };
@@ -325,7 +325,7 @@ describe("the phone", () => {
     expect([cleared.statusCode, asked.at(-1)?.url]).toEqual([204, `/devices/${token}/notifications`]);
   });
 
-  it("is refused to pages of other sites, and for who is no user", async () => {
+  it("is refused to pages of other sites, and for invalid user ids", async () => {
     const foreign = { ...local, "sec-fetch-site": "cross-site" };
     const put = await app.inject({ method: "PUT", url: "/api/phones/alice", headers: foreign });
     const nobody = await app.inject({ method: "PUT", url: "/api/phones/a%20b", headers: local });
@@ -335,7 +335,7 @@ describe("the phone", () => {
 
 describe("foreign pages", () => {
   it.each(["localhost", "127.0.0.1:7100", "[::1]:7100", "console.example.test", "CONSOLE.example.test:80"])(
-    "are not those under the console's own name %s",
+    "do not include those under the console's own name %s",
     async (host) => {
       expect((await app.inject({ url: "/api/config", headers: { host } })).statusCode).toBe(200);
     },
@@ -352,7 +352,7 @@ describe("foreign pages", () => {
     },
   );
 
-  it("are refused under what is no name at all", async () => {
+  it("are refused under an invalid host name", async () => {
     expect((await app.inject({ url: "/api/config", headers: { host: "a@localhost" } })).statusCode).toBe(400);
   });
 
@@ -364,7 +364,7 @@ describe("foreign pages", () => {
     [{ "sec-fetch-site": "same-site" }, 403],
     [{ origin: "http://localhost:7100", "sec-fetch-site": "same-origin" }, 200],
     [{}, 200],
-  ])("asking with %o get %i", async (headers, status) => {
+  ])("with the headers %o get %i", async (headers, status) => {
     const answered = await app.inject({
       method: "POST",
       url: "/api/tokens",
@@ -374,7 +374,7 @@ describe("foreign pages", () => {
     expect([answered.statusCode, asked.length]).toEqual([status, status === 200 ? 1 : 0]);
   });
 
-  it("cannot send what needs no permission of a browser: a form or plain text", async () => {
+  it("cannot send requests that need no browser permission: a form or plain text", async () => {
     for (const type of ["text/plain", "application/x-www-form-urlencoded"]) {
       const refused = await app.inject({
         method: "POST",

@@ -31,6 +31,6 @@ it.each(["", "s3cret", ".s3cret", "key1.", "key1.s3 cret", "key1.s3cret\nkey2.s3
   },
 );
 
-it("says which file is not there", () => {
+it("names a missing file", () => {
   expect(() => readKeyFile(join(directory, "none"))).toThrow("API_KEY_FILE cannot be read");
 });

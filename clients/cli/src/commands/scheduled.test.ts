@@ -65,7 +65,7 @@ describe("petrel send --at", () => {
     expect(afterMs).toBeLessThanOrEqual(Date.now());
   });
 
-  it.each(["tomorrow", "+10", "10m", ""])("refuses %j before it asks", async (at) => {
+  it.each(["tomorrow", "+10", "10m", ""])("refuses %j before it sends anything", async (at) => {
     const { exitCode, err } = await send("--at", at);
     expect([exitCode, bench.asked]).toEqual([2, []]);
     expect(err).toContain("--at");

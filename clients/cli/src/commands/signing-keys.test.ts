@@ -44,7 +44,7 @@ describe("petrel signing-keys", () => {
   });
 
   it.each([[[]], [["list", "--immediately"]], [["rotate", "k1"]], [["delete"]]])(
-    "%j is a wrong command line, and asks nothing",
+    "refuses the command line %j without calling auth",
     async (args) => {
       expect(await bench.run(["signing-keys", ...args]).exitCode).toBe(2);
       expect(bench.asked).toEqual([]);

@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { expect, test } from "vitest";
 import { openDataDirectory } from "./data-directory.js";
 
-test("one several levels below what is there is made, for its owner only", async () => {
+test("makes missing parents, for their owner only", async () => {
   const base = await mkdtemp(join(tmpdir(), "petrel-data-"));
   const opened = await openDataDirectory(join(base, "a", "b"));
   expect((await stat(opened.secrets)).mode & 0o777).toBe(0o700);
@@ -14,7 +14,7 @@ test("one several levels below what is there is made, for its owner only", async
   await rm(base, { recursive: true });
 });
 
-test("what lies in a directory that others may read is closed to them", async () => {
+test("closes files in a directory that others may read", async () => {
   const base = await mkdtemp(join(tmpdir(), "petrel-data-"));
   await mkdir(join(base, "redis"), { mode: 0o755 });
   const opened = await openDataDirectory(base);
@@ -23,6 +23,6 @@ test("what lies in a directory that others may read is closed to them", async ()
   await rm(base, { recursive: true });
 });
 
-test("one that cannot be made, though its parent is there, is an error and not a wait", async () => {
+test("fails at once if a directory cannot be made although its parent exists", async () => {
   await expect(openDataDirectory("/proc/petrel/data")).rejects.toThrow("cannot be written to (ENOENT)");
 });

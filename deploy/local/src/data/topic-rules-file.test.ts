@@ -15,7 +15,7 @@ beforeEach(async () => {
 });
 afterEach(() => rm(directory, { recursive: true }));
 
-test("clients may speak in demo rooms, and see each other; a person's change stays", async () => {
+test("clients may publish in demo rooms and see each other; a person's change stays", async () => {
   const file = await writeTopicRules(directory);
   expect(new TopicsFile(file).ruleOf("demo.1")).toMatchObject({ presence: "list", clientPublish: true });
   expect(new TopicsFile(file).ruleOf("room.1")).toMatchObject({ presence: "off", clientPublish: false });
@@ -24,7 +24,7 @@ test("clients may speak in demo rooms, and see each other; a person's change sta
   expect(await readFile(file, "utf8")).toBe('{"rules":[]}');
 });
 
-test("services are given them, unless the environment names others", () => {
+test("services get the rules, unless the environment names others", () => {
   const describe = (environment: Readonly<Record<string, string>>) =>
     describeServices({
       repositoryRoot: "/petrel",

@@ -23,7 +23,7 @@ async function takenPort(): Promise<number> {
   return port;
 }
 
-test("a port that somebody has: what to do", async () => {
+test("says what to do about a port in use", async () => {
   const port = await takenPort();
   await expect(checkPorts([{ port, by: "auth" }], { first: port + 1, last: 65_535 })).rejects.toThrow(
     new RegExp(
@@ -32,7 +32,7 @@ test("a port that somebody has: what to do", async () => {
   );
 });
 
-test("one among those of outgoing connections: why it may happen again, though others of the run are not", async () => {
+test("explains why a port in the range of outgoing connections may be taken again, though the run's others are not", async () => {
   const port = await takenPort();
   const free = await freePort();
   for (const range of [
@@ -54,12 +54,12 @@ test("one among those of outgoing connections: why it may happen again, though o
   }
 });
 
-test("ports that are free say nothing", async () => {
+test("says nothing about free ports", async () => {
   const port = await freePort();
   await checkPorts([{ port, by: "auth" }], { first: 1, last: 65_535 });
 });
 
-test("the range is the kernel's", async () => {
+test("reads the kernel's range", async () => {
   const directory = await mkdtemp(join(tmpdir(), "petrel-ports-"));
   const file = join(directory, "range");
   await writeFile(file, "32768\t60999\n");

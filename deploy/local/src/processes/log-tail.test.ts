@@ -12,7 +12,7 @@ beforeEach(async () => {
 });
 afterEach(() => rm(directory, { recursive: true, force: true }));
 
-test("a line is one line, and what a terminal obeys is text", async () => {
+test("a line stays one line, and control characters become text", async () => {
   const file = join(directory, "auth.log");
   const structured = JSON.stringify({ msg: "failed", err: { message: "no\u001b[2J\nmore\u009b31m\u202e" } });
   await writeFile(file, `first\n${structured}\nraw\u001b]0;title\u0007\n`);

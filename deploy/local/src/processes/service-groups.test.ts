@@ -44,7 +44,7 @@ async function service(source: string, ready = true): Promise<SupervisedService 
 
 const stubborn = `process.on("SIGTERM", () => undefined); setInterval(() => undefined, 1000); console.log("up");`;
 
-test("one that ignores SIGTERM is killed at the deadline", async () => {
+test("kills a service that ignores SIGTERM at the deadline", async () => {
   const auth = await service(stubborn);
   await startServices([auth], { stopAsked: new AbortController().signal, say: (line) => lines.push(line) });
   expect(auth.pid()).toBeGreaterThan(0);
@@ -53,7 +53,7 @@ test("one that ignores SIGTERM is killed at the deadline", async () => {
   expect(lines.at(-1)).toBe("1 of the services did not stop within 0.1 s: killing them");
 });
 
-test("one that never becomes ready is a failure that names it", async () => {
+test("names a service that never becomes ready as the failure", async () => {
   const auth = await service(stubborn, false);
   await expect(
     startServices([auth], {
@@ -65,7 +65,7 @@ test("one that never becomes ready is a failure that names it", async () => {
   await stopServices([auth], () => undefined, 100);
 });
 
-test("a service that keeps dying is restarted ever more slowly", async () => {
+test("restarts a service that keeps dying ever more slowly", async () => {
   // Not before it was seen to be ready: then its start would have failed.
   const dying = JSON.stringify(join(directory, "dying"));
   const auth = await service(

@@ -11,7 +11,7 @@ class Host extends EventEmitter {
 beforeEach(() => void vi.useFakeTimers({ toFake: ["performance", "setInterval", "clearInterval"] }));
 afterEach(() => void vi.useRealTimers());
 
-test("the first asks for a clean stop, a later one for an instant one", () => {
+test("the first interrupt stops cleanly, a later one at once", () => {
   const host = new Host();
   const { stopAsked, killAsked } = watchInterrupts(host, false);
   expect(stopAsked.aborted).toBe(false);
@@ -25,7 +25,7 @@ test("the first asks for a clean stop, a later one for an instant one", () => {
   expect(killAsked.aborted).toBe(true);
 });
 
-test("npm's death asks for a clean stop; a shell's does not", () => {
+test("npm's death stops cleanly; a shell's does not", () => {
   const [byNpm, byShell] = [new Host(), new Host()];
   const npm = watchInterrupts(byNpm, true);
   const shell = watchInterrupts(byShell, false);

@@ -126,7 +126,7 @@ async function push({
   return answer;
 }
 
-test("a right push is shown, decrypted, with what its headers say", async () => {
+test("shows a valid push, decrypted, with what its headers say", async () => {
   expect(subscription).toEqual({
     id: expect.any(String),
     endpoint: expect.stringMatching(/^http:\/\/127\.0\.0\.1:7129\/push\/[\w-]{43}$/),
@@ -142,7 +142,7 @@ test("a right push is shown, decrypted, with what its headers say", async () => 
   expect(await shown()).toMatchObject([{}, { urgency: "normal", topic: null, payload: "plain" }]);
 });
 
-test("of pushes with one topic the last is shown", async () => {
+test("shows only the last push with one topic", async () => {
   for (const text of ["1", "2"]) await push({ headers: { topic: "score" }, body: encrypt(text) });
   await push({ headers: { topic: "other" }, body: encrypt("3") });
   expect(await shown()).toMatchObject([{ payload: 2 }, { payload: 3 }]);
@@ -186,17 +186,17 @@ test.each<[string, () => Push, number]>([
   ],
   ["a record that is not the last", () => ({ body: encrypt("x", subscription.keys, 1) }), 400],
   ["an endpoint that nobody has", () => ({ endpoint: `${ORIGIN}/push/x` }), 404],
-])("%s is refused, and nothing is shown", async (_what, made, status) => {
+])("refuses %s and shows nothing", async (_what, made, status) => {
   const answer = await push(made());
   expect([answer.statusCode, answer.json<{ reason: string }>().reason]).toEqual([status, expect.any(String)]);
   expect(await shown()).toEqual([]);
 });
 
-test("the largest that must be taken is", async () => {
+test("accepts the largest push it must accept", async () => {
   expect((await push({ body: encrypt("x".repeat(3_993)) })).statusCode).toBe(201);
 });
 
-test("it answers as it is told, for so many pushes or until it is told otherwise", async () => {
+test("answers as scripted, for a number of pushes or until told otherwise", async () => {
   const change = (answer: object | null) => ask("PUT", `/subscriptions/${subscription.id}`, { answer });
   expect((await change({ status: 429, retryAfter: 7, times: 1 })).statusCode).toBe(204);
   const limited = await push();
@@ -212,7 +212,7 @@ test("it answers as it is told, for so many pushes or until it is told otherwise
   }
 });
 
-test("what is not there is 404; notifications can be cleared, a subscription ended", async () => {
+test("answers 404 for unknown paths; clears notifications and ends a subscription", async () => {
   await push();
   expect((await ask("DELETE", `/subscriptions/${subscription.id}/notifications`)).statusCode).toBe(204);
   expect(await shown()).toEqual([]);
@@ -221,7 +221,7 @@ test("what is not there is 404; notifications can be cleared, a subscription end
   expect((await push()).statusCode).toBe(404);
 });
 
-test("pages, and those who call it by another name, may not ask it", async () => {
+test("refuses web pages and calls under another host name", async () => {
   const foreign = await app.inject({
     method: "POST",
     url: "/subscriptions",

@@ -24,12 +24,12 @@ function read(content: unknown): unknown {
   return readProducerKeysFile(file);
 }
 
-test("good entries are taken", () => {
+test("accepts valid entries", () => {
   expect(read([good, { ...good, id: "other" }])).toEqual([good, { ...good, id: "other" }]);
   expect(read([])).toEqual([]);
 });
 
-test("a key with its secret, which may sign, and must where the file says so", () => {
+test("accepts a key with its secret, which may sign, and must sign if the file says so", () => {
   const { secretSha256, ...rest } = good;
   const secret = "s".repeat(43);
   const entry = { ...rest, secret, require: "signature", messagesPerSecond: "unlimited" };

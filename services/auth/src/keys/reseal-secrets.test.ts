@@ -76,7 +76,7 @@ async function gaugeOf(reseal: ResealSecrets): Promise<Record<string, number>> {
   return Object.fromEntries(values.map(({ labels, value }) => [`${labels.kind} ${labels.by}`, value]));
 }
 
-test("everything: secrets, those from before a rotation, signing keys; then the old key can go", async () => {
+test("reseals secrets, previous secrets and signing keys; then the old key can be removed", async () => {
   const before = await openRing(oldCipher);
   for (let i = 0; i < 120; i++) await addKey(`k${String(i).padStart(3, "0")}`, `secret ${i}`);
   await rotateProducerKey(scripts, "k000", {
@@ -119,7 +119,7 @@ test("a process with an outdated file still opens what others have resealed, and
   expect(late.active.kid).toBe(ahead.active.kid);
 });
 
-test("a secret that no key can open is counted and left alone", async () => {
+test("counts a secret that no key can open and leaves it alone", async () => {
   const foreign = createAtRestCipher(randomBytes(32));
   await addKey("k1", "one", foreign);
   const keyring = await openRing(rotating);
@@ -129,7 +129,7 @@ test("a secret that no key can open is counted and left alone", async () => {
   expect(await opensWith(foreign, "k1")).toEqual(["one"]);
 });
 
-test("a secret that is replaced between read and write stays replaced", async () => {
+test("a secret replaced between read and write stays replaced", async () => {
   await addKey("k1", "one");
   const replaced = await producerKeys.reseal("k1", () => "too late");
   expect(replaced).toBe(1);

@@ -33,7 +33,7 @@ beforeAll(async () => {
 });
 afterAll(() => store?.close());
 
-test("a key that Redis has lost is restored; an existing one is left alone", async () => {
+test("restores a key that Redis has lost and leaves an existing one alone", async () => {
   const { producerKeys } = deps;
   await takeOverKeyFile(keys, deps);
   await store.redis.flushall();

@@ -27,7 +27,7 @@ const rankOf = (state: SigningKeyState): number => signingKeyStates.indexOf(stat
 const statesOf = (keys: KeySet): string => keys.map(({ kid, state }) => `${kid} ${state}`).join(", ");
 
 describe("a key's life", () => {
-  test("upcoming for the lead, active, retired for as long as its tokens live, gone", () => {
+  test("is upcoming for the lead, active, retired while its tokens live, then gone", () => {
     let keys: KeySet = addUpcomingKey([active("a", 0)], key("b", 1_000));
     keys = advanceKeySet(keys, 1_099, times);
     expect(statesOf(keys)).toBe("a active, b upcoming");
@@ -38,7 +38,7 @@ describe("a key's life", () => {
     expect(statesOf(advanceKeySet(keys, 1_600, times))).toBe("b active");
   });
 
-  test("the next key is made early enough to sign on time, and only once", () => {
+  test("the next key is made once, early enough to sign on time", () => {
     const keys = [active("a", 0)];
     expect(keyThatIsMissing([], 0, times)).toBe("active");
     expect(keyThatIsMissing(keys, 899, times)).toBeUndefined();
@@ -49,7 +49,7 @@ describe("a key's life", () => {
     expect(statesOf(addUpcomingKey(brought, key("c", 901)))).toBe("a active, b upcoming");
   });
 
-  test("immediately: one key signs, and only the names of the others are left", () => {
+  test("immediately: one key signs, and only the ids of the others remain", () => {
     const before = [key("r", 0, { state: "retired", retiredAtMs: 1 }), active("a", 1), key("u", 2)];
     const keys = replaceAllKeys(before, key("n", 50), 60);
     expect(statesOf(keys)).toBe("r withdrawn, a withdrawn, u withdrawn, n active");

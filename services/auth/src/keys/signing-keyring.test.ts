@@ -98,7 +98,7 @@ async function passes(signer: SigningKeyring, verifier: SigningKeyring): Promise
   );
 }
 
-test("processes that start at once agree on the first key", async () => {
+test("processes that start at the same time agree on the first key", async () => {
   const rings = await Promise.all([open(0), open(1), open(2), open(3)]);
   expect(new Set(rings.map((ring) => ring.active.kid)).size).toBe(1);
   for (const ring of rings) expect(await passes(rings[0], ring)).toBe(true);
@@ -112,14 +112,14 @@ test("a later start finds the same key; the private part is not readable in Redi
   expect(text).not.toMatch(/PRIVATE KEY|"d"/);
 });
 
-test("with the wrong encryption key the start fails with the reason", async () => {
+test("with the wrong encryption key the start fails and says why", async () => {
   await open(0);
   await expect(open(1, { cipher: createAtRestCipher(randomBytes(32)) })).rejects.toThrow(
     /KEY_ENCRYPTION_FILE.*another key/,
   );
 });
 
-test("what docs/operate/operations.md says lets auth start with another encryption key", async () => {
+test("the steps in docs/operate/operations.md let auth start with another encryption key", async () => {
   const { active } = await open(0);
   const page = readFileSync(new URL("../../../../docs/operate/operations.md", import.meta.url), "utf8");
   const [, name = ""] = /`redis_cli DEL '([^']+)'`/.exec(page) ?? [];
@@ -128,7 +128,7 @@ test("what docs/operate/operations.md says lets auth start with another encrypti
   expect(ring.active.kid).not.toBe(active.kid);
 });
 
-test("a sealed key put under another name is refused", async () => {
+test("refuses a sealed key stored under another id", async () => {
   const first = await open(0);
   const [record] = await stored();
   await connection(0).set(NAME, `9\n${JSON.stringify([{ ...record, kid: "other" }])}`);
@@ -136,14 +136,14 @@ test("a sealed key put under another name is refused", async () => {
   expect(first.active.kid).not.toBe("other");
 });
 
-test("a Redis that lost the key gets it back", async () => {
+test("restores the key to a Redis that lost it", async () => {
   const ring = await open(0);
   await connection(0).flushall();
   await ring.refresh();
   expect((await open(1)).active.kid).toBe(ring.active.kid);
 });
 
-test("a key that another process made meanwhile is taken over, and the former still checks", async () => {
+test("takes over a key that another process made meanwhile, and the former one still verifies", async () => {
   const early = await open(0);
   const formerKid = early.active.kid;
   await connection(0).flushall();
@@ -160,7 +160,7 @@ test("a key that another process made meanwhile is taken over, and the former st
   expect(early.publicJwks.map(({ kid }) => kid).sort()).toEqual([formerKid, late.active.kid].sort());
 });
 
-test("a refresh without Redis keeps the key", async () => {
+test("keeps the key if a refresh finds no Redis", async () => {
   const lost = await connectRedis({ url: server.url, role: "lost", logger });
   const ring = await open(0, { store: new SigningKeysStore(new ScriptRunner(lost)) });
   lost.disconnect();
@@ -172,7 +172,7 @@ const kids = (ring: SigningKeyring): string[] => ring.publicJwks.map(({ kid }) =
 const signedBy = (ring: SigningKeyring): string =>
   sign(ring.active, { userId: "alice", generation: 0, ttlSeconds: 60 }).token;
 
-test("a planned rotation: published everywhere first, then signing everywhere, and no token is lost", async () => {
+test("a planned rotation publishes everywhere first, then signs everywhere, and loses no token", async () => {
   const rings = await Promise.all([open(0), open(1), open(2)]);
   const [first, second] = rings;
   const former = first.active.kid;
@@ -203,7 +203,7 @@ test("a planned rotation: published everywhere first, then signing everywhere, a
   );
 });
 
-test("an unknown key is looked up in Redis at once", async () => {
+test("looks an unknown key up in Redis at once", async () => {
   const [early, late] = await Promise.all([open(0), open(1)]);
   await early.rotate({ immediately: false });
   await age(times.leadMs);
@@ -212,7 +212,7 @@ test("an unknown key is looked up in Redis at once", async () => {
   await verifyBy(late)(signedBy(early));
 });
 
-test("a compromised key: nothing it has signed is valid any more, and no old copy brings it back", async () => {
+test("a compromised key: nothing it has signed stays valid, and no old copy brings it back", async () => {
   const [first, second] = await Promise.all([open(0), open(1)]);
   const stolen = signedBy(first);
   const older = (await connection(0).get(NAME)) ?? "";
@@ -232,7 +232,7 @@ test("a compromised key: nothing it has signed is valid any more, and no old cop
   expect(kids(await open(2))).toEqual([next.kid]);
 });
 
-test("a process that dies half-way leaves no half-done change: the next one completes it", async () => {
+test("a process that dies midway leaves no partial change: the next one completes it", async () => {
   const ring = await open(0);
   const former = ring.active.kid;
   const dying = storeOf(1);
@@ -264,7 +264,7 @@ test("each scheduled transition is reported once, by one process", async () => {
   expect(new Set(rings.map((ring) => ring.active.kid)).size).toBe(1);
 });
 
-test("another algorithm comes with the next key, and both are published", async () => {
+test("another algorithm starts with the next key, and both are published", async () => {
   await open(0);
   const ring = await open(1, { algorithm: "RS256" });
   expect(ring.active.alg).toBe("ES256");
@@ -287,7 +287,7 @@ test("an unknown key is neither valid nor invalid while Redis does not answer", 
   );
 });
 
-test("never more keys are published than readers of the set accept", async () => {
+test("never publishes more keys than readers of the set accept", async () => {
   const ring = await open(0);
   for (let i = 1; i < 16; i++) {
     await ring.rotate({ immediately: false });

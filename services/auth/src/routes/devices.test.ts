@@ -119,7 +119,7 @@ describe.each(doors)("$door", ({ door, as: open }) => {
     as = await open();
   });
 
-  test("a device's life: registered, listed without its token, removed", async () => {
+  test("a device is registered, listed without its token, and removed", async () => {
     const device = { ...iphone(1), token: iphone(1).token.toUpperCase() };
     const made = await call(as, put(door, device));
     expect([made.status, made.text]).toEqual([204, ""]);
@@ -174,7 +174,7 @@ describe.each(doors)("$door", ({ door, as: open }) => {
     expect(Date.parse(items[0]?.registeredAt ?? "")).toBeGreaterThan(Date.now());
   });
 
-  test("a quarantined device shows until when, and no longer once that has passed", async () => {
+  test("a quarantined device shows its end, but not after it", async () => {
     await call(as, put(door, iphone(1)));
     const [{ id } = { id: "" }] = (await listOf(as, door)).items;
     for (const keys of store.partitions) {
@@ -190,7 +190,7 @@ describe.each(doors)("$door", ({ door, as: open }) => {
     expect((await listOf(as, door)).items[0]).not.toHaveProperty("quarantinedUntil");
   });
 
-  test("the list goes on by its cursor", async () => {
+  test("the list continues at its cursor", async () => {
     for (let n = 0; n < 5; n++) await call(as, put(door, iphone(n)));
     const all = (await listOf(as, door)).items.map(({ id }) => id);
     expect(all).toHaveLength(5);
@@ -208,7 +208,7 @@ describe.each(doors)("$door", ({ door, as: open }) => {
     }
   });
 
-  test("at most twenty", async () => {
+  test("a user has at most twenty", async () => {
     for (let n = 0; n < 22; n++) {
       clock.offsetMs = n;
       await call(as, put(door, iphone(n)));
@@ -218,7 +218,7 @@ describe.each(doors)("$door", ({ door, as: open }) => {
     expect(ends).not.toContain("ababa0".slice(-6));
   });
 
-  test("a browser's life: the endpoint is the device, its keys may change", async () => {
+  test("a browser is identified by its endpoint, and its keys may change", async () => {
     const device = browser("one");
     expect(
       (
@@ -255,7 +255,7 @@ describe.each(doors)("$door", ({ door, as: open }) => {
     ["a short secret", { keys: { ...browser("one").subscription.keys, auth: "AAAA" } }],
     ["an unknown field", { id: "x" }],
     ["a text as time", { expirationTime: "never" }],
-  ])("a subscription with %s is refused, and changes nothing", async (_what, change) => {
+  ])("refuses a subscription with %s and changes nothing", async (_what, change) => {
     const subscription = { ...browser("one").subscription, ...change };
     const answer = await call(as, put(door, { platform: "web", subscription }));
     expect(answer.status).toBe(400);
@@ -288,7 +288,7 @@ describe.each(doors)("$door", ({ door, as: open }) => {
     ["web without a subscription", { platform: "web" }],
     ["web with an openid", { ...browser("one"), openid: "o" }],
     ["a phone with a subscription", { ...iphone(1), subscription: browser("one").subscription }],
-  ])("%s is refused, and changes nothing", async (_what, payload) => {
+  ])("refuses %s and changes nothing", async (_what, payload) => {
     const answer = await call(as, put(door, payload));
     expect(answer.status).toBe(400);
     expect(answer.body).toEqual(errorCode("PETREL_INVALID_REQUEST"));
@@ -296,7 +296,7 @@ describe.each(doors)("$door", ({ door, as: open }) => {
     expect(await listOf(as, door)).toMatchObject({ items: [] });
   });
 
-  test("what is not JSON, not typed, or behind a query, is refused", async () => {
+  test("refuses what is not JSON, has no content type, or follows a query", async () => {
     const headers = { "content-type": "application/json" };
     expect((await call(as, { ...put(door, "{"), headers })).body).toEqual(errorCode("PETREL_INVALID_JSON"));
     const text = await call(as, { ...put(door, "x"), headers: { "content-type": "text/plain" } });
@@ -306,7 +306,7 @@ describe.each(doors)("$door", ({ door, as: open }) => {
     expect((await call(as, remove(`${door}/d1`))).status).toBe(404);
   });
 
-  test("without a credential, or a good one: 401, before the body is read", async () => {
+  test("without a valid credential: 401, before the body is read", async () => {
     const wrong = [undefined, "Basic YTpi", "Bearer x", "Bearer devices.wrong", "Bearer a.b.c"];
     for (const bad of wrong) {
       for (const request of [put(door, "{ not json"), get(door), remove(`${door}/d1`)]) {
@@ -330,7 +330,7 @@ test("a device that another user registers leaves the first user, through either
   expect((await listOf(bob)).items).toHaveLength(1);
 });
 
-test("a user whose id must be percent-encoded", async () => {
+test("accepts a user id that must be percent-encoded", async () => {
   const userId = "a@b:c|d~e+f=g";
   const door = `/v1/users/${encodeURIComponent(userId)}/devices`;
   expect((await call("devices", put(door, iphone(1)))).status).toBe(204);
@@ -339,7 +339,7 @@ test("a user whose id must be percent-encoded", async () => {
   expect((await call("devices", get(`/v1/users/${"a".repeat(129)}/devices`))).status).toBe(400);
 });
 
-test("a key without the scope devices: 403", async () => {
+test("a key without the scope devices gets 403", async () => {
   const door = "/v1/users/alice/devices";
   for (const request of [put(door, iphone(1)), get(door), remove(`${door}/d1`)]) {
     const answer = await call("other", request);
@@ -382,7 +382,7 @@ test("without Redis: 503 with Retry-After", async () => {
   }
 });
 
-test("the documentation names who may call them", async () => {
+test("the OpenAPI document names who may call them", async () => {
   const { paths } = (await call(undefined, get("/docs/json"))).body as {
     paths: Record<string, Record<string, { security?: unknown }>>;
   };

@@ -24,7 +24,7 @@ beforeAll(async () => {
 beforeEach(() => keys.clear());
 afterAll(() => keys.stop());
 
-describe("where Redis' answer is lost", () => {
+describe("if Redis' answer is lost", () => {
   let proxy: FaultProxy;
   let redis: Redis;
   let cut: HttpApp;
@@ -59,7 +59,7 @@ describe("where Redis' answer is lost", () => {
     );
   const newKey = { name: "n", scopes: ["admin"] };
 
-  test("for a moment, a key is made all the same, and once", async () => {
+  test("for a moment, a key is still created, once", async () => {
     const making = keys.ask("POST", "/v1/keys", newKey, cut);
     await asksAgain("zadd");
     proxy.heal();
@@ -69,7 +69,7 @@ describe("where Redis' answer is lost", () => {
     expect((await keys.tryBoth(body as Key)).bearer).toBe("passes");
   });
 
-  test("for good, the 503 names the key that may have been made", async () => {
+  test("for good, the 503 names the key that may have been created", async () => {
     const { status, body } = await keys.ask("POST", "/v1/keys", newKey, cut);
     expect(status).toBe(503);
     const { code, details } = (body as { error: { code: string; details: { keyId: string } } }).error;
@@ -78,7 +78,7 @@ describe("where Redis' answer is lost", () => {
     expect((await keys.ask("DELETE", `/v1/keys/${details.keyId}`)).status).toBe(204);
   });
 
-  test("for a moment, a rotation is done once, and its secret is good", async () => {
+  test("for a moment, a rotation happens once, and its secret works", async () => {
     const key = await keys.create({ signing: true });
     await keys.store.redis.config("RESETSTAT");
     const rotating = keys.ask("POST", `/v1/keys/${key.id}/rotate`, { overlapSeconds: 60 }, cut);
@@ -109,7 +109,7 @@ describe("the key file", () => {
     await takeOverKeyFile(readProducerKeysFile(file), { ...deps, logger });
   }
 
-  test("brings keys that sign, by their secret, and notes what it changed", async () => {
+  test("loads keys that sign, with their secret, and audits what it changed", async () => {
     await takeOver({ secret, messagesPerSecond: 3 });
     expect(await keys.tryBoth({ id: "dev", secret })).toEqual({ signed: "passes", bearer: "passes" });
     expect(JSON.stringify(await keys.store.snapshot())).not.toContain(secret);
@@ -136,10 +136,10 @@ describe("the key file", () => {
   });
 });
 
-describe("suspended, let again, limited", () => {
+describe("suspending, resuming and limiting", () => {
   const patch = (id: string, change: object) => keys.ask("PATCH", `/v1/keys/${id}`, change);
 
-  test("a suspended key is refused with its own code, as a bearer and signed, and passes once it is let again", async () => {
+  test("a suspended key is refused with its own code, as a bearer and signed, and passes once resumed", async () => {
     const key = await keys.create({ signing: true, scopes: ["admin"] });
     expect(await keys.tryBoth(key)).toEqual({ signed: "passes", bearer: "passes" });
     const suspended = await patch(key.id, { suspended: true });
@@ -178,7 +178,7 @@ describe("suspended, let again, limited", () => {
     await expect(elsewhere.authenticate(rotated)).rejects.toMatchObject({ code: "PETREL_KEY_SUSPENDED" });
   });
 
-  test("a limit replaces the common one, until it is removed", async () => {
+  test("a limit replaces the common one until it is removed", async () => {
     const elsewhere = keys.authenticatorOn(keys.store.redis, keys.clock);
     const key = await keys.create();
     const limitOf = async (): Promise<unknown> => {
@@ -196,7 +196,7 @@ describe("suspended, let again, limited", () => {
     expect(await limitOf()).toBeUndefined();
   });
 
-  test("refused: an unknown key, a revoked one, the calling key itself, an empty change", async () => {
+  test("refuses an unknown key, a revoked one, the calling key itself, and an empty change", async () => {
     const key = await keys.create();
     await keys.ask("DELETE", `/v1/keys/${key.id}`);
     expect((await patch("nobody", { suspended: true })).status).toBe(404);

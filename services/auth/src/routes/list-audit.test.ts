@@ -57,12 +57,12 @@ interface Page {
   readonly nextCursor: string | null;
 }
 
-test("only for the scope admin", async () => {
+test("requires the scope admin", async () => {
   expect((await ask("", "shop")).status).toBe(403);
   expect((await ask("", "nobody")).status).toBe(401);
 });
 
-test("newest first, page by page", async () => {
+test("lists newest first, page by page", async () => {
   const act = { actor: "key:operator", action: "key.create" } as const;
   await audit.record({ ...act, target: "a", details: { owner: "shop", signs: true, count: 2 } });
   await audit.record({ ...act, target: "b" });
@@ -80,7 +80,7 @@ test("newest first, page by page", async () => {
   });
 });
 
-test("filtered by actor, action and target; a user's id finds their erasure too", async () => {
+test("filters by actor, action and target; a user's id finds their erasure too", async () => {
   await audit.record({ actor: "key:a", action: "user.disconnect", target: "ada" });
   await audit.record({ actor: "key:b", action: "user.erase", target: erasedUserTarget("ada") });
   await audit.record({ actor: "user:bert", action: "token.revoke", target: "bert" });

@@ -13,7 +13,7 @@ beforeEach(() => keys.clear());
 afterAll(() => keys.stop());
 
 describe("a key", () => {
-  test("may sign if it was created so; its secret is stored only sealed", async () => {
+  test("may sign if created so; its secret is stored only sealed", async () => {
     const plain = await keys.create();
     expect(plain).toMatchObject({ signing: false });
     expect(await keys.tryBoth(plain)).toEqual({ signed: "PETREL_SIGNATURE_INVALID", bearer: "passes" });
@@ -25,7 +25,7 @@ describe("a key", () => {
     expect(kept).not.toContain(plain.secret);
   });
 
-  test("that must sign is refused as a bearer, and is allowed to sign implicitly", async () => {
+  test("that must sign is refused as a bearer, and may sign implicitly", async () => {
     const key = await keys.create({ require: "signature" });
     expect(key).toMatchObject({ signing: true, require: "signature" });
     expect(await keys.tryBoth(key)).toEqual({ signed: "passes", bearer: "PETREL_SIGNATURE_REQUIRED" });
@@ -40,12 +40,12 @@ describe("a key", () => {
     { messagesPerSecond: 1.5 },
     { messagesPerSecond: "5" },
     { sealedSecret: "x" },
-  ])("%j is refused", async (more) => {
+  ])("refuses %j", async (more) => {
     const answer = await keys.ask("POST", "/v1/keys", { name: "n", scopes: ["send"], ...more });
     expect(answer.status).toBe(400);
   });
 
-  test("is listed with all that it is, and without its secret in any form", async () => {
+  test("is listed with all its fields, and without its secret in any form", async () => {
     const key = await keys.create({ require: "signature", messagesPerSecond: "unlimited", owner: "shop" });
     const listed = await keys.ask("GET", "/v1/keys?limit=1000");
     const { secret, ...shown } = key;
@@ -80,7 +80,7 @@ describe("a rotation", () => {
     expect((await keys.ask("POST", `/v1/keys/${key.id}/rotate`, {})).status).toBe(200);
   });
 
-  test("with one leaves it good for so long, to sign and as a bearer", async () => {
+  test("with an overlap keeps the old secret valid for that long, to sign and as a bearer", async () => {
     const key = await keys.create({ signing: true });
     const rotated = (await keys.ask("POST", `/v1/keys/${key.id}/rotate`, { overlapSeconds: 3_600 }))
       .body as Key;
@@ -104,14 +104,14 @@ describe("a rotation", () => {
     { overlapSeconds: "1" },
     { secret: "mine" },
     [],
-  ])("with %j is refused, and changes nothing", async (body) => {
+  ])("with %j is refused and changes nothing", async (body) => {
     const key = await keys.create();
     expect((await keys.ask("POST", `/v1/keys/${key.id}/rotate`, body)).status).toBe(400);
     expect((await keys.tryBoth(key)).bearer).toBe("passes");
   });
 });
 
-test("a revoked key ends here at once, elsewhere within the caches' second, also one that signs", async () => {
+test("a revoked key ends here at once and elsewhere within the caches' second, even one that signs", async () => {
   const key = await keys.create({ signing: true });
   const elsewhere = keys.authenticatorOn(keys.store.redis, keys.clock);
   await elsewhere.authenticate(`Bearer ${key.id}.${key.secret}`);
@@ -126,7 +126,7 @@ test("a revoked key ends here at once, elsewhere within the caches' second, also
   });
 });
 
-test("the audit log names who made, rotated and revoked a key, without its secrets", async () => {
+test("the audit log names who created, rotated and revoked a key, without secrets", async () => {
   const key = await keys.create({ name: "Shop", owner: "shop", require: "signature" });
   const rotated = (await keys.ask("POST", `/v1/keys/${key.id}/rotate`, { overlapSeconds: 60 })).body as Key;
   await keys.ask("DELETE", `/v1/keys/${key.id}`);

@@ -57,7 +57,7 @@ const code = (answer: Answer): unknown => [
   (answer.body as { error?: { code?: string } }).error?.code,
 ];
 
-test("the next pair is of the contract's shape, for the same session, device and time", async () => {
+test("the next pair has the contract's shape, and the same session, device and lifetime", async () => {
   const device = { id: "phone-1", platform: "ios" };
   const first = await signIn({ device, ttlSeconds: 120 });
   const answer = await refresh(first.refreshToken, other);
@@ -77,7 +77,7 @@ test("the next pair is of the contract's shape, for the same session, device and
   expect(after["jti"]).not.toBe(before["jti"]);
 });
 
-test("a token that was lost on the way is answered with the same successor, by every process", async () => {
+test("a token lost on the way is answered with the same successor, by every process", async () => {
   const { refreshToken } = await signIn();
   const answers = await Promise.all(
     Array.from({ length: 20 }, (_, i) => refresh(refreshToken, i % 2 === 0 ? one : other)),
@@ -89,8 +89,8 @@ test("a token that was lost on the way is answered with the same successor, by e
   expect((await refresh(pairs[0]?.refreshToken)).status).toBe(200);
 });
 
-describe("a refresh token that is held by two", () => {
-  test("the second use signs both out, and every node is told", async () => {
+describe("a refresh token in two hands", () => {
+  test("a second use signs both out and tells every node", async () => {
     const owner = await signIn();
     const bystander = await signIn();
     const { one: strict } = await openCluster({ REFRESH_LEEWAY_SECONDS: "0" });
@@ -116,7 +116,7 @@ describe("a refresh token that is held by two", () => {
     for (const { refreshToken } of [owner, bystander]) expect((await refresh(refreshToken)).status).toBe(200);
   });
 
-  test("also within the leeway, where its successor was used; it is noted for operators", async () => {
+  test("even within the leeway, if its successor was used; it is logged for operators", async () => {
     const { refreshToken } = await signIn();
     const next: TokenPair = (await refresh(refreshToken)).body;
     expect((await refresh(next.refreshToken)).status).toBe(200);
@@ -145,7 +145,7 @@ test.each<[string, unknown, unknown]>([
   ["a very long one", "x".repeat(2_000), [400, "PETREL_INVALID_REQUEST"]],
   ["a text", "hello", [401, "PETREL_TOKEN_INVALID"]],
   ["one of another make", `pr1.YWxpY2U.${"a".repeat(22)}.0.${"a".repeat(64)}`, [401, "PETREL_TOKEN_INVALID"]],
-])("%s is refused, and changes nothing", async (_what, refreshToken, expected) => {
+])("refuses %s and changes nothing", async (_what, refreshToken, expected) => {
   const { refreshToken: good } = await signIn();
   const before = await store.snapshot();
   const answer = await refresh(refreshToken);
@@ -156,7 +156,7 @@ test.each<[string, unknown, unknown]>([
   expect((await refresh(good)).status).toBe(200);
 });
 
-test("an access token is no refresh token, and a refresh token no access token", async () => {
+test("an access token is not a refresh token, nor the reverse", async () => {
   const pair = await signIn();
   expect(code(await refresh(pair.accessToken))).toEqual([401, "PETREL_TOKEN_INVALID"]);
   const devices = { method: "GET", url: "/v1/devices" } as const;
@@ -164,7 +164,7 @@ test("an access token is no refresh token, and a refresh token no access token",
   expect(await introspect(pair.refreshToken)).toEqual({ active: false });
 });
 
-test("nobody can end a session with what an access token tells", async () => {
+test("an access token does not reveal enough to end its session", async () => {
   const { accessToken, refreshToken } = await signIn();
   const { sid } = await introspect(accessToken);
   const user = Buffer.from("alice").toString("base64url");
@@ -176,7 +176,7 @@ test("nobody can end a session with what an access token tells", async () => {
   expect(await introspect(accessToken)).toMatchObject({ active: true });
 });
 
-test("a session that is gone is over; one whose user was revoked says so", async () => {
+test("a session that is gone has expired; one whose user was revoked says so", async () => {
   const gone = await signIn({ userId: "bob" });
   for (const key of await store.redis.keys("petrel:{*}:sessions:bob")) await store.redis.del(key);
   expect(code(await refresh(gone.refreshToken))).toEqual([401, "PETREL_TOKEN_EXPIRED"]);
@@ -196,7 +196,7 @@ test("a session's stored data does not reveal its tokens", async () => {
   }
 });
 
-test("if auth's own tokens are not trusted, none are made", async () => {
+test("issues no tokens if auth's own tokens are not trusted", async () => {
   const { one: closed } = await openCluster({
     TRUST_OWN_TOKENS: "false",
     EXTERNAL_ISSUER: "https://id.example.com/",

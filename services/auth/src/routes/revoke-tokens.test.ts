@@ -97,7 +97,7 @@ describe("as the user", () => {
   });
 
   test.each([{ userId: "bob" }, { userId: "alice" }, { jti: "x" }, { x: 1 }, []])(
-    "the body %j is not for users, and changes nothing",
+    "the body %j is not allowed for users, and changes nothing",
     async (body) => {
       const pair = await signIn();
       const before = await store.snapshot();
@@ -132,7 +132,7 @@ describe("as a business system", () => {
     expect(await refreshed(pair)).toBe(200);
   });
 
-  test("a presented token: that one, until it expires, in its user's partition only", async () => {
+  test("a presented token: that one, until it expires, only in its user's partition", async () => {
     const [pair, other] = [await signIn(), await signIn()];
     const { jti } = await claimsOf(pair);
     expect((await revoke("shop", { token: pair.accessToken })).status).toBe(204);
@@ -150,7 +150,7 @@ describe("as a business system", () => {
     expect(await isGood(other)).toBe(true);
   });
 
-  test("a name with its end is remembered until then", async () => {
+  test("a jti with its expiry is remembered until then", async () => {
     const pair = await signIn();
     const { jti } = await claimsOf(pair);
     const exp = Math.floor(Date.now() / 1_000) + 600;
@@ -186,7 +186,7 @@ describe("as a business system", () => {
       ["names that last a year by their word", (i) => ({ jti: `j${i}`, exp: soon + 300 * 86_400 }), 2],
       ["names that are over today", (i) => ({ jti: `j${i}`, exp: soon }), 20],
       ["users", (i) => ({ userId: `u${i}` }), 20],
-    ])("invented %s fill nothing", async (_what, make, taken) => {
+    ])("invented %s use no memory", async (_what, make, taken) => {
       const statuses = await invent(make, taken + 3);
       expect(statuses).toEqual([...Array(taken).fill(204), 429, 429, 429]);
       const answer = await revoke("shop", make(99));
@@ -198,7 +198,7 @@ describe("as a business system", () => {
       expect(items).toHaveLength(taken);
     });
 
-    test("a token itself is revoked all the same, and so is what other keys and users revoke", async () => {
+    test("a presented token is still revoked, and so is what other keys and users revoke", async () => {
       await addKey(auth.producerKeys, "other", ["tokens"]);
       const [pair, own] = [await signIn(), await signIn()];
       await invent((i) => ({ userId: `u${i}` }), 21);
@@ -224,12 +224,12 @@ describe("as a business system", () => {
     { jti: "a b" },
     { jti: "" },
     { x: 1 },
-  ])("the body %j says not which", async (body) => {
+  ])("the body %j does not say what to revoke", async (body) => {
     const answer = await revoke("shop", body);
     expect(code(answer)).toEqual([400, "PETREL_INVALID_REQUEST"]);
   });
 
-  test("others may not, and a stranger learns nothing of the body", async () => {
+  test("refuses others, and a stranger learns nothing about the body", async () => {
     expect(code(await revoke("sender", { userId: "alice" }))).toEqual([403, "PETREL_FORBIDDEN"]);
     for (const as of [undefined, "shop.wrong", "nobody.x", "a.b.c"]) {
       const answer = await ask(app, as, {
@@ -245,7 +245,7 @@ describe("as a business system", () => {
     expect(code(forged)).toEqual([401, "PETREL_TOKEN_INVALID"]);
   });
 
-  test("a producer's revocations are audited; users' own sign-outs are not, because there is no limit to them", async () => {
+  test("audits a producer's revocations, but not users' own sign-outs, which have no limit", async () => {
     await revoke((await signIn()).accessToken);
     await revoke("shop", { userId: "alice" });
     const { items } = await auth.audit.list({ limit: 10, action: "token.revoke" });
@@ -254,7 +254,7 @@ describe("as a business system", () => {
 });
 
 describe("a ticket", () => {
-  test("stands for its token, once, for thirty seconds", async () => {
+  test("represents its token, once, for thirty seconds", async () => {
     const pair = await signIn();
     const answer = await askTicket(pair.accessToken);
     expect(answer.status).toBe(201);
@@ -283,7 +283,7 @@ describe("a ticket", () => {
     expect(expiresIn).toBeLessThanOrEqual(5);
   });
 
-  test("is only for holders of a valid token", async () => {
+  test("requires a valid token", async () => {
     const pair = await signIn();
     await revoke(pair.accessToken);
     expect(code(await askTicket(pair.accessToken))).toEqual([401, "PETREL_TOKEN_REVOKED"]);

@@ -45,7 +45,7 @@ const code = (answer: Answer): unknown => [
   (answer.body as { error?: { code?: string } }).error?.code,
 ];
 
-test("the next key is published, says from when it signs, and is the same when asked again", async () => {
+test("publishes the next key, says from when it signs, and returns the same one when asked again", async () => {
   const [first] = await list();
   expect(first).toEqual({
     kid: auth.keyring.active.kid,
@@ -65,7 +65,7 @@ test("the next key is published, says from when it signs, and is the same when a
   expect(new Set(await published())).toEqual(new Set([first?.kid, next.kid]));
 });
 
-test("immediately: tokens by the former key are good no longer, refresh tokens are", async () => {
+test("immediately: tokens signed by the former key are refused, refresh tokens are not", async () => {
   const signedIn: TokenPair = (
     await ask(app, "shop", { method: "POST", url: "/v1/tokens", payload: { userId: "alice" } })
   ).body;
@@ -90,7 +90,7 @@ test("immediately: tokens by the former key are good no longer, refresh tokens a
   ]);
 });
 
-test("only for the scope admin; an invalid request changes nothing", async () => {
+test("requires the scope admin; an invalid request changes nothing", async () => {
   expect(code(await rotate(undefined, "shop"))).toEqual([403, "PETREL_FORBIDDEN"]);
   const listed = await ask(app, "shop", { method: "GET", url: "/v1/signing-keys" });
   expect(code(listed)).toEqual([403, "PETREL_FORBIDDEN"]);
@@ -122,7 +122,7 @@ describe("a page's script", () => {
     ["/v1/devices", "PUT"],
     ["/v1/devices", "GET"],
     ["/v1/devices/d1", "DELETE"],
-  ])("of an origin on the list may call %s by %s", async (url, method) => {
+  ])("from an origin on the list may call %s by %s", async (url, method) => {
     for (const origin of [allowed, "https://eu.shop.example"]) {
       const answer = await preflight(url, origin, method);
       expect([answer.status, answer.text]).toEqual([204, ""]);
@@ -137,7 +137,7 @@ describe("a page's script", () => {
   });
 
   test.each(["https://evil.test", "https://shop.example", "null", "http://app.example.com"])(
-    "of %s may not",
+    "from %s may not",
     async (origin) => {
       const answer = await preflight("/v1/tokens/refresh", origin, "POST");
       expect(code(answer)).toEqual([403, "PETREL_ORIGIN_REFUSED"]);
@@ -145,7 +145,7 @@ describe("a page's script", () => {
     },
   );
 
-  test("reads errors too, and when to try again", async () => {
+  test("can read errors, and Retry-After", async () => {
     const answer = await ask(app, undefined, {
       method: "POST",
       url: "/v1/tokens/refresh",
@@ -165,7 +165,7 @@ describe("a page's script", () => {
     expect(other.headers).not.toHaveProperty("access-control-allow-origin");
   });
 
-  test("never calls routes for business systems; public keys are for everyone", async () => {
+  test("cannot call routes for business systems; public keys are for everyone", async () => {
     for (const url of ["/v1/tokens", "/v1/keys", "/v1/introspect", "/v1/signing-keys/rotate"]) {
       const answer = await preflight(url, allowed, "POST");
       expect(answer.status).toBe(404);

@@ -36,7 +36,7 @@ const given = ["news", "room.*", { topic: "room.7", can: ["presence", "subscribe
 /** Rights in their own order. */
 const written = ["news", "room.*", { topic: "room.7", can: ["subscribe", "presence"] }];
 
-test("they stand in the token's claim, in every later one of the session, and are shown", async () => {
+test("they are in the token's claim and in every later one of the session, and introspection shows them", async () => {
   const answer = await signIn(given);
   expect(answer.status).toBe(201);
   let pair: TokenPair = answer.body;
@@ -54,7 +54,7 @@ test("they stand in the token's claim, in every later one of the session, and ar
   expect(claimOf(pair.accessToken)).toEqual(written);
 });
 
-test("a ticket stands for a token with the same topics", async () => {
+test("a ticket represents a token with the same topics", async () => {
   const { accessToken }: TokenPair = (await signIn(given)).body;
   const { ticket } = (await ask(one.app, accessToken, { method: "POST", url: "/v1/tickets" })).body as {
     ticket: string;
@@ -79,13 +79,13 @@ test("without them there is no claim, as in sessions of a release that had none"
   expect(claimOf((next.body as TokenPair).accessToken)).toBeUndefined();
 });
 
-test("an empty list is one", async () => {
+test("accepts an empty list", async () => {
   const { accessToken }: TokenPair = (await signIn([])).body;
   expect(claimOf(accessToken)).toEqual([]);
   expect(await introspect(accessToken)).toMatchObject({ active: true, topics: [] });
 });
 
-test("a hundred patterns, and 2 KiB of them, are accepted", async () => {
+test("accepts a hundred patterns, and 2 KiB of them", async () => {
   expect((await signIn(Array.from({ length: 100 }, (_, i) => `t${i}`))).status).toBe(201);
   // Sixteen of 124 characters and their quotes and commas, and one that fills it up.
   const full = [...Array.from({ length: 16 }, (_, i) => `${i}`.padEnd(124, "x")), "y".repeat(12)];
@@ -94,7 +94,7 @@ test("a hundred patterns, and 2 KiB of them, are accepted", async () => {
   expect((await signIn([...full.slice(0, 16), "y".repeat(13)])).status).toBe(400);
 });
 
-describe("refused, and the field named", () => {
+describe("refused, naming the field", () => {
   test.each<[string, unknown, string]>([
     ["no list", "news", "body/topics"],
     ["null", null, "body/topics"],

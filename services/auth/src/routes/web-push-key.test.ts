@@ -27,7 +27,7 @@ async function ask(environment: Readonly<Record<string, string>>) {
   return response;
 }
 
-test("is public, for every page, and the same from either half of the key", async () => {
+test("is public, for every page, and the same for either half of the key", async () => {
   const [file, publicFile] = [join(directory, "private.pem"), join(directory, "public.pem")];
   await writeFile(file, makeVapidKey());
   const key = createPublicKey(await readFile(file, "utf8"));
@@ -47,6 +47,6 @@ test("answers 404 if Web Push is not configured", async () => {
   expect(answer.json()).toMatchObject({ error: { code: "PETREL_NOT_FOUND" } });
 });
 
-test("a file without such a key ends the start", async () => {
+test("a file without such a key stops the start", async () => {
   await expect(ask({ VAPID_KEY_FILE: "/etc/hostname" })).rejects.toThrow("VAPID_KEY_FILE must hold");
 });

@@ -18,7 +18,7 @@ afterEach(async () => {
   await collect?.close();
 });
 
-test("a replica that is away: 503 and Retry-After; when it is back, the same request is answered as stored before", async () => {
+test("if a replica is away: 503 and Retry-After; when it is back, the same request is answered as stored before", async () => {
   let confirm: Awaited<ReturnType<typeof chooseConfirmation>>;
   collect = await openCollect({
     accept: { confirm: async (server) => confirm?.(server) },

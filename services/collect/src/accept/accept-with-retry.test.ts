@@ -20,7 +20,7 @@ const message = (data: string): MessageToAccept => ({
   notification: "",
 });
 
-test("messages in progress are bounded", async () => {
+test("bounds messages in progress", async () => {
   const held: ((result: AcceptResult) => void)[] = [];
   const acceptance = new AcceptWithRetry({
     store: () => new Promise((resolve) => held.push(resolve)),
@@ -43,7 +43,7 @@ test("messages in progress are bounded", async () => {
   expect(held).toHaveLength(1);
 });
 
-test("the answer is there by the deadline, with what is known by then; what comes later changes nothing", async () => {
+test("answers by the deadline with what is known by then; later results change nothing", async () => {
   const held = new Map<string, (result: AcceptResult) => void>();
   const requests: (PendingRequest | undefined)[] = [];
   const acceptance = new AcceptWithRetry({

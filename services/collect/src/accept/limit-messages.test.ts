@@ -17,7 +17,7 @@ const post = (body: unknown, as?: string) =>
 const postBatch = (body: unknown) => collect.ask("POST", "/v1/messages/batch", { body });
 const stored = async (user = "ada"): Promise<number> => (await collect.inboxOf(user)).length;
 
-test("a key over its limit is refused, with the headers of a limit, and nothing is stored", async () => {
+test("refuses a key over its limit with the limit's headers and stores nothing", async () => {
   collect = await openCollect({ messagesPerKey: 1 });
   const first = await postBatch(batchOf(9));
   expect(first.status).toBe(202);
@@ -41,7 +41,7 @@ test("a key over its limit is refused, with the headers of a limit, and nothing 
   expect(await stored()).toBe(10);
 });
 
-test("another key is not touched", async () => {
+test("does not affect another key", async () => {
   collect = await openCollect({ messagesPerKey: 1 });
   await postBatch(batchOf(10));
   expect((await post(to("ada"))).status).toBe(429);
@@ -49,7 +49,7 @@ test("another key is not touched", async () => {
   expect((await post(to("ada"), other)).status).toBe(202);
 });
 
-test("a key's own limit: unlimited is a word, and 0 is none at all", async () => {
+test("a key's own limit may be unlimited, or 0 for none at all", async () => {
   collect = await openCollect({ messagesPerKey: 1 });
   const unlimited = await collect.producer("bank", ["send"], "unlimited");
   for (let i = 0; i < 3; i++) {
@@ -68,7 +68,7 @@ test("a key's own limit: unlimited is a word, and 0 is none at all", async () =>
   expect(await stored()).toBe(before);
 });
 
-test("each recipient of a list counts; a repeat counts, too", async () => {
+test("counts each recipient of a list, and repeats too", async () => {
   collect = await openCollect({ messagesPerKey: 1 });
   const list = { to: { users: ["a", "b", "c", "d"] }, data: 1, idempotencyKey: "k" };
   expect((await post(list)).status).toBe(202);
@@ -78,7 +78,7 @@ test("each recipient of a list counts; a repeat counts, too", async () => {
   expect((await postBatch(batchOf(2))).status).toBe(202);
 });
 
-test("what a bad entry would have sent is not counted; a batch of nothing else counts as a request", async () => {
+test("does not count a bad entry's recipients; a batch of bad entries counts as one request", async () => {
   collect = await openCollect({ messagesPerKey: 1 });
   const bad = { to: { user: "ada" } };
   expect((await postBatch({ messages: [bad, bad, bad, to("ada")] })).status).toBe(202);
@@ -86,7 +86,7 @@ test("what a bad entry would have sent is not counted; a batch of nothing else c
   expect((await postBatch({ messages: [bad] })).status).toBe(429);
 });
 
-test("more in one request than the key may ever send: said plainly, and not to be tried again", async () => {
+test("refuses more in one request than the key may ever send, as not retryable", async () => {
   collect = await openCollect({ messagesPerKey: 1 });
   const answer = await postBatch(batchOf(11));
   expect(answer.status).toBe(400);
@@ -100,7 +100,7 @@ test("more in one request than the key may ever send: said plainly, and not to b
   expect((await postBatch(batchOf(10))).status).toBe(202);
 });
 
-test("a key that is known to be over its limit is refused before its body is read", async () => {
+test("refuses a key known to be over its limit before reading its body", async () => {
   collect = await openCollect({ messagesPerKey: 1 });
   await postBatch(batchOf(10));
   await post(to("ada"));
@@ -109,7 +109,7 @@ test("a key that is known to be over its limit is refused before its body is rea
   expect(garbage.headers["ratelimit"]).toMatch(/^"messages";r=0;t=\d+$/);
 });
 
-test("without a limit nothing is said of one", async () => {
+test("sends no limit headers without a limit", async () => {
   collect = await openCollect();
   const { status, headers } = await postBatch(batchOf(100));
   expect(status).toBe(202);
@@ -117,7 +117,7 @@ test("without a limit nothing is said of one", async () => {
   expect(headers).not.toHaveProperty("ratelimit-policy");
 });
 
-test("a user over the receive limit is refused alone, in a batch by entry, in a list by name", async () => {
+test("refuses only the user over the receive limit: in a batch by entry, in a list by name", async () => {
   collect = await openCollect({ accept: { receiveLimit: 3 } });
   const batch = await postBatch(batchOf(5));
   expect(batch.status).toBe(202);
@@ -142,7 +142,7 @@ test("a user over the receive limit is refused alone, in a batch by entry, in a 
   expect([await stored("ada"), await stored("grace")]).toEqual([3, 1]);
 });
 
-test("a repeat of what such a user has is answered as always", async () => {
+test("answers a repeat of what such a user already has as always", async () => {
   collect = await openCollect({ accept: { receiveLimit: 1 } });
   const first = await post({ ...to("ada"), idempotencyKey: "k" });
   const again = await post({ ...to("ada"), idempotencyKey: "k" });

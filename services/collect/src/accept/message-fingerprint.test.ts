@@ -29,7 +29,7 @@ function turnedAround(value: unknown): unknown {
   );
 }
 
-test("the order of members does not matter", () => {
+test("ignores the order of members", () => {
   fc.assert(
     fc.property(content, (one) => {
       const other = { ...one, data: turnedAround(one.data), notification: turnedAround(one.notification) };
@@ -38,7 +38,7 @@ test("the order of members does not matter", () => {
   );
 });
 
-test("everything else does: equal fingerprints mean equal content", () => {
+test("equal fingerprints mean equal content", () => {
   fc.assert(
     fc.property(json, json, (a, b) => {
       const parsed = [a, b].map((value) => JSON.parse(canonicalJson(value)) as unknown);
@@ -50,7 +50,7 @@ test("everything else does: equal fingerprints mean equal content", () => {
   );
 });
 
-test("a change of any part of the content is seen", () => {
+test("any change of the content changes it", () => {
   const base: MessageContent = {
     data: { a: [1, 2], b: "x" },
     ttlSeconds: 60,
@@ -77,12 +77,12 @@ test("a change of any part of the content is seen", () => {
   expect(fingerprints.size).toBe(others.length + 1);
 });
 
-test("a message without a collapse key counts as it did before there were any", () => {
+test("a message without a collapse key has the same fingerprint as before there were any", () => {
   const content = { data: 1, ttlSeconds: 60, priority: "normal", fallback: "offline" };
   expect(fingerprintMessage(content)).toBe(hash("sha256", '[1,60,"normal","offline",null]', "base64url"));
 });
 
-test("a member named __proto__ is content", () => {
+test("counts a member named __proto__ as content", () => {
   const one = JSON.parse('{"__proto__":{"a":1}}') as unknown;
   expect(canonicalJson(one)).toBe('{"__proto__":{"a":1}}');
 });

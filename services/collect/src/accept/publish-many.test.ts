@@ -7,7 +7,7 @@ import { useCollectWithTopics } from "../testing/collect-with-topics.js";
 const { collect, logOf, send } = useCollectWithTopics();
 
 describe("an idempotency key", () => {
-  test("stores once, for each owner and kind of recipient", async () => {
+  test("stores once per owner and kind of recipient", async () => {
     const shop = await collect().producer("shop-2", ["send"]);
     const sameShop = await collect().producer("shop-2", ["send", "read"]);
     const other = await collect().producer("other", ["send"]);
@@ -32,7 +32,7 @@ describe("an idempotency key", () => {
     expect(await collect().inboxOf("alice")).toHaveLength(1);
   });
 
-  test("of a broadcast is one of its own", async () => {
+  test("of a broadcast has a scope of its own", async () => {
     const body = { data: "all", idempotencyKey: "broadcast" };
     const first = await send({ ...body, to: { all: true } });
     expect(first).toMatchObject({ body: { duplicate: false } });
@@ -57,7 +57,7 @@ describe("an idempotency key", () => {
     expect((await logOf(`mismatch.${name}`)).items).toHaveLength(1);
   });
 
-  test("many at once store once", async () => {
+  test("stores once for many requests at once", async () => {
     const body = { to: { topic: "crowd" }, data: 1, idempotencyKey: "k" };
     const answers = await Promise.all(Array.from({ length: 20 }, () => send(body)));
     expect(new Set(answers.map(({ body }) => (body as { id: string }).id)).size).toBe(1);
@@ -70,7 +70,7 @@ describe("a batch", () => {
   const sendBatch = (messages: unknown[], as?: string) =>
     collect().ask("POST", "/v1/messages/batch", { body: { messages }, ...(as === undefined ? {} : { as }) });
 
-  test("mixes users, lists, topics and all; answers in order, and each keeps its own", async () => {
+  test("mixes users, lists, topics and all; answers in order, and each keeps its own order", async () => {
     const messages = Array.from({ length: 30 }, (_, i) => [
       { to: { topic: "mixed" }, data: i },
       { to: { user: "mixed" }, data: i },
@@ -96,7 +96,7 @@ describe("a batch", () => {
     expect((await logOf("$all")).items.at(-1)).toMatchObject({ id: results[90]?.id, data: "batch" });
   });
 
-  test("a bad entry fails alone, and so does all without the scope", async () => {
+  test("a bad entry fails alone, and so does `all` without its scope", async () => {
     const as = await collect().producer("batcher", ["send"]);
     const answer = await sendBatch(
       [
@@ -147,7 +147,7 @@ test("a topic counts as one message of the key's limit, however many listen", as
   expect(statuses).toEqual([...Array.from({ length: 10 }, () => 202), 429]);
 });
 
-test("outcomes of messages are counted, by kind", async () => {
+test("counts outcomes of messages, by kind", async () => {
   const registry = new Registry();
   collect().counts.register(registry);
   const count = async (name: string): Promise<number> =>

@@ -15,7 +15,7 @@ const sendTo = async (topic: string, data: unknown, rest: Record<string, unknown
 const stateOf = (id: string) => read(`/v1/messages/${id}`) as Promise<Record<string, unknown>>;
 
 describe("one message to a topic", () => {
-  test("is answered as one to a user, stands in the log, and is published", async () => {
+  test("is answered like one to a user, is in the log, and is published", async () => {
     const answer = await send({
       to: { topic: "news" },
       data: { text: "tab\t ü \ud83d\ude00" },
@@ -58,7 +58,7 @@ describe("one message to a topic", () => {
     });
   });
 
-  test("cannot be called back", async () => {
+  test("cannot be recalled", async () => {
     const id = await sendTo("news.deleted", 1);
     expect(await collect().ask("DELETE", `/v1/messages/${id}`)).toMatchObject({
       status: 409,
@@ -66,7 +66,7 @@ describe("one message to a topic", () => {
     });
   });
 
-  test("its state is kept for 25 hours, whatever its time", async () => {
+  test("its state is kept for 25 hours, whatever its TTL", async () => {
     const id = await sendTo("news.record", 1, { ttlSeconds: 1 });
     const { redis, partitions } = collect().store;
     const keys = partitions[partitionOfTopic("news.record", partitions.length)];
@@ -112,8 +112,8 @@ describe("a message to all", () => {
   });
 });
 
-describe("how long, and how much", () => {
-  test("the lesser of the message's time and the rule's", async () => {
+describe("retention", () => {
+  test("uses the lesser of the message's TTL and the rule's", async () => {
     const short = await sendTo("short.1", 1, { ttlSeconds: 30 });
     const long = await sendTo("short.1", 1, { ttlSeconds: 3_600 });
     const lifeOf = async (id: string): Promise<number> => {
@@ -123,7 +123,7 @@ describe("how long, and how much", () => {
     expect([await lifeOf(short), await lifeOf(long)]).toEqual([30_000, 60_000]);
   });
 
-  test("an expired message is left out, and its offset with it", async () => {
+  test("leaves out an expired message and its offset", async () => {
     for (let i = 1; i <= 3; i++) await sendTo("expiring", i, { ttlSeconds: i === 2 ? 1 : 600 });
     const { redis } = collect().store;
     const from = Number((await redis.time())[0]);
@@ -138,7 +138,7 @@ describe("how long, and how much", () => {
     expect(nextAfter).toBeNull();
   });
 
-  test("the first rule that matches bounds the log; the state of what is gone stays", async () => {
+  test("the first matching rule bounds the log; the state of trimmed messages stays", async () => {
     const ids: string[] = [];
     for (let i = 1; i <= 5; i++) ids.push(await sendTo("short.2", i));
     expect(await logOf("short.2")).toMatchObject({ items: [{ offset: 4 }, { offset: 5 }], oldest: 4 });
@@ -146,7 +146,7 @@ describe("how long, and how much", () => {
     expect(await stateOf(ids[0] ?? "")).toMatchObject({ state: "published", offset: 1 });
   });
 
-  test("history 0 keeps none, and the numbers go on", async () => {
+  test("history 0 keeps nothing, and the numbers go on", async () => {
     await sendTo("none", 1);
     const id = await sendTo("none", 2);
     expect(await logOf("none")).toMatchObject({ items: [], oldest: 3, nextAfter: null });
@@ -156,7 +156,7 @@ describe("how long, and how much", () => {
 });
 
 test.each(["unused", "$all"])(
-  "the topic %s that was never used is no error, and asking makes nothing",
+  "the topic %s that was never used is not an error, and reading creates nothing",
   async (topic) => {
     const fresh = await openCollect();
     try {
@@ -181,7 +181,7 @@ test.each(["unused", "$all"])(
 );
 
 describe("pages of a log", () => {
-  test("begin above `after`, have at most `limit`, and lead to one another", async () => {
+  test("begin above `after`, hold at most `limit`, and lead to one another", async () => {
     for (let i = 1; i <= 7; i++) await sendTo("paged", i);
     const seen: number[] = [];
     const pages: number[] = [];
@@ -199,7 +199,7 @@ describe("pages of a log", () => {
     expect((await logOf("paged", "?after=6&limit=1")).nextAfter).toBeNull();
   });
 
-  test("say who published, where a client did", async () => {
+  test("name the publisher if it was a client", async () => {
     const { TopicPublisher } = await import("@petrel/shared/redis/topics/topic-publisher");
     const { scripts, partitions } = collect().store;
     await sendTo("chat", "from the server");

@@ -17,7 +17,7 @@ const sendBatch = (messages: unknown[]) => collect.ask("POST", "/v1/messages/bat
 describe("an idempotency key", () => {
   const message = { to: { user: "ida" }, data: { a: 1, b: [2] }, idempotencyKey: "order-1" };
 
-  test("twice: one message, the same id", async () => {
+  test("used twice: one message, the same id", async () => {
     const first = await send(message);
     expect(first).toMatchObject({ status: 202, body: { duplicate: false } });
     const { id } = first.body as { id: string };
@@ -32,7 +32,7 @@ describe("an idempotency key", () => {
     ["priority", { priority: "low" }],
     ["fallback", { fallback: "always" }],
     ["notification", { notification: { title: "t", body: "b" } }],
-  ])("with other %s: 422, and nothing stored", async (_field, change) => {
+  ])("with other %s: 422, and nothing is stored", async (_field, change) => {
     await send(message);
     expect(await send({ ...message, ...change })).toMatchObject({
       status: 422,
@@ -41,7 +41,7 @@ describe("an idempotency key", () => {
     expect(await collect.inboxOf("ida")).toHaveLength(1);
   });
 
-  test("is the business system's own, and the user's", async () => {
+  test("belongs to the business system and the user", async () => {
     const other = await collect.producer("bank", ["send"]);
     const body = { to: { user: "idb" }, data: 1, idempotencyKey: "same" };
     const answers = await Promise.all([
@@ -65,7 +65,7 @@ describe("an idempotency key", () => {
     expect(await send(body, second)).toMatchObject({ body: { duplicate: true } });
   });
 
-  test("used by many at once: one id, stored once, one answer says so", async () => {
+  test("used by many at once: one id, stored once, exactly one answer says so", async () => {
     const body = { to: { user: "ide" }, data: 1, idempotencyKey: "race" };
     const answers = await Promise.all(Array.from({ length: 20 }, () => send(body)));
     const bodies = answers.map((answer) => answer.body as { id: string; duplicate: boolean });

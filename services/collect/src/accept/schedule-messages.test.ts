@@ -54,7 +54,7 @@ async function passTime(): Promise<void> {
 }
 
 describe("a message with deliverAt", () => {
-  test("is scheduled: shown with its time in UTC, its time to live from then, and without a number", async () => {
+  test("is scheduled: shown with its time in UTC and its TTL from then, without a number", async () => {
     const answer = await send({
       to: { user: "ada" },
       data: { n: 1 },
@@ -79,14 +79,14 @@ describe("a message with deliverAt", () => {
     expect(await collect.inboxOf("ada")).toEqual([]);
   });
 
-  test("takes any offset", async () => {
+  test("accepts any offset", async () => {
     const atMs = Math.ceil(Date.now() / 1_000) * 1_000 + HOUR_MS;
     const deliverAt = `${new Date(atMs + 5.5 * HOUR_MS).toISOString().slice(0, 19)}+05:30`;
     const { body } = await get(idOf(await send({ to: { user: "ada" }, data: 1, deliverAt })));
     expect(body).toMatchObject({ deliverAt: new Date(atMs).toISOString() });
   });
 
-  test("in the past is never scheduled, and lives from its acceptance", async () => {
+  test("in the past is never scheduled, and its TTL counts from acceptance", async () => {
     const deliverAt = "2001-01-01T00:00:00Z";
     const answer = await send({ to: { user: "past" }, data: 1, deliverAt, ttlSeconds: 60 });
     const { body } = await get(idOf(answer));
@@ -96,7 +96,7 @@ describe("a message with deliverAt", () => {
     expect(Date.parse(expiresAt) - Date.parse(acceptedAt)).toBe(60_000);
   });
 
-  test("to a list, a topic and all: each waits, with its recipient", async () => {
+  test("to a list, a topic or all: each waits, with its recipient", async () => {
     const deliverAt = inHours(1);
     const list = await send({ to: { users: ["li.a", "li.b"] }, data: 1, deliverAt });
     const { results } = list.body as { results: { user: string; id: string; duplicate: boolean }[] };
@@ -162,7 +162,7 @@ describe("a message with deliverAt", () => {
 });
 
 describe("the idempotency key of a message with deliverAt", () => {
-  test("names one message, before its time and after", async () => {
+  test("identifies one message, before its time and after", async () => {
     const deliverAt = inHours(1);
     const body = { to: { user: "key" }, data: 1, deliverAt, idempotencyKey: "k1" };
     const first = await send(body);
@@ -177,7 +177,7 @@ describe("the idempotency key of a message with deliverAt", () => {
     expect((await get(idOf(first))).body).toMatchObject({ state: "queued", seq: 1 });
   });
 
-  test("is refused for another time, for none, and for other data: 422", async () => {
+  test("with another time, none, or other data: 422", async () => {
     const body = { to: { user: "mis" }, data: 1, deliverAt: inHours(1), idempotencyKey: "k1" };
     await send(body);
     const { deliverAt: _none, ...now } = body;
@@ -190,7 +190,7 @@ describe("the idempotency key of a message with deliverAt", () => {
     expect((await scheduledOf("mis"))["items"]).toHaveLength(1);
   });
 
-  test("still names it after it was cancelled", async () => {
+  test("still identifies it after it was cancelled", async () => {
     const body = { to: { user: "can" }, data: 1, deliverAt: inHours(1), idempotencyKey: "k1" };
     const id = idOf(await send(body));
     expect((await collect.ask("DELETE", `/v1/messages/${id}`)).status).toBe(204);
@@ -203,7 +203,7 @@ describe("the idempotency key of a message with deliverAt", () => {
 });
 
 describe("the list of what is scheduled for a user", () => {
-  test("is by time, in pages, with what was sent and nothing more", async () => {
+  test("is sorted by time, in pages, with what was sent and nothing more", async () => {
     for (const hours of [5, 1, 4, 2, 3])
       await send({ to: { user: "list" }, data: { hours }, deliverAt: inHours(hours), ttlSeconds: 3_600 });
     await send({ to: { user: "list" }, data: "now" });
@@ -242,7 +242,7 @@ describe("beyond SCHEDULES_CAP", () => {
   afterAll(() => small.close());
   const full = { code: "PETREL_INBOX_FULL", retryable: true };
 
-  test("a user's, a topic's and everyone's are refused, each alone; what is for now is not", async () => {
+  test("messages to a user, a topic and everyone are refused, each alone; immediate ones are not", async () => {
     const deliverAt = inHours(1);
     const sendSmall = (body: object): Promise<Answer> =>
       small.ask("POST", "/v1/messages", { body: { data: 1, ...body } });

@@ -17,7 +17,7 @@ const send = (body: unknown, as?: string) =>
 const sendBatch = (messages: unknown[]) => collect.ask("POST", "/v1/messages/batch", { body: { messages } });
 
 describe("one message", () => {
-  test("is stored with all that was said of it", async () => {
+  test("is stored with all its fields", async () => {
     const notification = {
       title: "Hi",
       body: "there",
@@ -49,7 +49,7 @@ describe("one message", () => {
     expect(JSON.parse(stored?.data ?? "")).toEqual({ text: "tab\t newline\n ünïcode \ud83d\ude00" });
   });
 
-  test("has its collapse key beside its notification, which stays the sender's own text", async () => {
+  test("stores its collapse key beside its notification, whose text stays the sender's", async () => {
     const notification = { title: "t", body: "b" };
     await send({ to: { user: "goal" }, data: 1, notification, collapseKey: "score 3" });
     await send({ to: { user: "goal" }, data: 1, collapseKey: "nothing to collapse" });
@@ -110,7 +110,7 @@ describe("one message", () => {
 });
 
 describe("a list", () => {
-  test("is answered for each, in order, over all partitions", async () => {
+  test("is answered for each user, in order, over all partitions", async () => {
     const users = Array.from({ length: 1_000 }, (_, i) => `list.${i}`);
     const answer = await send({ to: { users }, data: { n: 1 } });
     expect(answer.status).toBe(202);
@@ -131,7 +131,7 @@ describe("a list", () => {
     });
   });
 
-  test("names who is full and what is stored", async () => {
+  test("names the full inboxes and what is stored", async () => {
     await sendBatch(Array.from({ length: 20 }, (_, i) => ({ to: { user: "list-full" }, data: i })));
     const answer = await send({ to: { users: ["list-ok", "list-full"] }, data: 1, idempotencyKey: "k" });
     expect(answer).toMatchObject({
@@ -148,7 +148,7 @@ describe("a list", () => {
     expect(answer.body).toMatchObject({ error: { details: { stored: [{ id: stored?.id }] } } });
   });
 
-  test("names whose key had other content", async () => {
+  test("names the users whose key had other content", async () => {
     await send({ to: { user: "list-2" }, data: 1, idempotencyKey: "k" });
     expect(await send({ to: { users: ["list-1", "list-2"] }, data: 2, idempotencyKey: "k" })).toMatchObject({
       status: 422,
@@ -189,7 +189,7 @@ describe("a batch", () => {
     }
   });
 
-  test("a bad entry fails alone, as it would have alone", async () => {
+  test("a bad entry fails alone, as it would by itself", async () => {
     const answer = await sendBatch([
       { to: { user: "batch.c" }, data: 1 },
       { to: { user: "batch c" }, data: 1 },
@@ -218,7 +218,7 @@ describe("a batch", () => {
     expect((await collect.inboxOf("batch.c")).map(({ data }) => data)).toEqual(["1", "2"]);
   });
 
-  test("of bad entries only is answered too", async () => {
+  test("of only bad entries is answered too", async () => {
     expect(await sendBatch([1, 2])).toMatchObject({
       status: 202,
       body: { results: [{ error: { status: 400 } }, { error: { status: 400 } }] },
@@ -241,7 +241,7 @@ describe("a batch", () => {
   });
 });
 
-test("outcomes of messages are counted", async () => {
+test("counts outcomes of messages", async () => {
   const { Registry } = await import("@petrel/shared/kernel/metrics/metrics");
   const registry = new Registry();
   collect.counts.register(registry);

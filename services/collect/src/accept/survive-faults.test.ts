@@ -71,7 +71,7 @@ function losing(
 }
 const always = (): boolean => true;
 
-test("Redis paused in the middle of requests: 503 on every route, and within the deadline where it stores", async () => {
+test("Redis paused during requests: 503 on every route, within the deadline where messages are stored", async () => {
   await open();
   collect.store.server.signal("SIGSTOP");
   let readsAnswered = 0;
@@ -105,7 +105,7 @@ test("Redis paused in the middle of requests: 503 on every route, and within the
   for (const answer of await Promise.all(reads)) expect(answer).toMatchObject(unavailable);
 });
 
-test("Redis gone: 503 within the deadline, and for a stranger too", async () => {
+test("Redis gone: 503 within the deadline, for a stranger too", async () => {
   await open();
   const stranger = await collect.producer("stranger", ["send"]);
   collect.store.server.signal("SIGKILL");
@@ -119,7 +119,7 @@ test("Redis gone: 503 within the deadline, and for a stranger too", async () => 
   expect((await collect.ask("GET", "/health/live")).status).toBe(200);
 });
 
-test("Redis paused for less than the deadline: stored once, and not called a duplicate", async () => {
+test("Redis paused for less than the deadline: stored once, not reported as a duplicate", async () => {
   const watch = losing("after", 0, always);
   await open({ acceptDeadlineMs: 5_000, wrapStore: watch.wrapStore });
   collect.store.server.signal("SIGSTOP");
@@ -131,7 +131,7 @@ test("Redis paused for less than the deadline: stored once, and not called a dup
   expect(await dataOf("ada")).toEqual([1]);
 });
 
-test("Redis killed and started again within the deadline: nobody notices", async () => {
+test("Redis killed and restarted within the deadline: no request fails", async () => {
   const directory = await mkdtemp(join(tmpdir(), "petrel-collect-"));
   try {
     await open({ acceptDeadlineMs: 10_000, redis: { directory, appendOnly: true } });
@@ -150,7 +150,7 @@ test("Redis killed and started again within the deadline: nobody notices", async
   }
 });
 
-test("an answer that is lost: sent again with the same id, stored once, and not called a duplicate", async () => {
+test("after a lost answer: sent again with the same id, stored once, not reported as a duplicate", async () => {
   await open({ wrapStore: losing("after", 2, ({ userId }) => userId.startsWith("lost")).wrapStore });
   expect(await send("lost.1", 1)).toMatchObject({ status: 202, body: { duplicate: false } });
   expect(await dataOf("lost.1")).toEqual([1]);
@@ -164,7 +164,7 @@ test("an answer that is lost: sent again with the same id, stored once, and not 
   expect(await dataOf("lost.2")).toEqual([2]);
 });
 
-test("to a topic too: sent again with the same id, published once, in order, and not called a duplicate", async () => {
+test("after a lost answer to a topic: sent again with the same id, published once, in order, not reported as a duplicate", async () => {
   const lost = new Map<string, number>();
   await open({
     wrapPublisher: (publisher) => ({
@@ -201,7 +201,7 @@ test("retried messages keep their order", async () => {
   expect(await dataOf("ada")).toEqual(messages.map(({ data }) => data));
 });
 
-test("a list of which a part cannot be stored: 503 names what is, and the same list again completes it", async () => {
+test("if part of a list cannot be stored, the 503 names what is, and the same list again completes it", async () => {
   let isBroken = true;
   const { wrapStore } = losing("before", 100, ({ userId }) => isBroken && userId === "list.1");
   await open({ wrapStore });
@@ -232,7 +232,7 @@ test("a list of which a part cannot be stored: 503 names what is, and the same l
   }
 });
 
-test("Redis out of memory: 503 at once, nothing stored", async () => {
+test("Redis out of memory: 503 at once, nothing is stored", async () => {
   // Waiting for this deadline would outlast the test.
   await open({ acceptDeadlineMs: 60_000 });
   await collect.store.redis.config("SET", "maxmemory", "1mb");
@@ -247,7 +247,7 @@ test("Redis out of memory: 503 at once, nothing stored", async () => {
   expect((await send("ada", 2)).status).toBe(202);
 });
 
-test("too much waits for a dispatcher: 503 at once, nothing stored", async () => {
+test("too large a backlog for dispatchers: 503 at once, nothing is stored", async () => {
   await open({ accept: { readyCap: 2, handOver: "dispatch" }, acceptDeadlineMs: 60_000 });
   for (let i = 0; i < 10; i++) await send("ada", i);
   const answer = await send("ada", "more");
@@ -256,7 +256,7 @@ test("too much waits for a dispatcher: 503 at once, nothing stored", async () =>
   expect((await dataOf("ada")).length).toBeLessThanOrEqual(2);
 });
 
-test("a stop answers what was begun, then closes", async () => {
+test("a stop answers requests in progress, then closes", async () => {
   const watch = losing("after", 0, always);
   await open({ acceptDeadlineMs: 10_000, wrapStore: watch.wrapStore });
   const key = await collect.producer("http", ["send"]);

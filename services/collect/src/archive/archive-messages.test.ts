@@ -54,7 +54,7 @@ describe.skipIf(!hasFerretDb())("with an archive", () => {
   };
   const idOf = ({ body }: { body: unknown }): string => (body as { id: string }).id;
 
-  test("a message is there before it is accepted, and says all that is needed to send it again", async () => {
+  test("a message is archived before it is accepted, with everything needed to send it again", async () => {
     const answer = await send(
       { user: "ann" },
       {
@@ -77,7 +77,7 @@ describe.skipIf(!hasFerretDb())("with an archive", () => {
     });
   });
 
-  test("those of lists, batches, topics and later times are there too", async () => {
+  test("messages of lists, batches, topics and schedules are archived too", async () => {
     const { body } = await send({ users: ["l1", "l2"] });
     for (const { id } of (body as { results: { id: string }[] }).results)
       expect(await archive.find(id)).toBeDefined();
@@ -102,7 +102,7 @@ describe.skipIf(!hasFerretDb())("with an archive", () => {
     expect(await archive.find(idOf(accepted))).toMatchObject({ state: "pending", data: `{"n":2}` });
   });
 
-  test("a repetition, and a key with other content, leave the first one's row as it is", async () => {
+  test("a repeat, and a key with other content, leave the first one's row as it is", async () => {
     const first = await send({ user: "rep" }, { idempotencyKey: "k" });
     expect((await send({ user: "rep" }, { idempotencyKey: "k" })).body).toEqual({
       id: idOf(first),
@@ -112,7 +112,7 @@ describe.skipIf(!hasFerretDb())("with an archive", () => {
     expect(await archive.find(idOf(first))).toMatchObject({ state: "pending", data: `{"n":1}` });
   });
 
-  test("a message that Redis has forgotten is described from the archive; one that was never accepted is not", async () => {
+  test("a message that Redis has forgotten is described from the archive; one never accepted is not", async () => {
     const id = idOf(await send({ user: "old" }));
     const keys = collect.keysOf("old");
     await collect.store.redis.del(keys.record(id));
@@ -136,7 +136,7 @@ describe.skipIf(!hasFerretDb())("with an archive", () => {
     });
   });
 
-  test("a user's list begins in the archive and goes on in the inbox, page by page", async () => {
+  test("a user's list begins in the archive and continues in the inbox, page by page", async () => {
     const by = later;
     const ids: string[] = [];
     for (let n = 1; n <= 6; n++) ids.push(idOf(await send({ user: "reader" }, { data: n }, by)));
@@ -166,7 +166,7 @@ describe.skipIf(!hasFerretDb())("with an archive", () => {
     expect(await list("after=5")).toEqual({ seqs: [6], nextAfter: null });
   });
 
-  test("erasing a person takes their rows, and leaves a tombstone", async () => {
+  test("erasing a person removes their rows and leaves a tombstone", async () => {
     const [theirs, other] = [idOf(await send({ user: "gone" })), idOf(await send({ user: "stays" }))];
     expect((await collect.ask("DELETE", "/v1/users/gone")).status).toBe(204);
     expect(await archive.find(theirs)).toBeUndefined();

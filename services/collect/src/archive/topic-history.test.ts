@@ -91,7 +91,7 @@ describe.skipIf(!hasFerretDb())("a topic whose history is the archive", () => {
     expect(await list("kept.a", "after=7")).toMatchObject({ items: [], nextAfter: null });
   });
 
-  test("says where each message is, without waiting for an owner's look", async () => {
+  test("gives each message's position without waiting for an owner's check", async () => {
     const id = await publish({ topic: "kept.b" }, 1);
     const { epoch } = await list("kept.b");
     expect(await archive.find(id)).toMatchObject({
@@ -103,7 +103,7 @@ describe.skipIf(!hasFerretDb())("a topic whose history is the archive", () => {
     });
   });
 
-  test("a request that is sent again finds the place that the first did not note", async () => {
+  test("a repeated request finds the position that the first one did not record", async () => {
     const key = { idempotencyKey: "again" };
     const id = await publish({ topic: "kept.c" }, 1, key);
     await archive.update([{ id, state: "pending" }]);
@@ -111,7 +111,7 @@ describe.skipIf(!hasFerretDb())("a topic whose history is the archive", () => {
     expect(await archive.find(id)).toMatchObject({ state: "published", seq: 1 });
   });
 
-  test("a message that is over its own time stays in the history, in the log and beyond", async () => {
+  test("a message past its own TTL stays in the history, in the log and beyond", async () => {
     for (let n = 1; n <= 3; n++) await publish({ topic: "kept.d" }, n, { ttlSeconds: 1 });
     await expect
       .poll(async () => (await collect.store.nowMs()) - (await lastPublishedMs("kept.d")))
@@ -132,7 +132,7 @@ describe.skipIf(!hasFerretDb())("a topic whose history is the archive", () => {
     expect(await leftMs("short.e")).toBeLessThan(4 * DAY_MS);
   });
 
-  test("without the rule there is the log alone; `$all` has it where a rule names it", async () => {
+  test("without the rule there is only the log; `$all` has the archive if a rule names it", async () => {
     for (let n = 1; n <= 4; n++) await publish({ topic: "short.a" }, n);
     expect(offsets(await list("short.a"))).toEqual([3, 4]);
     await publish({ all: true }, "all");
@@ -140,7 +140,7 @@ describe.skipIf(!hasFerretDb())("a topic whose history is the archive", () => {
     expect((await list("$all")).items.map(({ data }) => data)).toEqual(["all"]);
   });
 
-  test("while the archive is away the log is read where it is enough, and the rest is 503", async () => {
+  test("while the archive is away the log is read if it is enough, and the rest gets 503", async () => {
     for (let n = 1; n <= 3; n++) await publish({ topic: "kept.f" }, n);
     server.signal("SIGKILL");
     expect(offsets(await list("kept.f", "after=1"))).toEqual([2, 3]);

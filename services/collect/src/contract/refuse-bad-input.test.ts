@@ -42,7 +42,7 @@ const send = (how: Ask) => collect.ask("POST", "/v1/messages", how);
 const good = { to: { user: "ada" }, data: 1 };
 const tooMany = Array.from({ length: 1_001 }, (_, i) => `u${i}`);
 
-describe("a message that does not fit its schema: 400, naming the field", () => {
+describe("a message that violates its schema: 400, naming the field", () => {
   const cases: [string, unknown, string][] = [
     ["unknown user-id characters", { ...good, to: { user: "ada lovelace" } }, "body/to/user"],
     ["a user id with a slash", { ...good, to: { user: "a/b" } }, "body/to/user"],
@@ -194,7 +194,7 @@ describe("a body that cannot be read", () => {
     await expectRefused(answer, 415, "PETREL_UNSUPPORTED_MEDIA_TYPE");
   });
 
-  test("what is called gzip and is not", async () => {
+  test("invalid gzip", async () => {
     const answer = await send({ body: good, headers: { "content-encoding": "gzip" } });
     await expectRefused(answer, 400, "PETREL_INVALID_JSON");
   });
@@ -204,7 +204,7 @@ describe("a body that cannot be read", () => {
     await expectRefused(answer, 413, "PETREL_PAYLOAD_TOO_LARGE");
   });
 
-  test("a gzip bomb: 413, as soon as the bound is passed", async () => {
+  test("a gzip bomb: 413 as soon as the bound is passed", async () => {
     const raw = gzipSync(Buffer.alloc(256 * 1024 * 1024, " "), { level: 1 });
     expect(raw.length).toBeLessThan(8 * 1024 * 1024);
     const answer = await send({ raw, headers: { "content-encoding": "gzip" } });
@@ -237,7 +237,7 @@ describe("a body that cannot be read", () => {
   });
 });
 
-describe("a batch that is refused whole", () => {
+describe("a batch refused as a whole", () => {
   test.each([
     ["no entries", { messages: [] }],
     ["1001 entries", { messages: tooMany.map((user) => ({ to: { user }, data: 1 })) }],
@@ -254,7 +254,7 @@ describe("a batch that is refused whole", () => {
   });
 });
 
-describe("who may not", () => {
+describe("missing rights", () => {
   const routes: ["GET" | "POST" | "PUT" | "DELETE", string, string][] = [
     ["POST", "/v1/messages", "send"],
     ["POST", "/v1/messages/batch", "send"],
@@ -273,7 +273,7 @@ describe("who may not", () => {
     ["GET", "/v1/users/ada/topics", "read"],
   ];
 
-  test.each(routes)("%s %s without a credential, or with a bad one: 401", async (method, url) => {
+  test.each(routes)("%s %s without a valid credential: 401", async (method, url) => {
     const bad = [undefined, "Bearer", "Bearer nobody.secret", "Bearer shop.wrong", "Basic YTpi"];
     for (const as of bad) {
       const answer = await collect.ask(method, url, { as, ...(method === "POST" ? { body: good } : {}) });
@@ -290,7 +290,7 @@ describe("who may not", () => {
     await expectRefused(answer, 403, "PETREL_FORBIDDEN");
   });
 
-  test("a stranger's body is not looked at", async () => {
+  test("does not read a stranger's body", async () => {
     await expectRefused(await send({ raw: "{", as: undefined }), 401, "PETREL_UNAUTHENTICATED");
   });
 });
@@ -347,14 +347,14 @@ describe("topics in paths and queries: 400, naming the field", () => {
     });
   });
 
-  test.each([{ since: 1 }, [], "news"])("a body where none is taken: %j", async (body) => {
+  test.each([{ since: 1 }, [], "news"])("an unexpected body: %j", async (body) => {
     const field = Array.isArray(body) || typeof body === "string" ? "body" : "body/since";
     const answer = await collect.ask("PUT", "/v1/users/ada/topics/news", { body });
     await expectRefused(answer, 400, "PETREL_INVALID_REQUEST", { details: { field } });
   });
 });
 
-test("all needs the scope admin beside send: 403, naming it", async () => {
+test("`all` without the scope admin beside send: 403, naming it", async () => {
   const as = await collect.producer("no-admin", ["send", "read"]);
   before = await collect.store.snapshot();
   await expectRefused(await send({ body: { to: { all: true }, data: 1 }, as }), 403, "PETREL_FORBIDDEN", {
@@ -366,7 +366,7 @@ test("all needs the scope admin beside send: 403, naming it", async () => {
   await expectRefused(answer, 403, "PETREL_FORBIDDEN", { details: { scope: "send" } });
 });
 
-test("an address that is not there: 404; one that is no address: 400", async () => {
+test("an unknown path: 404; a malformed one: 400", async () => {
   await expectRefused(await collect.ask("GET", "/v1/nothing"), 404, "PETREL_NOT_FOUND");
   await expectRefused(await collect.ask("GET", "/v1/users/%ff/presence"), 400, "PETREL_INVALID_REQUEST");
 });

@@ -53,14 +53,14 @@ async function read(query = ""): Promise<Page> {
 const messagesOf = ({ items }: Page): (string | undefined)[] => items.map(({ message }) => message);
 
 describe("a page", () => {
-  test("of nothing has a cursor that leads on", async () => {
+  test("of nothing has a cursor to continue from", async () => {
     const page = await read();
     expect(page).toEqual({ items: [], nextAfter: expect.any(String), gap: false });
     const message = await add(1);
     expect(messagesOf(await read(`?after=${page.nextAfter}`))).toEqual([message]);
   });
 
-  test("begins at the oldest, or now; all partitions have one cursor", async () => {
+  test("begins at the oldest event, or now; one cursor covers all partitions", async () => {
     const [one, two] = [await add(0), await add(1)];
     const { nextAfter } = await read("?after=now");
     const three = await add(0);
@@ -103,7 +103,7 @@ describe("a page", () => {
     expect(failed).not.toBe(online);
   });
 
-  test("tells once that events are gone", async () => {
+  test("reports a gap once", async () => {
     const { nextAfter } = await read();
     await add(0);
     const { redis, partitions } = collect.store;
@@ -147,7 +147,7 @@ describe("a page", () => {
 });
 
 describe("a long poll", () => {
-  test("ends at the first event, and the process looks only while somebody waits", async () => {
+  test("ends at the first event, and the process polls only while someone waits", async () => {
     const { nextAfter } = await read();
     const waiting = read(`?after=${nextAfter}&waitSeconds=30`);
     await waitFor(async () => (await looks()) > 2, { what: "looks" });
@@ -160,7 +160,7 @@ describe("a long poll", () => {
     expect((await looks()) - after).toBeLessThanOrEqual(2 * 2);
   });
 
-  test("passes over other types meanwhile, and ends at its time with a cursor", async () => {
+  test("skips other types meanwhile, and ends at its time with a cursor", async () => {
     const { nextAfter } = await read();
     const waiting = read(`?after=${nextAfter}&types=message.failed&waitSeconds=1`);
     await add(0);
@@ -222,7 +222,7 @@ const dataOf = (stream: Stream) =>
   stream.blocks().map(({ data }) => (JSON.parse(data ?? "") as { message?: string }).message);
 
 describe("a stream", () => {
-  test("has existing and new events, each with the cursor after it, and resumes from any of them", async () => {
+  test("has existing and new events, each followed by its cursor, and resumes from any of them", async () => {
     const sent = [await add(0), await add(1)];
     const stream = await openStream();
     expect(stream.response.headers["content-type"]).toMatch(/^text\/event-stream/);
@@ -241,7 +241,7 @@ describe("a stream", () => {
     again.close();
   });
 
-  test("tells who begins now where to resume, before the first event", async () => {
+  test("tells a client that begins now where to resume, before the first event", async () => {
     const stream = await openStream("?after=now");
     // Not the comment that comes every 15 s.
     await waitFor(() => stream.text() !== "", { what: "a comment", deadlineMs: 12_000 });
@@ -251,7 +251,7 @@ describe("a stream", () => {
     expect(messagesOf(await read(`?after=${id}`))).toEqual([message]);
   });
 
-  test("says once that events are gone", async () => {
+  test("reports a gap once", async () => {
     const { nextAfter } = await read();
     await add(0);
     const [first] = collect.store.partitions;
@@ -266,7 +266,7 @@ describe("a stream", () => {
     stream.close();
   });
 
-  test("refuses what has no meaning for it, and a bad cursor", async () => {
+  test("refuses parameters without meaning for it, and a bad cursor", async () => {
     const accept = { accept: "text/event-stream" };
     for (const query of ["?limit=5", "?waitSeconds=1", "?after=nonsense", "?types=x"]) {
       expect((await ask(query, accept)).status, query).toBe(400);

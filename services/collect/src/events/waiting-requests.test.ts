@@ -14,7 +14,7 @@ function open() {
   return { stopping, socket, requests: new WaitingRequests(stopping.signal) };
 }
 
-test("its client goes, its time is over, the process stops", () => {
+test("ends when its client leaves, its time is over, or the process stops", () => {
   for (const end of ["gone", "over", "stop"] as const) {
     const { stopping, socket, requests } = open();
     const { signal, release } = requests.begin(socket, STREAM_MS);
@@ -29,7 +29,7 @@ test("its client goes, its time is over, the process stops", () => {
   }
 });
 
-test("one that comes during the stop ends at once; one that is over is not aborted", () => {
+test("a request that arrives during the stop ends at once; a finished one is not aborted", () => {
   const { stopping, socket, requests } = open();
   const over = requests.begin(socket);
   over.release();

@@ -22,7 +22,7 @@ const cancel = (id: string, as?: string) =>
 const newUser = (): string => `c${++users}`;
 
 describe("a queued message", () => {
-  test("is cancelled: 204 without a body, again too; its state and timeline say so", async () => {
+  test("is cancelled with 204 and no body, repeatedly; its state and timeline say so", async () => {
     const user = newUser();
     const [id, next] = [await send(user), await send(user)];
     for (const _again of [1, 2]) {
@@ -37,7 +37,7 @@ describe("a queued message", () => {
     expect((await read(next)).state).toBe("queued");
   });
 
-  test("with an idempotency key: a repeat is the same message, and stays cancelled", async () => {
+  test("with an idempotency key: a repeat is the same message and stays cancelled", async () => {
     const user = newUser();
     const id = await send(user, { idempotencyKey: "k" });
     await cancel(id);
@@ -49,7 +49,7 @@ describe("a queued message", () => {
     expect(await collect.inboxOf(user)).toEqual([]);
   });
 
-  test("one that asks for the phone too is cancelled while nothing was sent", async () => {
+  test("one that also goes to the fallback is cancelled while nothing was sent", async () => {
     const id = await send(newUser(), { fallback: "always", notification: { title: "t", body: "b" } });
     expect((await cancel(id)).status).toBe(204);
   });

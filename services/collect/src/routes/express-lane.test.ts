@@ -187,7 +187,7 @@ const keyed = (name: string, more = ""): string => to(name, `,"idempotencyKey":"
 
 type Made = (name: string) => readonly Case[];
 
-describe("what the lane takes", () => {
+describe("requests the lane handles", () => {
   test.each<[string, Made]>([
     ["a message", (name) => [{ body: to(name) }]],
     [
@@ -236,7 +236,7 @@ describe("what the lane takes", () => {
   });
 });
 
-test("a new connection goes by the lane at once where its producer was checked a moment ago on another", async () => {
+test("uses the lane on a new connection at once if its producer was checked a moment ago on another", async () => {
   for (let tries = 0; tries < 20; tries++) {
     const [first, second] = [openConnection(), openConnection()];
     send(first.socket, { body: to(newName()) });
@@ -253,7 +253,7 @@ test("a new connection goes by the lane at once where its producer was checked a
 test.each([
   ["taken", (name: string) => to(name), "202"],
   ["away", (name: string) => to(`away${name}`), "503"],
-])("a request's own id is in the answer: %s", async (_what, make, status) => {
+])("returns a request's own id: %s", async (_what, make, status) => {
   const { socket, next } = openConnection();
   let answered: Answered | undefined;
   for (let tries = 0; tries < 20; tries++) {
@@ -270,7 +270,7 @@ test.each([
   expect(answered?.headers["x-request-id"]).toBe("shop/order-17");
 });
 
-test("what the lane answers counts by its route, as what the framework answers does", async () => {
+test("counts the lane's answers by route, like the framework's", async () => {
   const seen = async (): Promise<Record<string, number>> => {
     const rows = (await collect.metrics()).matchAll(
       /^petrel_http_requests_total\{route="(\/v1\/messages[^"]*)",method="POST",status="(\d+)".*\} (\d+)$/gm,
@@ -314,7 +314,7 @@ test("what the lane answers counts by its route, as what the framework answers d
   expect((await timed()) - timedBefore).toBe(10);
 });
 
-describe("what it leaves to the framework", () => {
+describe("requests it leaves to the framework", () => {
   test.each<[string, Made]>([
     ["no JSON", () => [{ body: `{"to":` }]],
     ["no UTF-8", () => [{ body: Buffer.from([0x22, 0xff, 0x22]) }]],
@@ -371,7 +371,7 @@ describe("what it leaves to the framework", () => {
   });
 });
 
-test("requests in one write are answered in their order, whichever way each goes", async () => {
+test("answers requests of one write in order, whichever way each takes", async () => {
   const { socket, next } = openConnection();
   send(socket, { body: to(newName()) });
   await next();
@@ -391,7 +391,7 @@ test("requests in one write are answered in their order, whichever way each goes
   socket.destroy();
 });
 
-test("a connection that ends before its body is whole costs nothing", async () => {
+test("a connection that ends before its body is complete costs nothing", async () => {
   const { socket, next } = openConnection();
   send(socket, { body: to(newName()) });
   await next();
@@ -405,7 +405,7 @@ test("a connection that ends before its body is whole costs nothing", async () =
   other.socket.destroy();
 });
 
-test("a planned stop costs busy producers no error: each is told to leave by an answer", async () => {
+test("a planned stop costs busy producers no error: an answer tells each to reconnect", async () => {
   const stopping = await openCollect();
   const authorization = await stopping.producer("shop", ["send"]);
   let sent = 0;

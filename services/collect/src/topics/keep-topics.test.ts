@@ -27,7 +27,7 @@ async function list(
 }
 const names = async (query = ""): Promise<string[]> => (await list(query)).items.map(({ topic }) => topic);
 
-test("kept, kept again, dropped, dropped again: 204 without a body each time", async () => {
+test("keeps and drops, repeatedly: 204 without a body each time", async () => {
   const before = await collect.store.nowMs();
   for (const _again of [1, 2]) {
     const answer = await put("room.7");
@@ -51,7 +51,7 @@ test("a repeated PUT keeps the time of the first", async () => {
   expect((await list()).items).toEqual([first]);
 });
 
-test("the list is by name, in pages", async () => {
+test("lists by name, in pages", async () => {
   for (const topic of ["c", "a", "b", "B", "~"]) await put(topic);
   expect(await names()).toEqual(["B", "a", "b", "c", "~"]);
   const first = await list("?limit=2");
@@ -65,7 +65,7 @@ test("the list is by name, in pages", async () => {
   expect(await names("?cursor=~")).toEqual([]);
 });
 
-test("a hundred topics, not one more: 409, and nothing was changed", async () => {
+test("refuses a topic beyond a hundred with 409 and changes nothing", async () => {
   const keys = collect.keysOf(id);
   for (let i = 0; i < 100; i++) await keepTopic(collect.store.scripts, keys, id, `t.${i}`);
   expect(await put("one-more")).toMatchObject({
@@ -79,13 +79,13 @@ test("a hundred topics, not one more: 409, and nothing was changed", async () =>
   expect((await put("one-more")).status).toBe(204);
 });
 
-test("topics of one user are not another's", async () => {
+test("one user's topics are not another's", async () => {
   await put("room.7");
   const { body } = await collect.ask("GET", `/v1/users/${id}.other/topics`);
   expect(body).toEqual({ items: [], nextCursor: null });
 });
 
-test("no body is taken, or an empty object", async () => {
+test("accepts no body, or an empty object", async () => {
   const answer = await collect.ask("PUT", `/v1/users/${id}/topics/room`, { body: {} });
   expect(answer.status).toBe(204);
 });

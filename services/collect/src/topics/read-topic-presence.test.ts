@@ -60,7 +60,7 @@ interface Page {
 }
 
 describe("a topic", () => {
-  test("of a rule that says list tells who is there, how often, and since when", async () => {
+  test("with the rule list shows users, their connections, and since when", async () => {
     const from = await collect.store.nowMs();
     await says("list.1", { bob: 2, alice: 1 });
     const body = await read("/v1/topics/list.1/presence");
@@ -81,7 +81,7 @@ describe("a topic", () => {
     expect(await read("/v1/topics/list.1")).toMatchObject({ epoch: null, users: 2, connections: 3 });
   });
 
-  test("of a rule that says count tells how many", async () => {
+  test("with the rule count shows numbers", async () => {
     await says("count.1", { bob: 2, alice: 1 });
     expect(await read("/v1/topics/count.1/presence")).toEqual({
       users: 2,
@@ -92,7 +92,7 @@ describe("a topic", () => {
     expect(await read("/v1/topics/count.1")).toMatchObject({ users: 2, connections: 3 });
   });
 
-  test("of no such rule tells nothing, whatever stands in Redis; nor does a broadcast", async () => {
+  test("without such a rule shows nothing, whatever is in Redis; nor does a broadcast", async () => {
     await says("other", { bob: 2, alice: 1 });
     await says("$all", { bob: 2, alice: 1 });
     for (const topic of ["other", "%24all"]) {
@@ -106,7 +106,7 @@ describe("a topic", () => {
     }
   });
 
-  test("in which nobody is, or ever was, has zeros", async () => {
+  test("without users, now or ever, shows zeros", async () => {
     for (const topic of ["list.nobody", "count.nobody"]) {
       expect(await read(`/v1/topics/${topic}/presence`)).toEqual({
         users: 0,
@@ -117,7 +117,7 @@ describe("a topic", () => {
     }
   });
 
-  test("is listed in pages, each user once, though one of them leaves between two pages", async () => {
+  test("is listed in pages, each user once, even if one of them leaves between two pages", async () => {
     const names = Array.from({ length: 130 }, (_, i) => `u${String(i).padStart(3, "0")}`);
     await says("list.2", Object.fromEntries(names.map((name) => [name, 1])));
     const first = (await read("/v1/topics/list.2/presence")) as unknown as Page;
@@ -147,7 +147,7 @@ describe("users", () => {
     return result.member;
   }
 
-  test("are answered in the order of the question, over all partitions", async () => {
+  test("are answered in the requested order, over all partitions", async () => {
     const names = Array.from({ length: 200 }, (_, i) => `user.${199 - i}`);
     for (let i = 0; i < 200; i += 2) await connect(`user.${i}`);
     const { items } = await read(`/v1/presence?users=${names.join(",")}`);
@@ -167,7 +167,7 @@ describe("users", () => {
     expect(Date.parse(ada?.lastSeenAt ?? "")).toBeLessThanOrEqual(await collect.store.nowMs());
   });
 
-  test("200 of the longest names find room in a request", async () => {
+  test("200 of the longest names fit in a request", async () => {
     const names = Array.from({ length: 200 }, (_, i) => `${"u".repeat(125)}${String(i).padStart(3, "0")}`);
     const answer = await fetch(`${collect.address}/v1/presence?users=${names.join(",")}`, {
       headers: { authorization: await collect.producer("long", ["read"]) },

@@ -24,7 +24,7 @@ async function acts() {
   return (await audit.list({ limit: 10 })).items.map(({ id: _id, atMs: _at, ...act }) => act);
 }
 
-test("a person is gone once it is answered, and its beginning and end are audited, without their id", async () => {
+test("a person is erased when the call is answered, and its start and end are audited without the id", async () => {
   const sent = await collect.ask("POST", "/v1/messages", { body: { to: { user: "ada.l" }, data: 1 } });
   const { id } = sent.body as { id: string };
   expect((await collect.ask("DELETE", "/v1/users/ada.l")).status).toBe(204);
@@ -43,7 +43,7 @@ test("a person is gone once it is answered, and its beginning and end are audite
   expect((await collect.ask("DELETE", "/v1/users/ada.l")).status).toBe(204);
 });
 
-test("it takes the scope admin, a user id, and no body", async () => {
+test("requires the scope admin, a user id, and no body", async () => {
   const as = await collect.producer("other", ["send", "read", "tokens", "devices", "introspect"]);
   expect((await collect.ask("DELETE", "/v1/users/ada", { as })).status).toBe(403);
   expect((await collect.ask("DELETE", "/v1/users/a%20b")).status).toBe(400);
@@ -51,7 +51,7 @@ test("it takes the scope admin, a user id, and no body", async () => {
   expect(await acts()).toEqual([]);
 });
 
-test("nothing is erased that cannot be audited; an erasure that fails half-way shows as begun", async () => {
+test("erases nothing it cannot audit; an erasure that fails midway shows as begun", async () => {
   let erased = 0;
   const eraser = {
     erase: async () => {
@@ -67,7 +67,7 @@ test("nothing is erased that cannot be audited; an erasure that fails half-way s
   expect((await acts()).map(({ details }) => details["phase"])).toEqual(["begun"]);
 });
 
-test("everything stored before a call is gone once it is answered, even if the same person is already being erased", async () => {
+test("everything stored before a call is erased when it is answered, even if an erasure is already running", async () => {
   let isThere = true;
   const walks: (() => void)[] = [];
   const eraser = {
@@ -116,7 +116,7 @@ test("a call that waits for a failing erasure still erases", async () => {
   expect(calls).toBe(2);
 });
 
-test("a disconnect is audited, with whom and by whom", async () => {
+test("audits a disconnect, with whom and by whom", async () => {
   expect((await collect.ask("POST", "/v1/users/bert/disconnect")).status).toBe(200);
   expect(await acts()).toEqual([
     {

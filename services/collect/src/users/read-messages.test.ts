@@ -231,7 +231,7 @@ describe("a user's messages", () => {
     expect(await page("even", "?after=3")).toMatchObject({ items: [], nextAfter: null });
   });
 
-  test("50 by default, and a page ends where it gets large", async () => {
+  test("has 50 by default, and a page ends when it gets large", async () => {
     const messages = Array.from({ length: 60 }, (_, n) => ({ to: { user: "fifty" }, data: n }));
     await collect.ask("POST", "/v1/messages/batch", { body: { messages } });
     expect((await page("fifty")).items).toHaveLength(50);
@@ -244,7 +244,7 @@ describe("a user's messages", () => {
     expect(first.nextAfter).toBe(first.items.length);
   });
 
-  test("an expired message is left out, and its end is written", async () => {
+  test("leaves out an expired message, and its end is written", async () => {
     const short = await send("short", 1, { ttlSeconds: 1 });
     const long = await send("short", 2);
     await sleep(Math.max(0, Date.parse((await read(short)).expiresAt) - Date.now()) + 20);
@@ -253,7 +253,7 @@ describe("a user's messages", () => {
     expect(record).toMatch(/\texpired \d+$/);
   });
 
-  test.each([-2, 2])("by Redis' clock: a machine whose own is %i h off tells the same", async (hours) => {
+  test.each([-2, 2])("uses Redis' clock: a machine whose own is %i h off answers the same", async (hours) => {
     const user = `clock${hours}`;
     const short = await send(user, 1, { ttlSeconds: 1 });
     const long = await send(user, 2, { ttlSeconds: 60 });
@@ -275,14 +275,14 @@ describe("a user's messages", () => {
     }
   });
 
-  test("a page of nothing but expired ones still leads on", async () => {
+  test("a page of only expired messages still leads on", async () => {
     const short = await send("gone", 1, { ttlSeconds: 1 });
     await send("gone", 2);
     await sleep(Math.max(0, Date.parse((await read(short)).expiresAt) - Date.now()) + 20);
     expect(await page("gone", "?limit=1")).toMatchObject({ items: [], nextAfter: 1 });
   });
 
-  test("are none for an unknown user", async () => {
+  test("are empty for an unknown user", async () => {
     expect(await page("stranger")).toEqual({ items: [], epoch: null, nextAfter: null });
   });
 

@@ -99,7 +99,7 @@ const ping = (session: ClientHttp2Session): Promise<void> =>
   });
 
 describe("streams", () => {
-  test("one until somebody is known, then the full number", async () => {
+  test("one until the connection is authenticated, then the full number", async () => {
     const provider = await open();
     expect(streamsOf(provider)).toBe(1);
     const bad = headers(newToken(), { authorization: "bearer x" });
@@ -118,7 +118,7 @@ describe("streams", () => {
     await openKnown(7);
   });
 
-  test("a client that does not wait for it is refused beyond: REFUSED_STREAM", async () => {
+  test("refuses streams beyond it with REFUSED_STREAM", async () => {
     await simulator.setBehaviour({ latencyMs: 100 });
     // Before the server's SETTINGS have been taken note of: all go out in the first flight.
     const session = connect(simulator.endpoint, { ca: readFileSync(simulator.caFile) });
@@ -144,7 +144,7 @@ describe("streams", () => {
 });
 
 describe("GOAWAY", () => {
-  test("answers the streams up to the last, refuses those above, which have not arrived; then closes", async () => {
+  test("answers streams up to the last, refuses later ones, which count as not received; then closes", async () => {
     const provider = await openKnown();
     await simulator.setBehaviour({ latencyMs: 400 });
     const token = newToken();
@@ -188,7 +188,7 @@ describe("GOAWAY", () => {
 });
 
 describe("a black hole", () => {
-  test("accepts and never answers, not even a PING; nothing arrives; other connections go on", async () => {
+  test("accepts and never answers, not even a PING; nothing is recorded; other connections go on", async () => {
     const [first, second] = [await openKnown(), await openKnown()];
     await simulator.setBehaviour({ latencyMs: 100 });
     const token = newToken();
@@ -212,7 +212,7 @@ describe("a black hole", () => {
     await openKnown();
   });
 
-  test("that delivers: the phone shows it, only the answer is lost", async () => {
+  test("that delivers: the phone shows it, and only the answer is lost", async () => {
     const provider = await openKnown();
     // Long enough to change the behaviour before the answer.
     await simulator.setBehaviour({ latencyMs: 2_000 });
@@ -250,7 +250,7 @@ describe("a black hole", () => {
 });
 
 describe("answers", () => {
-  test("come after the latency, those of one flight together", async () => {
+  test("come after the latency, those of one batch together", async () => {
     const provider = await openKnown();
     await simulator.setBehaviour({ latencyMs: 200 });
     const before = performance.now();
@@ -259,7 +259,7 @@ describe("answers", () => {
     expect(took).toBeGreaterThan(195);
   });
 
-  test("scripted for all, so many times, with Retry-After", async () => {
+  test("scripted for all, for a number of requests, with Retry-After", async () => {
     const provider = await openKnown();
     await simulator.setBehaviour({
       answer: { status: 503, reason: "ServiceUnavailable", retryAfter: 7, times: 2 },
@@ -282,7 +282,7 @@ describe("answers", () => {
     expect(reasons).toEqual(["TooManyRequests", "InternalServerError"]);
   });
 
-  test("to a client that has left: what it sent has arrived all the same", async () => {
+  test("to a client that has left: its requests still count as received", async () => {
     const provider = await openKnown();
     await simulator.setBehaviour({ latencyMs: 200 });
     const token = newToken();
@@ -294,8 +294,8 @@ describe("answers", () => {
   });
 });
 
-describe("the door", () => {
-  test("is closed to everything but HTTP/2", async () => {
+describe("a connection", () => {
+  test("must speak HTTP/2", async () => {
     const { hostname, port } = new URL(simulator.endpoint);
     const ca = readFileSync(simulator.caFile);
     const tryWith = (ALPNProtocols: string[] | undefined): Promise<string> =>
@@ -315,7 +315,7 @@ describe("the door", () => {
     expect(await tryWith(undefined)).toBe("closed");
   });
 
-  test("takes a certificate instead of a token: full streams at once, its topic by default, no other", async () => {
+  test("may use a certificate instead of a token: full streams at once, its topic by default, no other", async () => {
     const certified = await connectProvider(simulator.endpoint, simulator.caFile, {
       cert: clientCertificate,
       key: clientCertificateKey,
@@ -338,7 +338,7 @@ describe("the door", () => {
     ]);
   });
 
-  test("knows a certificate that nobody signed: BadCertificate", async () => {
+  test("with a certificate that nobody signed: BadCertificate", async () => {
     const mine = await startApnsSimulator({
       environment: { APNS_SIMULATOR_CLIENT_CA_FILE: simulator.caFile },
     });

@@ -69,7 +69,7 @@ const other = (claims: Partial<ProviderTokenClaims>): string =>
   `bearer ${signProviderToken({ ...simulator, ...claims })}`;
 const hourAgo = (): number => Math.floor(Date.now() / 1000) - 3601;
 
-test("a request that is right arrives, with what was sent, and is answered with its own apns-id", async () => {
+test("a valid request is recorded as sent and answered with its own apns-id", async () => {
   const token = newToken();
   const apnsId = randomUUID();
   const sent = headers({
@@ -229,7 +229,7 @@ test.each(cases)("%s", async (_what, changes, body, status, reason) => {
   expect(await simulator.notifications(token)).toEqual([]);
 });
 
-test("of two rules that are broken, the earlier one answers", async () => {
+test("if two rules are broken, the earlier one answers", async () => {
   // All at once, then one mended after the other.
   const token = newToken();
   await simulator.setAnswer(token, { status: 410, reason: "Unregistered", timestamp: 1 });
@@ -264,7 +264,7 @@ test("of two rules that are broken, the earlier one answers", async () => {
   }
 });
 
-test("sizes at their limits: a collapse id of 64 bytes, 4,096 bytes of payload, 5,120 for VoIP", async () => {
+test("accepts sizes at their limits: a collapse id of 64 bytes, 4,096 bytes of payload, 5,120 for VoIP", async () => {
   expect(await provider.send(headers({ "apns-collapse-id": "c".repeat(64) }), bytes(4096))).toMatchObject({
     status: 200,
   });
@@ -289,7 +289,7 @@ test.each([
 });
 
 describe("device tokens", () => {
-  test("410 with its timestamp, in milliseconds, for this token alone", async () => {
+  test("410 with its timestamp, in milliseconds, for this token only", async () => {
     const token = newToken();
     await simulator.setAnswer(token, { status: 410, reason: "ExpiredToken", timestamp: 1_700_000_000_123 });
     expect(await provider.send(headers({ token }), payload)).toMatchObject({
@@ -322,7 +322,7 @@ describe("device tokens", () => {
     });
   });
 
-  test("of the other environment: BadDeviceToken, by the token's or by everybody's", async () => {
+  test("of the other environment: BadDeviceToken, for one token or for all", async () => {
     const sandbox = await connectProvider(simulator.sandboxEndpoint, simulator.caFile);
     const token = newToken();
     await simulator.setDevice(token, { environment: "sandbox" });
@@ -343,7 +343,7 @@ describe("device tokens", () => {
 });
 
 describe("provider tokens", () => {
-  test("a connection is for one team and one key", async () => {
+  test("a connection belongs to one team and one key", async () => {
     expect(await provider.send(headers(), payload)).toMatchObject({ status: 200 });
     const foreign = headers({ authorization: `bearer ${signProviderToken(otherTeam)}` });
     expect(await provider.send(foreign, payload)).toMatchObject({
@@ -355,7 +355,7 @@ describe("provider tokens", () => {
     fresh.close();
   });
 
-  test("one may be updated after twenty minutes, not before; several that are known stay good", async () => {
+  test("one may be updated after twenty minutes, not before; several known ones stay valid", async () => {
     const mine = await startApnsSimulator();
     const connection = await connectProvider(mine.endpoint, mine.caFile);
     const nowSeconds = Math.floor(Date.now() / 1000);

@@ -64,7 +64,7 @@ async function call(method: string, path: string, body?: unknown) {
   return { status: response.status, body: (text === "" ? undefined : JSON.parse(text)) as unknown };
 }
 
-test("every notification is listed; the screen shows one for a collapse id and one for an apns-id", async () => {
+test("lists every notification; the screen shows one for a collapse id and one for an apns-id", async () => {
   const token = newToken();
   const id = randomUUID();
   await push(token, { collapseId: "score", aps: { alert: "1:0", badge: 1 } });
@@ -97,7 +97,7 @@ test("every notification is listed; the screen shows one for a collapse id and o
   expect((await simulator.stats()).repeatedApnsIds).toBe(1);
 });
 
-test("one phone is cleared, then all", async () => {
+test("clears one phone, then all", async () => {
   const [first, second] = [newToken(), newToken()];
   for (const token of [first, second]) await push(token, { aps: { alert: "hello" } });
   expect(await call("DELETE", `/devices/${first}/notifications`)).toEqual({ status: 204, body: undefined });
@@ -108,7 +108,7 @@ test("one phone is cleared, then all", async () => {
   expect(await simulator.apnsIds()).toEqual([]);
 });
 
-test("the behaviour is as it was told, and stays where nothing is said", async () => {
+test("the behaviour changes as requested, and absent fields stay", async () => {
   await simulator.setBehaviour({ latencyMs: 5, answer: { status: 500, reason: "InternalServerError" } });
   await simulator.setBehaviour({ maxConcurrentStreams: 9 });
   expect((await call("GET", "/behaviour")).body).toEqual({
@@ -122,7 +122,7 @@ test("the behaviour is as it was told, and stays where nothing is said", async (
   await simulator.setBehaviour({ latencyMs: 0, maxConcurrentStreams: 1000, answer: null });
 });
 
-test("statistics count answers by status and reason", async () => {
+test("counts answers by status and reason", async () => {
   const token = newToken();
   await simulator.setAnswer(token, { status: 410, reason: "Unregistered", timestamp: 1 });
   const before = (await simulator.stats()).answers["410 Unregistered"] ?? 0;
@@ -145,7 +145,7 @@ test.each<[string, Record<string, string>, number]>([
   ["127.0.0.1", { origin: "null" }, 403],
   ["127.0.0.1", { "sec-fetch-site": "cross-site" }, 403],
 ])(
-  "asked as %j, with %j: %i; a page's name that leads here does not open it",
+  "a request to %j with %j gets %i; a web page's name that resolves here does not open it",
   async (host, headers, status) => {
     const url = new URL(`${simulator.controlUrl}/stats`);
     const answered = await new Promise<number | undefined>((resolve, reject) => {
@@ -178,7 +178,7 @@ test.each([
   ["PUT", "/devices/abc", { answer: null }],
   ["GET", "/devices/abc/notifications", undefined],
   ["GET", `/devices/${token}/notifications?limit=1`, undefined],
-] as const)("%s %s %o is refused, and changes nothing", async (method, path, body) => {
+] as const)("refuses %s %s %o and changes nothing", async (method, path, body) => {
   const before = await call("GET", "/behaviour");
   expect(await call(method, path, body)).toEqual({
     status: 400,
@@ -194,7 +194,7 @@ test.each([
   expect(await call("GET", "/behaviour")).toEqual(before);
 });
 
-test("health, version, and an error for what there is not", async () => {
+test("answers health and version, and an error for unknown paths", async () => {
   expect(await call("GET", "/health/live")).toMatchObject({ status: 200 });
   expect(await call("GET", "/health/ready")).toMatchObject({ status: 200 });
   expect((await call("GET", "/version")).body).toMatchObject({ service: "apns-simulator" });

@@ -18,7 +18,7 @@ const notification = (apnsId: string, payload = "{}"): ReceivedNotification => (
 const idsOf = (kept: ReceivedNotifications, token: string): string[] =>
   kept.list(token).map(({ apnsId }) => apnsId);
 
-test("the newest of a device, and of all", () => {
+test("keeps the newest of a device, and of all", () => {
   const kept = new ReceivedNotifications({ perDevice: 2, inAll: 3 });
   for (const id of ["a1", "a2", "a3"]) kept.add("a", notification(id));
   expect(idsOf(kept, "a")).toEqual(["a2", "a3"]);
@@ -30,7 +30,7 @@ test("the newest of a device, and of all", () => {
   expect([idsOf(kept, "a"), idsOf(kept, "b"), idsOf(kept, "c")]).toEqual([["a3"], [], ["c1", "c2"]]);
 });
 
-test("so many bytes of all", () => {
+test("bounds the bytes of all", () => {
   const kept = new ReceivedNotifications({ bytes: 25 });
   for (const id of ["1", "2", "3"]) kept.add(id, notification(id, JSON.stringify({ a: "12" })));
   expect([idsOf(kept, "1"), idsOf(kept, "2"), idsOf(kept, "3")]).toEqual([[], ["2"], ["3"]]);
@@ -43,7 +43,7 @@ const publicKey = (namedCurve: string): string =>
     privateKeyEncoding: { type: "pkcs8", format: "pem" },
   }).publicKey;
 
-test("keys are read, or refused by their place", () => {
+test("reads keys, or refuses them by their place", () => {
   const good = { keyId: "KEY0000001", teamId: "TEAM000001", publicKey: publicKey("P-256") };
   expect(parseKnownKeys(JSON.stringify([good])).get("KEY0000001")).toMatchObject({ teamId: "TEAM000001" });
   const wrong = (change: object): (() => unknown) => {

@@ -65,7 +65,7 @@ const pass = (seconds: number): void => void (simulation.aheadMs += seconds * 1_
 const codeOf = async (answer: Promise<Answer>): Promise<number> => (await answer).errcode ?? 0;
 
 describe("stable_token", () => {
-  test("gives out the same one until its last five minutes; then both are good", async () => {
+  test("returns the same token until its last five minutes; then both are good", async () => {
     const first = await stable();
     expect(first.expires_in).toBe(7_200);
     expect(first.access_token?.length).toBeGreaterThan(100);
@@ -81,7 +81,7 @@ describe("stable_token", () => {
     expect(await codeOf(sendWith(second.access_token))).toBe(0);
   });
 
-  test("forced: a new one, and the old one ends; 30 seconds between, 20 a day", async () => {
+  test("forced: a new one, and the old one ends; 30 seconds apart, 20 a day", async () => {
     const first = await stable();
     const second = await stable({ force_refresh: true });
     expect(second.access_token).not.toBe(first.access_token);
@@ -96,7 +96,7 @@ describe("stable_token", () => {
     expect(await codeOf(stable())).toBe(0);
   });
 
-  test("10,000 a minute, and so many a day", async () => {
+  test("allows 10,000 a minute, and a number per day", async () => {
     simulation.limits.stableToken = { perMinute: 2, perDay: 3 };
     expect([await codeOf(stable()), await codeOf(stable()), await codeOf(stable())]).toEqual([0, 0, 45_011]);
     pass(60);
@@ -110,16 +110,16 @@ describe("stable_token", () => {
     [{ secret: "" }, 41_004],
     [{ appid: "wx9" }, 40_013],
     [{ secret: "s2" }, 40_125],
-  ])("%j is refused", async (more, errcode) => expect(await codeOf(stable(more))).toBe(errcode));
+  ])("refuses %j", async (more, errcode) => expect(await codeOf(stable(more))).toBe(errcode));
 
-  test("only POST, and only JSON", async () => {
+  test("accepts only POST with JSON", async () => {
     expect(await codeOf(ask("GET", "/cgi-bin/stable_token"))).toBe(43_002);
     expect(await codeOf(ask("POST", "/cgi-bin/stable_token", "{"))).toBe(47_001);
     expect(await codeOf(ask("POST", "/cgi-bin/stable_token"))).toBe(44_002);
   });
 });
 
-test("the older interface makes a new one each time; the former serves five minutes more", async () => {
+test("the older interface makes a new one each time; the former works for five more minutes", async () => {
   const [first, second] = [await legacy(), await legacy()];
   expect(second.access_token).not.toBe(first.access_token);
   expect([await codeOf(sendWith(first.access_token)), await codeOf(sendWith(second.access_token))]).toEqual([
@@ -137,7 +137,7 @@ test("the older interface makes a new one each time; the former serves five minu
   expect(await codeOf(sendWith(second.access_token))).toBe(40_001);
 });
 
-test("its own addresses: for a good token, and for no limit", async () => {
+test("returns its own addresses for a good token, without a limit", async () => {
   const addresses = (token = "") => ask("GET", `/cgi-bin/get_api_domain_ip?access_token=${token}`);
   const { access_token: token } = await stable();
   expect(await addresses(token)).toEqual({ ip_list: ["127.0.0.1"] });
@@ -182,7 +182,7 @@ describe("template/send", () => {
     [{ miniprogram: {} }, 47_003],
     [{ client_msg_id: "x".repeat(65) }, 47_003],
     [{ templateId: "T1" }, 47_001],
-  ])("%j is refused", async (more, errcode) => {
+  ])("refuses %j", async (more, errcode) => {
     const { access_token: token } = await stable();
     const answer = await sendWith(token, { ...message, ...more });
     expect(answer.errcode).toBe(errcode);
@@ -199,7 +199,7 @@ describe("template/send", () => {
     expect(answer.errmsg).toContain("data.amount2.value invalid");
   });
 
-  test("without a token, with one that nobody knows, or of the other kind of app", async () => {
+  test("refuses no token, an unknown one, or one of the other kind of app", async () => {
     expect(await codeOf(sendWith(""))).toBe(41_001);
     expect(await codeOf(sendWith("nonsense"))).toBe(40_001);
     const { access_token: token } = await stable({ appid: "wx2", secret: "s2" });
@@ -210,7 +210,7 @@ describe("template/send", () => {
     ).toBe(0);
   });
 
-  test("has limits of the minute and the day", async () => {
+  test("has limits per minute and per day", async () => {
     const { access_token: token } = await stable();
     simulation.limits.send = { perMinute: 1, perDay: 2 };
     expect([await codeOf(sendWith(token)), await codeOf(sendWith(token))]).toEqual([0, 45_011]);
@@ -220,7 +220,7 @@ describe("template/send", () => {
 });
 
 describe("the control API", () => {
-  test("revokes: of one app, or of all, without a body too", async () => {
+  test("revokes the tokens of one app, or of all, without a body too", async () => {
     const [one, two] = [await stable(), await stable({ appid: "wx2", secret: "s2" })];
     expect((await call("POST", "/tokens/revoke", { appid: "wx1" })).body).toEqual({ revoked: 1 });
     expect(await codeOf(sendWith(one.access_token))).toBe(40_001);
@@ -245,7 +245,7 @@ describe("the control API", () => {
     expect(await codeOf(sendWith(token))).toBe(0);
   });
 
-  test("takes another template, and refuses what it does not know", async () => {
+  test("accepts another template and refuses what it does not know", async () => {
     const { access_token: token } = await stable();
     expect((await call("PUT", "/apps/wx1/templates/T7", { fields: ["thing1"] })).status).toBe(204);
     const own = { touser: "o1", template_id: "T7", data: { thing1: { value: "x" } } };
@@ -255,7 +255,7 @@ describe("the control API", () => {
     expect((await call("GET", "/users/o%201/messages")).status).toBe(400);
   });
 
-  test("is not for pages, nor under foreign names", async () => {
+  test("refuses web pages and foreign host names", async () => {
     const foreign = await app.inject({ url: "/tokens", headers: { host: "evil.example" } });
     const page = await app.inject({
       url: "/tokens",
