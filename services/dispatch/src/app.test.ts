@@ -115,13 +115,13 @@ afterAll(async () => {
   await store.close();
 });
 
-test("its measurements are for operators, as the whole listener is", async () => {
+test("serves its metrics to operators only, like the whole listener", async () => {
   const answer = await app.inject("/metrics");
   expect(answer.statusCode).toBe(200);
   expect(answer.body).toContain("process_cpu_user_seconds_total");
 });
 
-test("the partitions owned, page by page", async () => {
+test("lists the owned partitions, page by page", async () => {
   const first = await app.inject({ url: "/v1/partitions?limit=2", headers: admin });
   expect(first.json()).toEqual({
     dispatcher: "d.1",
@@ -135,7 +135,7 @@ test("the partitions owned, page by page", async () => {
   expect(second.json()).toMatchObject({ items: [{ partition: 2, ready: 20 }], nextCursor: null });
 });
 
-test("only for the scope admin, and only what is asked for rightly", async () => {
+test("requires the scope admin, and valid parameters", async () => {
   expect((await app.inject({ url: "/v1/partitions" })).statusCode).toBe(401);
   expect((await app.inject({ url: "/v1/partitions", headers: sender })).statusCode).toBe(403);
   expect((await app.inject({ url: "/v1/partitions?limit=0", headers: admin })).statusCode).toBe(400);
@@ -143,7 +143,7 @@ test("only for the scope admin, and only what is asked for rightly", async () =>
   expect((await app.inject({ url: "/v1/invalidations", headers: sender })).statusCode).toBe(403);
 });
 
-test("how far the archive is, page by page", async () => {
+test("shows the archive's state, page by page", async () => {
   await store.redis.hset(partitionKeys(2).generation, "n", "1", "replid", "x");
   const first = await app.inject({ url: "/v1/archive?limit=2", headers: admin });
   const redrive = { looked: 9, driven: 5, changedAt: "2023-11-14T22:13:20.000Z" };
@@ -181,7 +181,7 @@ test("how far the archive is, page by page", async () => {
   expect(await done()).toMatchObject({ items: [{ redrive: { state: "due" } }] });
 });
 
-test("a redrive is asked of all partitions, by an admin only, and noted", async () => {
+test("a redrive covers all partitions, requires admin, and is audited", async () => {
   const ask = (headers: Record<string, string>, by = app) =>
     by.inject({ method: "POST", url: "/v1/archive/redrive", headers });
   expect((await ask(sender)).statusCode).toBe(403);
@@ -198,7 +198,7 @@ test("a redrive is asked of all partitions, by an admin only, and noted", async 
   expect((await bare.inject({ url: "/v1/archive", headers: admin })).statusCode).toBe(404);
 });
 
-test("ready while Redis answers and the membership is fresh", async () => {
+test("is ready while Redis answers and its membership is current", async () => {
   expect((await app.inject("/health/ready")).statusCode).toBe(200);
   member = false;
   const stale = await app.inject("/health/ready");
@@ -209,7 +209,7 @@ test("ready while Redis answers and the membership is fresh", async () => {
   expect((await app.inject("/health/ready")).json()).toMatchObject({ checks: { redis: "no answer" } });
 });
 
-test("the documentation names every route", async () => {
+test("the OpenAPI document names every route", async () => {
   const { paths } = (await app.inject("/docs/json")).json<{ paths: Record<string, unknown> }>();
   expect(Object.keys(paths).sort()).toEqual([
     "/v1/archive",

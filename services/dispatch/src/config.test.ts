@@ -3,7 +3,7 @@ import { ConfigError } from "@petrel/shared/kernel/config";
 import { expect, test } from "vitest";
 import { readDispatchConfig } from "./config.js";
 
-test("a dispatcher has both roles, or those it is given", () => {
+test("a dispatcher has both roles, or the given ones", () => {
   expect(readDispatchConfig({}).dispatchRoles).toEqual(["route", "fallback"]);
   expect(readDispatchConfig({ DISPATCH_ROLES: "fallback" }).dispatchRoles).toEqual(["fallback"]);
   expect(readDispatchConfig({ DISPATCH_ROLES: " fallback , route" }).dispatchRoles).toEqual([
@@ -18,7 +18,7 @@ test("`apns`, the former word for `fallback`, is still understood", () => {
 });
 
 test.each(["sender", "route,", "route,route", "apns,fallback", "toString", "Route", "route apns"])(
-  "the roles %j are refused",
+  "refuses the roles %j",
   (roles) => {
     const attempt = (): unknown => readDispatchConfig({ DISPATCH_ROLES: roles });
     expect(attempt).toThrow(ConfigError);

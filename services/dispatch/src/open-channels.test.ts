@@ -41,17 +41,17 @@ function secretFile(content: string): string {
   return file;
 }
 
-test("none where none is configured", () => {
+test("opens none if none is configured", () => {
   expect(open({})).toEqual([]);
 });
 
-test("the webhook, signed or not", () => {
+test("opens the webhook, signed or not", () => {
   const file = secretFile(`whsec_${Buffer.alloc(32, 1).toString("base64")}\n`);
   expect(open({ FALLBACK_WEBHOOK_URL }).map(({ name }) => name)).toEqual(["webhook"]);
   expect(open({ FALLBACK_WEBHOOK_URL, FALLBACK_WEBHOOK_SECRET_FILE: file })).toHaveLength(1);
 });
 
-test("in the order that is asked for, without those that are left out", async () => {
+test("keeps the configured order, without those left out", async () => {
   const { privateKey } = generateKeyPairSync("ec", { namedCurve: "P-256" });
   const file = secretFile(privateKey.export({ type: "pkcs8", format: "pem" }) as string);
   const apns = { APNS_KEY_FILE: file, APNS_KEY_ID: "ABCDE12345", APNS_TEAM_ID: "TEAM123456" };
@@ -65,7 +65,7 @@ test("in the order that is asked for, without those that are left out", async ()
   expect(await names("apns")).toEqual(["apns"]);
 });
 
-test("APNs, and before the webhook: the business system is asked only where there is no phone", async () => {
+test("asks APNs before the webhook, which is asked only if there is no phone", async () => {
   const { privateKey } = generateKeyPairSync("ec", { namedCurve: "P-256" });
   const file = secretFile(privateKey.export({ type: "pkcs8", format: "pem" }) as string);
   const apns = { APNS_KEY_FILE: file, APNS_KEY_ID: "ABCDE12345", APNS_TEAM_ID: "TEAM123456" };
@@ -88,12 +88,12 @@ test.each([
   [{ FALLBACK_WEBHOOK_URL: "https://a:b@x/" }, "must not contain a user and password"],
   [{ FALLBACK_WEBHOOK_SECRET_FILE: "/x" }, "needs FALLBACK_WEBHOOK_URL"],
   [{ FALLBACK_WEBHOOK_URL, FALLBACK_WEBHOOK_SECRET_FILE: "/nowhere/at/all" }, "cannot be read"],
-])("%o is refused", (environment, problem) => {
+])("refuses %o", (environment, problem) => {
   expect(() => open(environment)).toThrow(ConfigError);
   expect(() => open(environment)).toThrow(problem);
 });
 
-test("a secret that is none is refused, and not repeated", () => {
+test("refuses an invalid secret without repeating it", () => {
   const file = secretFile("whsec_hunter2");
   const attempt = (): unknown => open({ FALLBACK_WEBHOOK_URL, FALLBACK_WEBHOOK_SECRET_FILE: file });
   expect(attempt).toThrow("FALLBACK_WEBHOOK_SECRET_FILE must hold whsec_");

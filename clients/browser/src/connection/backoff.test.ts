@@ -25,7 +25,7 @@ describe("backoff", () => {
     );
   });
 
-  it("waits in the upper half if the server said \"too many\"", () => {
+  it('waits in the upper half if the server said "too many"', () => {
     fc.assert(
       fc.property(attempts, bounds, randoms, (attempt, limits, random) => {
         const waitMs = longJitterMs(attempt, limits, () => random);

@@ -107,7 +107,7 @@ describe.skipIf(!hasFerretDb())("the archiver", () => {
       .poll(() => archive.progress(0), { timeout: 60_000 })
       .toMatchObject({ isUnderWay: false, generation: expect.stringContaining(":") as unknown });
 
-  test("numbers and ends are written; what is open stays open", async () => {
+  test("writes numbers and ends; open messages stay open", async () => {
     const first = await accept("u1", "1");
     const second = await accept("u1", "2");
     await until(second.id, { state: "queued", seq: 2 });
@@ -117,7 +117,7 @@ describe.skipIf(!hasFerretDb())("the archiver", () => {
     await until(second.id, { state: "queued" });
   });
 
-  test("what was never accepted stays out of sight, and is not driven on", async () => {
+  test("ignores what was never accepted and does not send it again", async () => {
     await searched();
     const row = newRow({ acceptedAtMs: Date.now() + 600_000 });
     await archive.write([row]);
@@ -130,7 +130,7 @@ describe.skipIf(!hasFerretDb())("the archiver", () => {
     expect(await inbox("ada")).toEqual([]);
   });
 
-  test("after Redis has lost everything, what had not ended is stored again, in order, with its ids", async () => {
+  test("after Redis has lost everything, stores open messages again, in order, with their ids", async () => {
     await archiver.stop();
     const rows: NewRow[] = [];
     for (let n = 0; n < 90; n++) rows.push(await accept(`u${n % 3}`, String(n)));
@@ -162,7 +162,7 @@ describe.skipIf(!hasFerretDb())("the archiver", () => {
     expect(await store.redis.exists(store.keys.record(rows[1]?.id ?? ""))).toBe(1);
   });
 
-  test("a topic's message that waited for its time waits for it again, or is published soon; once, with its id", async () => {
+  test("a topic's scheduled message waits again, or is published soon; once, with its id", async () => {
     const [early, late] = [Date.now() - AGE_MS, Date.now() + 3_600_000].map((deliverAtMs) =>
       newRow({
         recipient: "#news",
@@ -196,7 +196,7 @@ describe.skipIf(!hasFerretDb())("the archiver", () => {
     expect(await archive.find(published.id)).toMatchObject({ state: "pending" });
   });
 
-  test("a search that is asked for finds what is missing, and leaves what is there", async () => {
+  test("a requested search finds what is missing and leaves what is there", async () => {
     const [kept, lost] = [await accept("u1", "kept"), await accept("u1", "lost")];
     await searched();
     await until(lost.id, { state: "queued" });
@@ -211,7 +211,7 @@ describe.skipIf(!hasFerretDb())("the archiver", () => {
     expect([answeredMs, driven]).toEqual([askedAtMs, 1]);
   });
 
-  test("what is driven on while its user is erased is taken back, also where the archive goes away in between", async () => {
+  test("takes back what it sent again while its user was being erased, even if the archive goes away in between", async () => {
     await archiver.stop();
     const at = { acceptedAtMs: Date.now() - AGE_MS, expiresAtMs: Date.now() + 3_600_000, ttlMs: 3_600_000 };
     const later = { ...at, deliverAtMs: Date.now() + 3_600_000 };
@@ -241,7 +241,7 @@ describe.skipIf(!hasFerretDb())("the archiver", () => {
     expect(await store.redis.zcard(store.keys.scheduled)).toBe(0);
   });
 
-  test("what an owner drove on during an erasure, and died, is taken back by the next one", async () => {
+  test("what an owner sent again during an erasure before it died is taken back by the next owner", async () => {
     await archiver.stop();
     const at = { acceptedAtMs: Date.now() - AGE_MS, expiresAtMs: Date.now() + 3_600_000, ttlMs: 3_600_000 };
     const [theirs, other] = [newRow({ ...at, recipient: "gone" }), newRow({ ...at, recipient: "stays" })];
@@ -266,7 +266,7 @@ describe.skipIf(!hasFerretDb())("the archiver", () => {
     expect(await store.redis.exists(store.keys.record(theirs.id))).toBe(0);
   });
 
-  test("what was stored during an erasure, and not answered, is taken back too", async () => {
+  test("takes back what was stored during an erasure and not answered", async () => {
     await archiver.stop();
     const at = { acceptedAtMs: Date.now() - AGE_MS, expiresAtMs: Date.now() + 3_600_000, ttlMs: 3_600_000 };
     const [theirs, other] = [newRow({ ...at, recipient: "gone" }), newRow({ ...at, recipient: "stays" })];
@@ -309,7 +309,7 @@ describe.skipIf(!hasFerretDb())("the archiver", () => {
     await expect.poll(() => store.redis.exists(store.keys.archiveDriven), { timeout: 60_000 }).toBe(0);
   });
 
-  test("the spool drains in order; what was erased meanwhile is left out", async () => {
+  test("drains the spool in order, without what was erased meanwhile", async () => {
     await archiver.stop();
     const spool = new ArchiveSpool<NewRow>({ redis: store.redis, partitions: store.partitions, cap: 100 });
     const at = { acceptedAtMs: Date.now() - AGE_MS, expiresAtMs: Date.now() + 3_600_000 };
@@ -332,7 +332,7 @@ describe.skipIf(!hasFerretDb())("the archiver", () => {
     expect(await spool.count(0)).toBe(0);
   });
 
-  test("what an erased user had published, and came in late, is removed at its look", async () => {
+  test("removes an erased user's late publications at their check", async () => {
     await archiver.stop();
     const at = { acceptedAtMs: Date.now() - AGE_MS, expiresAtMs: Date.now() + 3_600_000, recipient: "#news" };
     await archive.noteErasure("gone", Date.now());

@@ -36,7 +36,7 @@ function row(parts: Partial<ArchivedRow> = {}): ArchivedRow {
   };
 }
 
-test("what was published stays so, whether Redis lost it or only forgot it", () => {
+test("a published message stays published, whether Redis lost it or only forgot it", () => {
   const published = row({ recipient: "#news", state: "published", seq: 3, epoch: "e.1" });
   for (const lostBeforeMs of [undefined, T0 + HOUR_MS])
     expect(
@@ -125,7 +125,7 @@ test.each(["pushed", "failed"] as const)("%s may still become delivered, until i
   expect(updateOf(row({ state }), undefined, at(T0 + HOUR_MS))).toMatchObject({ lookAtMs: null });
 });
 
-test("what is open is looked at again, the less often the older it is, and within a bound", () => {
+test("checks open messages less often the older they are, within a bound", () => {
   const lookIn = (ageMs: number): number =>
     Number(updateOf(row(), found("queued"), at(T0 + ageMs)).lookAtMs) - (T0 + ageMs);
   expect([100, 10_000, HOUR_MS].map(lookIn)).toEqual([LOOK_AT_LEAST_MS, 10_000, LOOK_AT_MOST_MS]);
@@ -135,7 +135,7 @@ test("what is open is looked at again, the less often the older it is, and withi
   );
 });
 
-test("what Redis does not know is called refused only after minutes, and unknown where it was seen before", () => {
+test("calls a message unknown to Redis refused only after minutes, and unknown if Redis has known it", () => {
   const first = updateOf(row(), undefined, at(T0 + 4_000));
   expect(first).toMatchObject({ missingSinceMs: T0 + 4_000 });
   expect(first.state).toBeUndefined();
@@ -147,7 +147,7 @@ test("what Redis does not know is called refused only after minutes, and unknown
   expect(updateOf(missing, found("queued"), at(T0 + 60_000)).missingSinceMs).toBeNull();
 });
 
-test("what was accepted before Redis lost data, and is not known there any more, is driven on", () => {
+test("sends again what was accepted before Redis lost data and is no longer known there", () => {
   const lostBeforeMs = T0 + 60_000;
   expect(judgeRow(row(), undefined, at(lostBeforeMs, { lostBeforeMs }))).toEqual({ kind: "drive" });
   // Its writer's clock may be ahead.
@@ -173,11 +173,11 @@ test("what was accepted before Redis lost data, and is not known there any more,
   expect(judgeRow(row(), found("queued"), at(T0, { lostBeforeMs })).kind).toBe("update");
 });
 
-test("when it was accepted stays as it was for what is driven on", () => {
+test("keeps the time of acceptance for what is sent again", () => {
   expect(updateOf(row({ state: "queued", seq: 2 }), found("queued"), at(T0)).acceptedAtMs).toBeUndefined();
 });
 
-test("what its user's erasure covers is removed, whatever Redis says", () => {
+test("removes what its user's erasure covers, whatever Redis says", () => {
   const lostBeforeMs = T0 + 60_000;
   expect(judgeRow(row(), undefined, at(T0, { lostBeforeMs, erasedUntilMs: T0 })).kind).toBe("remove");
   expect(judgeRow(row(), found("delivered"), at(T0, { erasedUntilMs: T0 + 1 })).kind).toBe("remove");

@@ -47,7 +47,7 @@ test.each<[string, readonly DeviceResult[], object]>([
   expect(combined.notes).toHaveLength(results.length);
 });
 
-test("devices reached by an earlier attempt count", () => {
+test("counts devices reached by an earlier attempt", () => {
   expect(combineResults([gone], true, next)).toMatchObject({ outcome: "taken" });
   expect(combineResults([], true, next)).toMatchObject({ outcome: "taken" });
   expect(combineResults([retry], true, next)).toMatchObject({ outcome: "retry" });

@@ -35,7 +35,7 @@ async function connect(userId: string, leaseMs: number): Promise<string> {
   return result.member;
 }
 
-test("users who left or whose node died go offline; connected users stay", async () => {
+test("users who left, and those of a dead node, go offline; connected users stay", async () => {
   running = await startDispatcher({
     url: store.server.url,
     dispatcherId: "a",
@@ -58,7 +58,7 @@ test("users who left or whose node died go offline; connected users stay", async
   expect(await running.count("petrel_dispatch_users_offline_total")).toBe(2);
 });
 
-test("events past their retention are removed, their readers are told, and the age of the oldest is known", async () => {
+test("removes events past their retention, tells their readers, and knows the oldest event's age", async () => {
   const { keys, redis, scripts } = store;
   const token = await store.own();
   const { next } = await readPartitionEvents(scripts, keys, "now", { limit: 1 });

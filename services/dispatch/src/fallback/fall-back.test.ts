@@ -57,14 +57,14 @@ async function fallBackOne(held: Partial<HeldEntry>): Promise<FallBackResult> {
 
 const pending = async () => (await store.redis.xpending(store.keys.fallback("normal"), "workers"))[0];
 
-test("in time it is sent and settled", async () => {
+test("sends and settles an entry in time", async () => {
   const { id } = await enterFallback(store);
   expect(await fallBackOne({})).toBe("settled");
   expect(channel.ids).toEqual([id]);
   expect(await pending()).toBe(0);
 });
 
-test("whose record is gone though it is open, since nobody has looked for a day, is sent, and ends", async () => {
+test("sends and ends an entry whose record is gone while it is open", async () => {
   const { id, seq, epoch, atMs } = await enterFallback(store);
   const [[, [, value = ""]] = ["", []]] = await store.redis.xrange(store.keys.inbox("u1"), "-", "+");
   const old = value.replace(`\t${atMs}\t`, `\t${atMs - 26 * 3_600_000}\t`);
@@ -76,7 +76,7 @@ test("whose record is gone though it is open, since nobody has looked for a day,
   expect(epoch).not.toBe("");
 });
 
-test("of a user who was erased it is not sent, nor where its id is another message's by now", async () => {
+test("does not send for an erased user, nor if the id belongs to another message by now", async () => {
   await enterFallback(store);
   await store.redis.del(store.keys.user("u1"), store.keys.inbox("u1"));
   expect(await fallBackOne({})).toBe("settled");
@@ -92,7 +92,7 @@ test.each([
   ["in a process that stops", { mayBegin: () => false }],
   ["held so long that others may take it over", { sendBeforeMs: systemClock.monotonicMs() - 1 }],
   ["when everything must end", { signal: AbortSignal.abort() }],
-])("%s it is left, not sent, and stays pending", async (_when, held) => {
+])("%s it is left unsent and stays pending", async (_when, held) => {
   const { id } = await enterFallback(store);
   expect(await fallBackOne(held)).toBe("left");
   expect(channel.jobs).toEqual([]);

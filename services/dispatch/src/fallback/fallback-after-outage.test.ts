@@ -25,7 +25,7 @@ const CLAIM_MS = 1_500;
 const ENTRIES = 24;
 const logger = createLogger({ service: "test", level: "silent" });
 
-test("whoever has sent it settles it before others take it for abandoned", async () => {
+test("a sender settles its entry before others take it as abandoned", async () => {
   const directory = await mkdtemp(join(tmpdir(), "petrel-outage-"));
   const options = { appendOnly: true, directory, extraArgs: ["--appendfsync", "always"] };
   const store = await openStore(options);

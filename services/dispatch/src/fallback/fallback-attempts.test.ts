@@ -13,8 +13,8 @@ beforeEach(() => bench.clear());
 afterEach(() => bench.stopWorkers());
 afterAll(() => bench.close());
 
-describe("an attempt that failed", () => {
-  test("is made again after a while, with the same id, until it is taken", async () => {
+describe("a failed attempt", () => {
+  test("is repeated after a while, with the same id, until it is taken", async () => {
     const channel = new RecordingChannel({
       answer: ({ attempt }) => (attempt < 3 ? { outcome: "retry", reason: "busy" } : { outcome: "taken" }),
     });
@@ -46,7 +46,7 @@ describe("an attempt that failed", () => {
     expect(Number(score)).toBeGreaterThan((await bench.store.nowMs()) + 100_000);
   });
 
-  test("after the last one the message fails, and is a dead letter", async () => {
+  test("is the last one: the message fails and becomes a dead letter", async () => {
     const channel = new RecordingChannel({ answer: () => ({ outcome: "retry", reason: "busy" }) });
     const { id } = await bench.enter();
     const { count } = await bench.start([channel], { maxAttempts: 3 });
@@ -58,7 +58,7 @@ describe("an attempt that failed", () => {
     expect(await count("petrel_fallback_failed_total", { cause: "attempts-exhausted" })).toBe(1);
   });
 
-  test("for good: the message fails at once, with the channel's cause", async () => {
+  test("that is permanent: the message fails at once, with the channel's cause", async () => {
     const channel = new RecordingChannel({
       answer: () => ({ outcome: "failed", cause: "rejected", reason: "too large" }),
     });
@@ -94,7 +94,7 @@ describe("an attempt that failed", () => {
     expect((await bench.attemptsOf(id)).at(-1)?.reason).toBe("no answer within 50 ms");
   });
 
-  test("is not made again after the message's time: it expires", async () => {
+  test("is not repeated after the message's TTL: it expires", async () => {
     const channel = new RecordingChannel({
       answer: () => ({ outcome: "retry", reason: "busy", afterMs: 3_600_000 }),
     });
@@ -111,7 +111,7 @@ describe("an attempt that failed", () => {
     expect(channel.jobs).toHaveLength(1);
   });
 
-  test("acknowledged before the next: that one is not made", async () => {
+  test("is not repeated once the message is acknowledged", async () => {
     const channel = new RecordingChannel({
       answer: () => ({ outcome: "retry", reason: "busy", afterMs: 100 }),
     });

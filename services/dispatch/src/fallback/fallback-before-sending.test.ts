@@ -16,7 +16,7 @@ beforeEach(() => bench.clear());
 afterEach(() => bench.stopWorkers());
 afterAll(() => bench.close());
 
-describe("just before it is sent", () => {
+describe("just before sending", () => {
   const endings: Record<string, (id: string, epoch: string) => Promise<unknown>> = {
     delivered: (_id, epoch) =>
       ackUsers(bench.store.scripts, bench.keys, [{ userId: "u1", epoch, seq: 2 }], 100),
@@ -25,7 +25,7 @@ describe("just before it is sent", () => {
     failed: (id) => bench.store.redis.append(bench.keys.record(id), "\tfailed 5 rejected"),
     forgotten: (id) => bench.store.redis.del(bench.keys.record(id)),
   };
-  test.each(Object.keys(endings))("one that is %s by now is dropped", async (state) => {
+  test.each(Object.keys(endings))("drops a message that is %s by now", async (state) => {
     const channel = new RecordingChannel();
     channel.hold();
     // It waits in the queue behind another one, whose send takes its time.
@@ -45,7 +45,7 @@ describe("just before it is sent", () => {
     ["is sent though it is delivered, and stays so", 3_600_000, "", 1],
     ["is not sent once more when it was pushed, too", 3_600_000, "\tpushed 5 other", 0],
     ["is not sent after its time", 0, "", 0],
-  ])("one that asks for both %s", async (_what, ttlMs, end, sends) => {
+  ])("handles one that asks for both %s", async (_what, ttlMs, end, sends) => {
     // Offered by the step that accepts it.
     const given = message({ id: "both", ttlMs, fallback: "always", notification: '{"title":"t"}' });
     const result = await bench.store.accepter().accept(given);
@@ -59,7 +59,7 @@ describe("just before it is sent", () => {
     expect(await bench.stateOf("both")).toBe("delivered");
   });
 
-  test("an expired message gets that end, and is not pushed", async () => {
+  test("an expired message ends as such and is not pushed", async () => {
     const channel = new RecordingChannel();
     const { id } = await bench.enter({ ttlMs: 0 });
     await bench.start([channel]);
@@ -87,8 +87,8 @@ describe("just before it is sent", () => {
   });
 });
 
-describe("where nobody can be reached", () => {
-  test("without a channel the message stays queued, and its entry goes", async () => {
+describe("if nobody can be reached", () => {
+  test("without a channel the message stays queued, and its entry is removed", async () => {
     const { id } = await bench.enter();
     await bench.start([]);
     await waitFor(bench.isSettled, { what: "it to be settled" });
@@ -96,7 +96,7 @@ describe("where nobody can be reached", () => {
     expect(await bench.attemptsOf(id)).toEqual([]);
   });
 
-  test("without a device in any channel, too; the attempts are noted", async () => {
+  test("without a device in any channel too; the attempts are recorded", async () => {
     const channels = ["one", "two"].map(
       (name) => new RecordingChannel({ name, answer: () => ({ outcome: "no-device" }) }),
     );
@@ -110,7 +110,7 @@ describe("where nobody can be reached", () => {
     ]);
   });
 
-  test("superseded by a newer one: it stays for the inbox, and no further channel is asked", async () => {
+  test("a superseded message stays in the inbox, and no further channel is asked", async () => {
     const first = new RecordingChannel({ name: "first", answer: () => ({ outcome: "superseded" }) });
     const second = new RecordingChannel({ name: "second" });
     const { count } = await bench.start([first, second]);
@@ -130,7 +130,7 @@ describe("where nobody can be reached", () => {
     );
   });
 
-  test("the next channel is asked, and no further one after it took it", async () => {
+  test("the next channel is asked, and none after one took it", async () => {
     const none = new RecordingChannel({ name: "none", answer: () => ({ outcome: "no-device" }) });
     const second = new RecordingChannel({ name: "second" });
     const third = new RecordingChannel({ name: "third" });

@@ -37,7 +37,7 @@ const settled = () => waitFor(bench.isSettled, { what: "all to be settled" });
 const phone = { platform: "ios", topic: "com.example.app", environment: "production" } as const;
 
 describe("the chain", () => {
-  test("asks the next channel if one cannot, and ends at the first that accepts it", async () => {
+  test("asks the next channel if one cannot deliver, and ends at the first that takes it", async () => {
     const [first, second, third] = [channel("apns", noDevice), channel("web"), channel("webhook")];
     const { id } = await bench.enter();
     await bench.start([first, second, third]);
@@ -52,7 +52,7 @@ describe("the chain", () => {
     ]);
   });
 
-  test("asks in the given order, and only those that a message names", async () => {
+  test("asks in the given order, and only channels that the message names", async () => {
     const [first, second, third] = [channel("webhook"), channel("apns"), channel("web", noDevice)];
     const narrowed = (channels: string[]) =>
       bench.enter({ notification: joinNotification('{"title":"t"}', { channels, collapseKey: "k" }) });
@@ -71,7 +71,7 @@ describe("the chain", () => {
     expect(await timelineOf(both.id)).toEqual([["apns", "taken", undefined]]);
   });
 
-  test("a single channel is not asked by a message that names another", async () => {
+  test("does not ask a single channel if a message names another", async () => {
     const only = channel("apns");
     const wishes = { channels: ["web"] };
     const { id } = await bench.enter({ notification: joinNotification('{"title":"t"}', wishes) });
@@ -92,7 +92,7 @@ describe("the chain", () => {
     expect(await bench.stateOf(id)).toBe("pushed");
   });
 
-  test("does not ask a channel if the user has no such device, and notes it", async () => {
+  test("skips a channel if the user has no such device, and records it", async () => {
     const apns = new RecordingChannel({ name: "apns", platform: "ios" });
     const webhook = channel("webhook");
     await devices.register("u2", { ...phone, token: "ab".repeat(32) }, Date.now());
@@ -132,7 +132,7 @@ describe("the chain", () => {
     expect(letter?.[1]).toEqual(expect.arrayContaining(["r", "too large"]));
   });
 
-  test("attempts are counted per channel; once they are exhausted the next one is asked", async () => {
+  test("counts attempts per channel; once they are exhausted the next one is asked", async () => {
     const [first, second] = [channel("apns", busy), channel("web", busy, { outcome: "taken" })];
     const { id } = await bench.enter();
     await bench.start([first, second], { maxAttempts: 3 });

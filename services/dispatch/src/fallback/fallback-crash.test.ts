@@ -12,7 +12,7 @@ afterEach(() => bench.stopWorkers());
 afterAll(() => bench.close());
 
 describe("a worker that dies", () => {
-  test("while it sends: another takes the entry over, and sends it with the same id", async () => {
+  test("while it sends: another takes the entry over and sends it with the same id", async () => {
     const dead = new RecordingChannel({ longestSendMs: 200 });
     dead.hold();
     const first = await bench.start([dead], { workerId: "dead", claimMs: 400 });
@@ -28,7 +28,7 @@ describe("a worker that dies", () => {
     expect(await bench.isSettled()).toBe(true);
   });
 
-  test("again and again at the same message: that one fails at last", async () => {
+  test("repeatedly on the same message: that message fails in the end", async () => {
     const { id, entryId } = await bench.enter();
     const channel = new RecordingChannel({ longestSendMs: 100 });
     const stream = bench.keys.fallback("normal");
@@ -52,7 +52,7 @@ describe("a worker that dies", () => {
     expect(await bench.store.redis.xlen(bench.keys.deadLetters("attempts-exhausted"))).toBe(1);
   });
 
-  test("and returns after all: it does not settle again what another has settled", async () => {
+  test("and returns after all does not settle again what another has settled", async () => {
     const slow = new RecordingChannel({ longestSendMs: 5_000 });
     slow.hold();
     const first = await bench.start([slow], { workerId: "slow", claimMs: 60_000 });
@@ -74,7 +74,7 @@ describe("a worker that dies", () => {
   });
 });
 
-test("what a channel accepted is recorded and not sent again, even if the link to Redis breaks in between", async () => {
+test("records what a channel accepted and does not send it again, even if the link to Redis breaks in between", async () => {
   const channel = new RecordingChannel({
     answer: async () => {
       await bench.store.redis.call("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes");
@@ -88,7 +88,7 @@ test("what a channel accepted is recorded and not sent again, even if the link t
   expect(await bench.isSettled()).toBe(true);
 });
 
-test("streams that were lost with their group are read again", async () => {
+test("reads streams that were lost with their group again", async () => {
   const channel = new RecordingChannel();
   await bench.start([channel]);
   await bench.enter();

@@ -56,7 +56,7 @@ describe("while a channel is being asked", () => {
 });
 
 describe("a cancelled message is not sent", () => {
-  test("one that waits in its stream", async () => {
+  test("while it waits in its stream", async () => {
     const channel = new RecordingChannel();
     const { id } = await bench.enter();
     expect(await cancel(id)).toEqual({ outcome: "cancelled" });
@@ -68,7 +68,7 @@ describe("a cancelled message is not sent", () => {
     });
   });
 
-  test("one that was looked at, and is cancelled before the channel is asked: one script decides", async () => {
+  test("while it was checked and is cancelled before the channel is asked: one script decides", async () => {
     const second = new RecordingChannel({ name: "second" });
     let cancelled: unknown;
     const { id } = await bench.enter();

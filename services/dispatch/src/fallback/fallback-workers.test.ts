@@ -24,7 +24,7 @@ beforeEach(() => bench.clear());
 afterEach(() => bench.stopWorkers());
 afterAll(() => bench.close());
 
-test("a message is sent once, with all that a channel needs, and ends pushed", async () => {
+test("sends a message once, with everything a channel needs, and ends it as pushed", async () => {
   const channel = new RecordingChannel();
   await bench.start([channel]);
   const { id, seq, epoch, atMs } = await bench.enter({ priority: "high", notification: '{"title":"hi"}' });
@@ -48,7 +48,7 @@ test("a message is sent once, with all that a channel needs, and ends pushed", a
   expect(await bench.attemptsOf(id)).toMatchObject([{ channel: "recording", outcome: "taken" }]);
 });
 
-test("the full concurrency is used, without a warning from Node", async () => {
+test("uses the full concurrency without a Node warning", async () => {
   const warnings: string[] = [];
   const onWarning = ({ message }: Error): void => void warnings.push(message);
   process.on("warning", onWarning);
@@ -63,7 +63,7 @@ test("the full concurrency is used, without a warning from Node", async () => {
   expect(warnings).toEqual([]);
 });
 
-test("entries from before the first read of the streams are sent, too", async () => {
+test("sends entries from before the first read of the streams, too", async () => {
   const ids = [await bench.enter(), await bench.enter({ priority: "low" })].map(({ id }) => id);
   const channel = new RecordingChannel();
   await bench.start([channel]);
@@ -210,7 +210,7 @@ describe("a stop", () => {
 
 describe("malformed entries", () => {
   test.each(["", "nonsense", "u1\tx\t\t\t\t\t\t", "u 1\t1\te\t1\t1\tm 1\tzz\t{"])(
-    "%j does not stay in the way of the others",
+    "%j does not block the others",
     async (text) => {
       const stream = bench.keys.fallback("normal");
       await bench.store.redis.xadd(stream, "*", "m", text, "n", "x");

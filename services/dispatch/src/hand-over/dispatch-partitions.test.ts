@@ -83,7 +83,7 @@ async function readyIsEmpty(): Promise<void> {
   );
 }
 
-test("messages by the thousand in two partitions: each user's in order, none missing, ready empty", async () => {
+test("thousands of messages in two partitions: each user's in order, none missing, ready empty", async () => {
   const count = sized(4_000, 1_000);
   const users = Array.from({ length: 20 }, (_, i) => ({ userId: `u${i}`, partition: i % 2 }));
   for (const { userId, partition } of users) await connect(userId, store.partitions[partition]);
@@ -105,7 +105,7 @@ test("messages by the thousand in two partitions: each user's in order, none mis
   });
 });
 
-test("messages from before the first owner are read from the start; those of offline users are trimmed", async () => {
+test("reads messages from before the first owner from the start; trims those of offline users", async () => {
   await connect("u1");
   const heard = await store.listen(`${keys.channel}n1`);
   const accepter = store.accepter(BY_DISPATCHER);
@@ -184,7 +184,7 @@ test("after an error it retries from the same place, and the other partitions co
   expect(await store.redis.xlen(keys.fallback("normal"))).toBe(1);
 });
 
-test("a user with broken keys holds up nobody else, and is counted", async () => {
+test("a user with broken keys does not block others, and is counted", async () => {
   await connect("u1");
   const heard = await store.listen(`${keys.channel}n1`);
   const accepter = store.accepter(BY_DISPATCHER);
@@ -199,7 +199,7 @@ test("a user with broken keys holds up nobody else, and is counted", async () =>
   expect(await store.redis.zscore(keys.due, "broken")).not.toBeNull();
 });
 
-test("a user with a broken inbox holds up nobody else's offer", async () => {
+test("a user with a broken inbox does not block another's offer", async () => {
   const accepter = store.accepter(BY_DISPATCHER);
   await accepter.accept(message({ userId: "broken", notification: "{}" }));
   await store.redis.del(keys.inbox("broken"));
@@ -211,7 +211,7 @@ test("a user with a broken inbox holds up nobody else's offer", async () => {
   expect(await store.redis.zscore(keys.due, "broken")).not.toBeNull();
 });
 
-describe("a message that nobody took goes to the fallback", () => {
+describe("an undelivered message goes to the fallback", () => {
   const offered = (): Promise<number> => store.redis.xlen(keys.fallback("normal"));
   const accept = (userId = "u1") =>
     store.accepter(BY_DISPATCHER).accept(message({ userId, notification: "{}" }));
@@ -224,7 +224,7 @@ describe("a message that nobody took goes to the fallback", () => {
     expect(await a.count("petrel_dispatch_offered_total")).toBe(1);
   });
 
-  test("not if it has no notification, or somebody listens", async () => {
+  test("not if it has no notification, or someone is subscribed", async () => {
     await connect("u2");
     await store.listen(`${keys.channel}n1`);
     await start("a");
@@ -234,7 +234,7 @@ describe("a message that nobody took goes to the fallback", () => {
     expect(await offered()).toBe(0);
   });
 
-  test("at once, if its node neither listens nor has a key any more", async () => {
+  test("at once, if its node is neither subscribed nor has a key", async () => {
     await connect("u1");
     const a = await start("a");
     await accept();
@@ -243,7 +243,7 @@ describe("a message that nobody took goes to the fallback", () => {
     expect(await store.redis.exists(keys.routes("u1"))).toBe(0);
   });
 
-  test("after a second look, if its node does not listen but still has its key", async () => {
+  test("after a second check, if its node is not subscribed but still has its key", async () => {
     await connect("u1");
     await announceNode(store.scripts, "n1", 60_000);
     // A lease that is lost would have the batch handed over again: that is a second look, too.

@@ -37,7 +37,7 @@ async function accept(count: number, partition: number): Promise<void> {
 const shapeOf = (batches: Awaited<ReturnType<ReadyReader["read"]>>): [number, number][] =>
   batches.map((batch) => [batch.held.keys.partition, batch.entries.length]);
 
-test("at most 200 of each partition; those without any are left out", async () => {
+test("reads at most 200 from each partition and leaves empty ones out", async () => {
   await accept(201, 1);
   expect(shapeOf(await reader.read(held, 1))).toEqual([[1, 200]]);
   await accept(3, 0);
@@ -66,7 +66,7 @@ test("a blocking read ends when something arrives or when it is interrupted, eve
   reads.mockRestore();
 });
 
-test("an interruption that overtakes its read, on another link, is repeated until the read has ended", async () => {
+test("repeats an interruption that overtakes its read on another link until the read has ended", async () => {
   const unblocked: unknown[] = [];
   const client = store.redis.client.bind(store.redis);
   const spy = vi.spyOn(store.redis, "client").mockImplementation((async (
@@ -85,7 +85,7 @@ test("an interruption that overtakes its read, on another link, is repeated unti
   spy.mockRestore();
 });
 
-test("after large messages fewer are read at a time, after small ones more again", async () => {
+test("reads fewer at a time after large messages, more again after small ones", async () => {
   const large = `"${"x".repeat(60_000)}"`;
   const accepter = store.accepter({ handOver: "dispatch" });
   for (let i = 0; i < 60; i++) void accepter.accept(message({ partition: 0, userId: `u${i}`, data: large }));

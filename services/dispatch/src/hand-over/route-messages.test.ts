@@ -59,7 +59,7 @@ async function envelopes(texts: readonly string[], count: number): Promise<Envel
   return decode();
 }
 
-test("one publish per node that holds the user, each user's messages in order", async () => {
+test("publishes once per node that holds the user, each user's messages in order", async () => {
   await connect("u1", "n1");
   await connect("u2", "n1");
   await connect("u2", "n2");
@@ -97,7 +97,7 @@ test("one publish per node that holds the user, each user's messages in order", 
   });
 });
 
-test("more than 256 KiB for one node goes in several publishes, in order", async () => {
+test("publishes more than 256 KiB for one node in several calls, in order", async () => {
   await connect("u1", "n1");
   const data = JSON.stringify("é".repeat(30_000));
   const accepter = store.accepter({ handOver: "dispatch" });
@@ -108,7 +108,7 @@ test("more than 256 KiB for one node goes in several publishes, in order", async
   expect(heard.map((text) => Buffer.byteLength(text) <= 256 * 1024)).toEqual([true, true, true]);
 });
 
-test("handing a batch over twice changes nothing in Redis, and the node can recognise the repetition", async () => {
+test("handing a batch over twice changes nothing in Redis, and the node recognises the repeat", async () => {
   await connect("u1", "n1");
   await accept({}, {});
   const heard = await store.listen(`${keys.channel}n1`);
@@ -134,7 +134,7 @@ test("distinguishes offline from unheard", async () => {
   expect(routed?.handedOver.map(({ userId }) => userId)).toEqual(["u3"]);
 });
 
-test("an expired message is not handed over, and its end is written", async () => {
+test("does not hand over an expired message, and writes its end", async () => {
   await connect("u1", "n1");
   const accepter = store.accepter({ handOver: "dispatch" });
   await Promise.all([
@@ -152,7 +152,7 @@ test("an expired message is not handed over, and its end is written", async () =
   expect((await readMessage(store.scripts, keys, "short"))?.state).toBe("expired");
 });
 
-test("once the lease is over, nothing is published", async () => {
+test("publishes nothing once the lease is over", async () => {
   await connect("u1", "n1");
   await accept({});
   const heard = await store.listen(`${keys.channel}n1`);
@@ -162,7 +162,7 @@ test("once the lease is over, nothing is published", async () => {
   expect(heard).toEqual(["end"]);
 });
 
-test("a recalled message is not handed over; the others of its user are", async () => {
+test("does not hand over a recalled message; hands over the user's others", async () => {
   await connect("u1", "n1");
   await accept({ id: "m1" }, { id: "m2" }, { id: "m3" });
   const messages = await ready();
@@ -176,7 +176,7 @@ test("a recalled message is not handed over; the others of its user are", async 
   expect((await envelopes(n1, 2)).map(({ id }) => id)).toEqual(["m1", "m3"]);
 });
 
-test("the end of another message under the same id changes nothing", async () => {
+test("another message's end under the same id changes nothing", async () => {
   await connect("u1", "n1");
   await accept({ id: "m1" });
   const messages = await ready();

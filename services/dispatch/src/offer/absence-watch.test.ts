@@ -12,7 +12,7 @@ function watch() {
   return { absence, pass: (ms: number) => void (nowMs += ms) };
 }
 
-test("it counts until a link was down, and again when the time is over", () => {
+test("absence counts until a link was down, and again when the time is over", () => {
   const { absence, pass } = watch();
   expect(absence.rules).toEqual({ absenceInMs: 0, settleMs: SETTLE_MS, confirmMs: 1_000 });
   absence.linkIsBack();
@@ -23,7 +23,7 @@ test("it counts until a link was down, and again when the time is over", () => {
   expect(absence.rules.absenceInMs).toBe(0);
 });
 
-test("a link that comes and goes puts it off, but not for ever", () => {
+test("a flapping link postpones it, but not forever", () => {
   const { absence, pass } = watch();
   let countedAt = 0;
   for (let second = 0; second < 60; second++) {

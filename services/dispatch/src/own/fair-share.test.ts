@@ -24,6 +24,6 @@ test("every partition has exactly one member, and shares differ by at most one",
   );
 });
 
-test("without members nobody's", () => {
+test("without members a partition belongs to nobody", () => {
   expect(preferredMember(3, [])).toBeUndefined();
 });

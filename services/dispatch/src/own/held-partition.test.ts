@@ -12,7 +12,7 @@ beforeEach(() => {
   held = new HeldPartition(partitionKeys(0), "1.x", { endsAtMs: 2_000, serverUntilMs: 7 }, clock);
 });
 
-test("a step runs while the lease stands, and not from its end on", async () => {
+test("runs a step while the lease lasts, and not after its end", async () => {
   let ran = 0;
   const step = async (): Promise<void> => void ran++;
   nowMs = 1_999;
@@ -23,7 +23,7 @@ test("a step runs while the lease stands, and not from its end on", async () => 
   expect(ran).toBe(1);
 });
 
-test("a renewal moves the end", () => {
+test("a renewal extends the end", () => {
   held.extend({ endsAtMs: 3_000, serverUntilMs: 8 });
   nowMs = 2_500;
   expect(held.isOpen).toBe(true);

@@ -40,7 +40,7 @@ async function owns(dispatcher: TestDispatcher, expected: number[], deadlineMs =
   return performance.now() - since;
 }
 
-test("one takes all; a second gets its fair share, given back by the first", async () => {
+test("one takes all; a second gets its fair share back from the first", async () => {
   const a = await start("a");
   await owns(a, [0, 1, 2, 3]);
   const b = await start("b");
@@ -89,7 +89,7 @@ test("a crashed one's partitions are taken over when its lease is over, not befo
   expect(await store.nowMs()).toBeGreaterThanOrEqual(ofB?.untilMs ?? Number.POSITIVE_INFINITY);
 });
 
-test("after a pause beyond its lease a dispatcher holds nothing until it has taken it anew", async () => {
+test("after a pause beyond its lease a dispatcher holds nothing until it has taken it again", async () => {
   const a = await start("a");
   await owns(a, [0, 1, 2, 3]);
   const before = a.owner.open;
@@ -103,7 +103,7 @@ test("after a pause beyond its lease a dispatcher holds nothing until it has tak
   expect(await a.count("petrel_dispatch_lease_losses_total")).toBe(4);
 });
 
-test("a renewal that is refused ends the work at once", async () => {
+test("a refused renewal ends the work at once", async () => {
   const a = await start("a");
   await owns(a, [0, 1, 2, 3]);
   const [first] = partitions;
@@ -138,7 +138,7 @@ test("a partition that its member neglects is taken by another after two leases,
   }
 });
 
-test("with Redis out of memory a member stays a member, and takes over a dead one's partitions", async () => {
+test("with Redis out of memory a member stays a member and takes over a dead one's partitions", async () => {
   const a = await start("a", 1_000);
   const b = await start("b", 1_000);
   await owns(b, [1, 3]);

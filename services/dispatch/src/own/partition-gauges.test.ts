@@ -16,7 +16,7 @@ const backlog: PartitionBacklog = {
   lateUsers: 2,
 };
 
-test("one query per partition and scrape; a partition without an answer, or given back, is not shown", async () => {
+test("makes one query per partition and scrape; a partition without an answer, or given back, is not shown", async () => {
   const registry = createRegistry("dispatch");
   let owned = [0, 2];
   const asked: number[] = [];

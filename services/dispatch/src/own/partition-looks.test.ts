@@ -51,7 +51,7 @@ function start(open: HeldPartition[], look: PartitionLooksOptions["look"], retry
   return looks;
 }
 
-test("a look that does not end is not joined by another, and holds up no other partition; a stop waits for it", async () => {
+test("a look that does not end is not started again and blocks no other partition; a stop waits for it", async () => {
   const counts = new Map<HeldPartition, number>();
   let end = (): void => undefined;
   const stuck = new Promise<void>((resolve) => (end = resolve));
@@ -72,7 +72,7 @@ test("a look that does not end is not joined by another, and holds up no other p
   await stopped;
 });
 
-test("each partition has its own time, and a new one is looked at soon", async () => {
+test("each partition has its own time, and a new one is checked soon", async () => {
   const counts = new Map<HeldPartition, number>();
   const open = [first];
   start(open, (held) => {
@@ -85,7 +85,7 @@ test("each partition has its own time, and a new one is looked at soon", async (
   await waitFor(() => (counts.get(first) ?? 0) >= 2, { what: "the first one's time" });
 });
 
-test("a failed look is repeated after the retry time", async () => {
+test("repeats a failed look after the retry time", async () => {
   let count = 0;
   start(
     [first],
@@ -98,7 +98,7 @@ test("a failed look is repeated after the retry time", async () => {
   await waitFor(() => count === 3, { what: "the third try" });
 });
 
-test("the first queries of a round are pipelined", async () => {
+test("pipelines the first queries of a round", async () => {
   began.length = 0;
   const depths: number[] = [];
   start([first, second], () => {

@@ -57,7 +57,7 @@ async function usersOf(topic: string, partition = keys): Promise<number> {
   return found?.users ?? -1;
 }
 
-test("all go, in every partition, and nobody of another node; topics are told, and it is counted", async () => {
+test("removes all users of a gone node in every partition, none of another; tells the topics, and counts it", async () => {
   const [, second = keys] = store.partitions;
   await report("dead", 450, 1);
   await report("alive", 3, 3_600_000);
@@ -76,7 +76,7 @@ test("all go, in every partition, and nobody of another node; topics are told, a
   expect(await store.redis.keys("*dead*")).toEqual([]);
 });
 
-test("a node that dies later goes later, by another dispatcher if need be", async () => {
+test("removes a node that dies later, by another dispatcher if need be", async () => {
   const first = await start("a");
   await waitFor(() => first.owned().length === 2, { what: "the partitions" });
   first.crash();
@@ -85,7 +85,7 @@ test("a node that dies later goes later, by another dispatcher if need be", asyn
   await waitFor(async () => (await usersOf("room.1")) === 0, { what: "the users to go" });
 });
 
-test("nobody is removed while absence proves nothing; then they are", async () => {
+test("removes nobody while absence proves nothing, then does", async () => {
   await report("slow", 2, 1);
   const lease = await takePartition(store.scripts, keys, "a", 3_600_000);
   if (lease.outcome !== "held") throw new Error(lease.outcome);

@@ -29,7 +29,7 @@ async function start(): Promise<TestDispatcher> {
   return running;
 }
 
-test("a message that nothing watches is brought to its end: here through the fallback", async () => {
+test("brings an unwatched message to its end, here through the fallback", async () => {
   const [, second] = store.partitions;
   if (second === undefined) throw new Error("no second partition");
   await store.accepter().accept(message({ userId: "u1", notification: "{}" }));
@@ -48,7 +48,7 @@ test("a message that nothing watches is brought to its end: here through the fal
   expect(await a.count(HANGING, { reason: "unwatched" })).toBe(2);
 });
 
-test("a record that a wake has not kept is kept: an older release's wake does not", async () => {
+test("keeps a record that a wake has not kept, as an older release's wake does not", async () => {
   const ttlMs = 5 * 86_400_000;
   await store.accepter().accept(message({ id: "m1", ttlMs }));
   await store.redis.zadd(keys.due, (await store.nowMs()) + ttlMs, "u1");
@@ -57,7 +57,7 @@ test("a record that a wake has not kept is kept: an older release's wake does no
   expect(await a.count(HANGING, { reason: "unwatched" })).toBe(0);
 });
 
-test("a user whose keys are broken does not end the round", async () => {
+test("a user with broken keys does not end the round", async () => {
   await store.accepter().accept(message({ userId: "u1" }));
   await store.redis.set(keys.user("broken"), "x");
   await store.redis.zrem(keys.due, "u1");
@@ -68,7 +68,7 @@ test("a user whose keys are broken does not end the round", async () => {
   await waitFor(async () => (await a.count(ROUNDS)) > rounds, { what: "another round" });
 });
 
-test("where all is well nothing is counted", async () => {
+test("counts nothing in a healthy cluster", async () => {
   await store.accepter().accept(message({ userId: "u1" }));
   const a = await start();
   await waitFor(async () => (await a.count(ROUNDS)) >= 2, { what: "two rounds" });

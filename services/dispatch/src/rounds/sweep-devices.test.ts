@@ -64,7 +64,7 @@ function phone(n: number): Extract<NewDevice, { platform: "ios" }> {
 }
 const idsOf = async (userId: string) => (await devices.list(userId)).map(({ id }) => id);
 
-test("devices not seen for this many days are removed, recorded and counted; the rest stay", async () => {
+test("removes, records and counts devices not seen for this many days; the rest stay", async () => {
   const wechat = { platform: "wechat", openid: "o-123456789", appid: "wx1" } as const;
   await devices.register("alice", phone(1), nowMs - KEEP_MS - DAY_MS);
   await devices.register("alice", phone(2), nowMs - KEEP_MS + DAY_MS);
@@ -98,7 +98,7 @@ test("devices not seen for this many days are removed, recorded and counted; the
   );
 });
 
-test("a device seen between the look and the removal stays", async () => {
+test("keeps a device seen between the check and the removal", async () => {
   await devices.register("alice", phone(1), nowMs - KEEP_MS - DAY_MS);
   let looks = 0;
   class LateRunner extends ScriptRunner {
@@ -116,7 +116,7 @@ test("a device seen between the look and the removal stays", async () => {
   expect(await idsOf("alice")).toEqual([deviceIdOf(phone(1))]);
 });
 
-test("partitions of another dispatcher are not touched", async () => {
+test("does not touch another dispatcher's partitions", async () => {
   const names = ["alice", "bob", "carol", "dave", "erin", "frank"];
   for (const name of names) await devices.register(name, phone(names.indexOf(name)), nowMs - 2 * KEEP_MS);
   const here = names.filter((name) => partitionOfUser(name, 2) === 0);
@@ -127,7 +127,7 @@ test("partitions of another dispatcher are not touched", async () => {
   for (const name of names) expect(await idsOf(name)).toHaveLength(here.includes(name) ? 0 : 1);
 });
 
-test("each round tells how many are in quarantine now: by Redis' clock, and those whose time is over no more", async () => {
+test("each round counts devices in quarantine by Redis' clock, without those whose time is over", async () => {
   await devices.register("alice", phone(1), nowMs);
   await devices.register("alice", phone(2), nowMs);
   await devices.register("bob", phone(3), nowMs);

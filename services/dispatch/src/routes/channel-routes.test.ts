@@ -35,7 +35,7 @@ async function ask(method: "GET" | "POST", url: string, payload?: object) {
   return { status: answer.statusCode, body: answer.json<{ readonly unconfirmed: readonly string[] }>() };
 }
 
-test("what says nothing more needs no body; what it does not know is refused", async () => {
+test("needs no body without a reason, and refuses unknown fields", async () => {
   expect(await ask("POST", "/v1/channels/apns/pause")).toMatchObject({
     status: 200,
     body: { items: [{ channel: "apns", paused: { by: "operator", reason: "" } }, {}, {}, {}] },
@@ -48,7 +48,7 @@ test("what says nothing more needs no body; what it does not know is refused", a
   expect((await ask("POST", "/v1/nodes/n.1/drain", { force: "yes" })).status).toBe(400);
 });
 
-test("a dispatcher that only sends is waited for, until it has taken note or is gone", async () => {
+test("waits for a dispatcher that only sends until it has confirmed or is gone", async () => {
   const pauses = new PausedChannels({
     scripts: store.scripts,
     dispatcherId: "sender.1",
@@ -73,7 +73,7 @@ test("a dispatcher that only sends is waited for, until it has taken note or is 
   expect(await readDispatchers(store.redis)).toEqual(["router.1"]);
 });
 
-test("one that died is waited for no longer than its lease", async () => {
+test("waits for a dead one no longer than its lease", async () => {
   await store.redis.zadd("petrel:senders", "1000", "dead.1");
   await pauseChannel(store.redis, "web", { atMs: 1, by: "o", reason: "" });
   expect((await ask("GET", "/v1/channels")).body.unconfirmed).toEqual([]);

@@ -109,7 +109,7 @@ describe("listed", () => {
     expect(times).toEqual([...times].sort((a, b) => b - a));
   });
 
-  test("each once where many failed at the very same time", async () => {
+  test("each once even if many failed at the same time", async () => {
     const text = (i: number) => `u1\t1\te.0\t1\t2\tm${i}\ton\t{}`;
     for (const partition of store.partitions) {
       for (const cause of ["rejected", "misconfigured"] as const) {
@@ -129,7 +129,7 @@ describe("listed", () => {
     expect(new Set(seen).size).toBe(120);
   });
 
-  test("of one cause only, where it is asked for", async () => {
+  test("of one cause only, if requested", async () => {
     const { id } = await fail("misconfigured");
     await fail("rejected");
     expect((await list("?cause=misconfigured")).items).toMatchObject([
@@ -149,7 +149,7 @@ describe("listed", () => {
 });
 
 describe("one", () => {
-  test("is shown with its notification and what was tried", async () => {
+  test("is shown with its notification and its attempts", async () => {
     const { id, seq, epoch } = await fail("rejected", {
       priority: "high",
       notification: '{"title":"t","badge":2}',
@@ -214,7 +214,7 @@ describe("replayed", () => {
     return ask("POST", `/v1/dead-letters/${item?.id}/replay`);
   }
 
-  test("it is queued again and on its way, from its first attempt on; the letter is gone", async () => {
+  test("is queued again and sent, from its first attempt on; the letter is removed", async () => {
     const { id } = await fail("rejected", { priority: "low" });
     const ttl = await store.redis.pexpiretime(keys.record(id));
     expect(await replay()).toEqual({ status: 202, body: { id } });
@@ -252,7 +252,7 @@ describe("replayed", () => {
     },
     forgotten: ({ id }) => store.redis.del(keys.record(id)),
   };
-  test.each(Object.keys(endings))("not where the message is %s by now: 409", async (state) => {
+  test.each(Object.keys(endings))("not if the message is %s by now: 409", async (state) => {
     const entered = await fail();
     await endings[state]?.(entered);
     const before = await store.snapshot();
@@ -283,7 +283,7 @@ describe("refused", () => {
   });
 
   test.each(["p0_rejected_1-0", "p1_misconfigured_99-9", "p7_rejected_1-0"])(
-    "%s, which is not there: 404",
+    "%s of an unknown id: 404",
     async (id) => {
       for (const [method, end] of [
         ["GET", ""],
@@ -332,7 +332,7 @@ describe("refused", () => {
   });
 });
 
-test("what an operator does to dead letters is noted in the audit log", async () => {
+test("audits what an operator does to dead letters", async () => {
   const logger = createLogger({ service: "test", level: "silent" });
   const audit = new AuditLog({ scripts: store.scripts, logger, maxEntries: 1_000, keepDays: 30 });
   const replayed = await fail("rejected");

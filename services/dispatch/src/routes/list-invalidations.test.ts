@@ -56,7 +56,7 @@ async function ask(query = "", as: Caller = "operator") {
   return { status: answer.statusCode, headers: answer.headers, body: answer.json<Page>() };
 }
 
-test("newest first: who, what, why and when", async () => {
+test("lists newest first: who, what, why and when", async () => {
   const { status, body } = await ask();
   expect(status).toBe(200);
   expect(body.nextCursor).toBeNull();
@@ -82,7 +82,7 @@ test("newest first: who, what, why and when", async () => {
   });
 });
 
-test("page by page, and of one reason", async () => {
+test("lists page by page, filtered by reason", async () => {
   const first = await ask("?limit=2&reason=unregistered");
   expect(first.body.items.map(({ user }) => user)).toEqual(["u4", "u3"]);
   const second = await ask(`?limit=2&reason=unregistered&cursor=${first.body.nextCursor}`);
@@ -91,7 +91,7 @@ test("page by page, and of one reason", async () => {
   expect((await ask("?reason=not-seen")).body).toEqual({ items: [], nextCursor: null });
 });
 
-test("only for the scope admin, and only what is asked for rightly", async () => {
+test("requires the scope admin, and valid parameters", async () => {
   const stranger = await ask("", "");
   expect(stranger.status).toBe(401);
   expect(stranger.headers["www-authenticate"]).toContain("Bearer");

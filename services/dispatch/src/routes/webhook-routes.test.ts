@@ -61,7 +61,7 @@ async function create(fields: object = {}): Promise<{ readonly id: string; reado
   return body ?? { id: "", secret: "" };
 }
 
-test("is made with a secret that is shown once, and stored sealed", async () => {
+test("is created with a secret that is shown once and stored sealed", async () => {
   const created = await create();
   expect(created).toEqual({
     id: expect.stringMatching(/^wh_/),
@@ -82,7 +82,7 @@ test("is made with a secret that is shown once, and stored sealed", async () => 
   expect(stored).not.toContain(created.secret.slice(6, 30));
 });
 
-test("is listed in the order of creation, in pages", async () => {
+test("is listed in order of creation, in pages", async () => {
   const ids: string[] = [];
   for (let i = 0; i < 3; i++) ids.push((await create({ description: `number ${i}` })).id);
   const first = await ask("GET", "/v1/webhooks?limit=2");
@@ -93,7 +93,7 @@ test("is listed in the order of creation, in pages", async () => {
   expect(second.body?.nextCursor).toBeNull();
 });
 
-test("a list goes on behind a webhook that was removed meanwhile", async () => {
+test("a list continues after a webhook that was removed meanwhile", async () => {
   const left = new Set<string>();
   for (let i = 0; i < 3; i++) left.add((await create()).id);
   let next = "";
@@ -107,7 +107,7 @@ test("a list goes on behind a webhook that was removed meanwhile", async () => {
   expect([...left]).toEqual([]);
 });
 
-test("what is absent in a change stays", async () => {
+test("keeps what a change leaves out", async () => {
   const { id } = await create({ types: ["message.failed", "message.pushed"], description: "shop" });
   expect((await ask("PATCH", `/v1/webhooks/${id}`, { paused: true })).body).toMatchObject({
     url,
@@ -122,7 +122,7 @@ test("what is absent in a change stays", async () => {
   expect((await ask("PATCH", `/v1/webhooks/${id}`, { paused: false })).body).toMatchObject({ paused: false });
 });
 
-test("one that is resumed, or moves, begins a new era; else it does not", async () => {
+test("begins a new era when resumed or moved, and otherwise not", async () => {
   const { id } = await create();
   const { store: webhooks } = webhookDeps(store).webhooks;
   const eraAfter = async (change: object) => {
@@ -136,7 +136,7 @@ test("one that is resumed, or moves, begins a new era; else it does not", async 
   expect(await eraAfter({ url: `${url}2` })).toBe(2);
 });
 
-test("one that is removed is gone, with all that was kept of it", async () => {
+test("is gone when removed, with everything kept of it", async () => {
   const { id } = await create();
   await store.redis.set(store.keys.webhook(id), "{}");
   await store.redis.xadd(clusterKeys.webhookAttempts(id), "*", "a", "{}");
@@ -213,7 +213,7 @@ describe("is refused with 400", () => {
   );
 });
 
-test("a replay is taken from a time, or from a cursor for as many partitions", async () => {
+test("a replay starts from a time, or from a cursor for the same number of partitions", async () => {
   const { id } = await create();
   const position = { mark: 5, ms: 7, n: 1 };
   for (const after of ["2026-01-01T00:00:00+02:00", encodeEventCursor([position, position])])
@@ -222,7 +222,7 @@ test("a replay is taken from a time, or from a cursor for as many partitions", a
   expect((await ask("POST", `/v1/webhooks/${id}/replay`, { after: foreign })).status).toBe(400);
 });
 
-test("a rotated secret signs beside the old one; a test is signed, sent and noted, paused too", async () => {
+test("the previous secret signs beside the new one; a test is signed, sent and recorded, even when paused", async () => {
   const { id, secret: old } = await create({ url: receiver.url });
   await ask("PATCH", `/v1/webhooks/${id}`, { paused: true });
   const rotated = await ask("POST", `/v1/webhooks/${id}/rotate`);
@@ -251,7 +251,7 @@ test("a rotated secret signs beside the old one; a test is signed, sent and note
   });
 });
 
-test("a test that is not delivered says why", async () => {
+test("an undelivered test says why", async () => {
   const { id } = await create({ url: receiver.url });
   receiver.answerWith((_request, response) => void response.writeHead(302, { location: "/" }).end());
   expect((await ask("POST", `/v1/webhooks/${id}/test`)).body).toEqual({
@@ -268,7 +268,7 @@ test("a test that is not delivered says why", async () => {
   expect(receiver.requests).toHaveLength(1);
 });
 
-test("what was done is in the audit log, without a secret", async () => {
+test("audits what was done, without a secret", async () => {
   const { id } = await create();
   await ask("PATCH", `/v1/webhooks/${id}`, { paused: true, url: `${url}2` });
   await ask("POST", `/v1/webhooks/${id}/rotate`);
@@ -283,7 +283,7 @@ test("what was done is in the audit log, without a secret", async () => {
   expect(text).toContain("key:operator");
 });
 
-test("only for the scope admin", async () => {
+test("requires the scope admin", async () => {
   const { id } = await create();
   for (const [method, path] of [
     ["GET", "/v1/webhooks"],
@@ -302,14 +302,14 @@ test("only for the scope admin", async () => {
   }
 });
 
-test("without KEY_ENCRYPTION_FILE none is made", async () => {
+test("without KEY_ENCRYPTION_FILE none can be created", async () => {
   const without = await open({ cipher: undefined });
   const answer = await ask("POST", "/v1/webhooks", { url }, without);
   expect([answer.status, answer.body?.error.code]).toEqual([503, "PETREL_UNAVAILABLE"]);
   expect((await ask("GET", "/v1/webhooks", undefined, without)).status).toBe(200);
 });
 
-test("secrets that a further encryption key has sealed are sealed with the first", async () => {
+test("seals secrets of another encryption key with the first one", async () => {
   const [one, two] = [Buffer.alloc(32, 1), Buffer.alloc(32, 2)];
   const older = webhookDeps(store, { cipher: createAtRestCipher(one) }).webhooks;
   const record = {

@@ -62,7 +62,7 @@ async function inboxOf(userId: string) {
   return entries.map(([id, [, value]]) => decodeInboxMessage(Number.parseInt(id, 10), value ?? ""));
 }
 
-test("what is due is promoted, in order and never early, in all partitions", async () => {
+test("promotes due messages in order and never early, in all partitions", async () => {
   const dispatcher = await start();
   const users = ["u1", "u2", "u3", "u4"];
   expect(new Set(users.map((user) => keysOf(user).partition)).size).toBe(2);
@@ -120,7 +120,7 @@ test("after a dispatcher dies the next one continues: no message is lost or prom
   expect(ids).toHaveLength(300);
 });
 
-test("a user with broken keys keeps nobody else, and is tried again later", async () => {
+test("a user with broken keys does not delay others, and is retried later", async () => {
   const [broken, other] = ["u1", "u2", "u3", "u4"].filter((user) => keysOf(user).partition === 0);
   if (broken === undefined || other === undefined) throw new Error("no two users of one partition");
   await store.redis.set(store.keys.inbox(broken), "no stream");

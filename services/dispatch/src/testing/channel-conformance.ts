@@ -38,12 +38,12 @@ export function describeChannel(name: string, open: () => Promise<ChannelUnderTe
       await one.close();
     });
 
-    test("has a name that can stand in records and metrics", () => {
+    test("has a name fit for records and metrics", () => {
       expect(one.channel.name).toMatch(/^[a-z][a-z-]*$/);
       expect(one.channel.longestSendMs).toBeGreaterThan(0);
     });
 
-    test("says taken when the far side has it, with its id and its notification", async () => {
+    test("answers taken when the provider has it, with its id and its notification", async () => {
       await one.behave("take");
       expect((await one.channel.send(job, never)).outcome).toBe("taken");
       expect(await one.received()).toEqual([{ id: job.id, notification: { title: "hi", body: "there" } }]);
@@ -56,7 +56,7 @@ export function describeChannel(name: string, open: () => Promise<ChannelUnderTe
       expect((await one.received()).map(({ id }) => id)).toEqual([job.id, job.id]);
     });
 
-    test("what may pass is a retry, with a reason", async () => {
+    test("a temporary failure is a retry, with a reason", async () => {
       await one.behave("fail for now");
       expect(await one.channel.send(job, never)).toMatchObject({
         outcome: "retry",
@@ -64,7 +64,7 @@ export function describeChannel(name: string, open: () => Promise<ChannelUnderTe
       });
     });
 
-    test("what never will work has a cause and a reason", async () => {
+    test("a permanent failure has a cause and a reason", async () => {
       await one.behave("refuse");
       expect(await one.channel.send(job, never)).toMatchObject({
         outcome: "failed",
@@ -73,7 +73,7 @@ export function describeChannel(name: string, open: () => Promise<ChannelUnderTe
       });
     });
 
-    test("an abort ends it soon, and only that makes it reject", async () => {
+    test("an abort ends it soon, and only an abort makes it reject", async () => {
       await one.behave("hang");
       const controller = new AbortController();
       const sending = one.channel.send(job, controller.signal);
@@ -83,13 +83,13 @@ export function describeChannel(name: string, open: () => Promise<ChannelUnderTe
       await expect(sending).rejects.toThrow();
     });
 
-    test("nothing is sent when it is aborted already", async () => {
+    test("sends nothing if already aborted", async () => {
       await one.behave("take");
       await expect(one.channel.send(job, AbortSignal.abort())).rejects.toThrow();
       expect(await one.received()).toEqual([]);
     });
 
-    test("jobs go beside each other, and each gets its own answer", async () => {
+    test("jobs run side by side, and each gets its own answer", async () => {
       await one.behave("take");
       const ids = Array.from({ length: 20 }, (_, i) => `p0_${String(i).padStart(22, "0")}`);
       const answers = await Promise.all(ids.map((id) => one.channel.send({ ...job, id }, never)));

@@ -41,7 +41,7 @@ async function ends(userId: string, count: number): Promise<string[]> {
   return records.map((record) => record?.split("\t")[7]?.split(" ")[0] ?? "open");
 }
 
-test("all that is over gets its end, across pages, and acked moves over it", async () => {
+test("ends everything expired, across pages, and moves acked over it", async () => {
   await accept(
     "u1",
     Array.from({ length: 450 }, () => 1),
@@ -53,7 +53,7 @@ test("all that is over gets its end, across pages, and acked moves over it", asy
   expect(await store.redis.zscore(keys.due, "u1")).toBeNull();
 });
 
-test("what remains says when the next look is", async () => {
+test("the rest decides when the next look is", async () => {
   await accept("u1", [1, 2 * HOUR_MS, 1, HOUR_MS]);
   await store.redis.zadd(keys.due, 9e15, "u1");
   const nowMs = await afterExpiry();
@@ -70,7 +70,7 @@ test("what remains says when the next look is", async () => {
   expect(await store.snapshot()).toEqual(before);
 });
 
-test("a message stored while the others were read makes what they say of the next expiry void", async () => {
+test("a message stored while the others were read invalidates their next expiry", async () => {
   await accept("u1", [HOUR_MS, 2 * HOUR_MS]);
   const epoch = (await store.redis.hget(keys.user("u1"), "epoch")) ?? "";
   const before = await store.snapshot();
@@ -81,7 +81,7 @@ test("a message stored while the others were read makes what they say of the nex
   expect(await store.redis.hget(keys.user("u1"), "nextExpiry")).toBe(String(atMs));
 });
 
-test("many users, among them one that is not there", async () => {
+test("handles many users, including one that is missing", async () => {
   const users = Array.from({ length: 40 }, (_, i) => `u${i}`);
   await Promise.all(users.map((userId) => accept(userId, [1, 1])));
   await afterExpiry();
@@ -97,7 +97,7 @@ async function fillLongInbox(ttlMs = HOUR_MS): Promise<void> {
   );
 }
 
-test("a look at a long inbox takes numbers and times out of Redis, not the messages", async () => {
+test("a look at a long inbox reads numbers and times from Redis, not messages", async () => {
   await fillLongInbox();
   const sentBytes = async (): Promise<number> =>
     Number(/total_net_output_bytes:(\d+)/.exec(await store.redis.info("stats"))?.[1]);
@@ -106,7 +106,7 @@ test("a look at a long inbox takes numbers and times out of Redis, not the messa
   expect((await sentBytes()) - before).toBeLessThan(64 * 1024);
 });
 
-test("who is sent more while the look goes on still learns when the next one is", async () => {
+test("a user who gets more during the look still learns when the next one is", async () => {
   await fillLongInbox();
   const accepter = store.accepter();
   let arrivals = 0;
@@ -126,7 +126,7 @@ test("who is sent more while the look goes on still learns when the next one is"
   expect(nextMs).toBeGreaterThan(await store.nowMs());
 });
 
-test("what it has written is not looked up again and again, but acked still moves over it", async () => {
+test("does not look up again what it has written, but acked still moves over it", async () => {
   await accept("u1", [HOUR_MS]);
   const accepter = store.accepter();
   await Promise.all(
@@ -144,7 +144,7 @@ test("what it has written is not looked up again and again, but acked still move
   expect(await store.redis.zscore(keys.due, "u1")).toBeNull();
 });
 
-test("a call looks at so much, and says how many it did not come to", async () => {
+test("a call has a bound, and says how many it did not reach", async () => {
   await fillLongInbox();
   const users = Array.from({ length: 40 }, (_, i) => `v${i}`);
   await Promise.all(users.map((userId) => accept(userId, [1])));

@@ -75,7 +75,7 @@ async function connect(connection = "c1"): Promise<string> {
   return result.outcome === "connected" ? result.member : result.outcome;
 }
 
-test("the acknowledgements' time: a message that was nudged is offered when nobody acknowledges it", async (context) => {
+test("moves the acknowledgement timeout: a nudged message is offered if nobody acknowledges it", async (context) => {
   const { step } = clockOf(context);
   await connect();
   const heard = await store.listen(`${keys.channel}n1`);
@@ -86,7 +86,7 @@ test("the acknowledgements' time: a message that was nudged is offered when nobo
   await waitFor(offered, { what: "the offer", deadlineMs: DEADLINE_MS });
 });
 
-test("the end of grace: of one who has a message open, and of one who gets it later", async (context) => {
+test("moves the end of a grace lease: of a user with an open message, and of one who gets it later", async (context) => {
   const { step } = clockOf(context);
   await start();
   await removeRoute(store.scripts, keys, "u1", await connect(), 1_500);
@@ -102,7 +102,7 @@ test("the end of grace: of one who has a message open, and of one who gets it la
   await waitFor(offered, { what: "the second offer", deadlineMs: DEADLINE_MS });
 });
 
-test("a retry of the fallback", async (context) => {
+test("moves a retry of the fallback", async (context) => {
   const { step } = clockOf(context);
   await start();
   await store.redis.zadd(keys.retries, (await store.nowMs()) + 2_000, "1\tu1\t1\te\t1\t2\tm\ton\t{}");
@@ -115,7 +115,7 @@ test("a retry of the fallback", async (context) => {
   });
 });
 
-test("a dead dispatcher's partitions, its lease and its membership", async (context) => {
+test("moves a dead dispatcher's partitions, lease and membership", async (context) => {
   const { step } = clockOf(context);
   const dead = await start("a");
   await waitFor(() => dead.owned().length === 2, { what: "both partitions" });
@@ -128,7 +128,7 @@ test("a dead dispatcher's partitions, its lease and its membership", async (cont
   });
 });
 
-test("a dead connection's place under the limit", async (context) => {
+test("moves a dead connection's slot under the limit", async (context) => {
   const { step } = clockOf(context);
   await connect("c1");
   await connect("c2");
@@ -140,7 +140,7 @@ test("a dead connection's place under the limit", async (context) => {
     expect(Number(score)).toBeLessThanOrEqual(latestMs);
 });
 
-test("a dead sender's turn of a collapse key", async (context) => {
+test("moves a dead sender's turn of a collapse key", async (context) => {
   const { step } = clockOf(context);
   const send = { userId: "u1", collapseKey: "k", epoch: "e.1", seq: 1 };
   const how = { leaseMs: 1_000, keepUntilMs: (await store.nowMs()) + 3_600_000 };

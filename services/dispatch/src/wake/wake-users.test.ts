@@ -42,7 +42,7 @@ async function connect(userId: string): Promise<void> {
   );
 }
 
-test("who does not acknowledge is nudged a timeout later, and again after another", async () => {
+test("nudges a user who does not acknowledge a timeout later, and again after another", async () => {
   await connect("u1");
   const heard = await store.listen(`${keys.channel}n1`);
   const nudges = (): number => heard.filter((text) => text === "nudge\nu1").length;
@@ -55,7 +55,7 @@ test("who does not acknowledge is nudged a timeout later, and again after anothe
   expect(performance.now() - since).toBeGreaterThan(2 * ACK_TIMEOUT_MS - 50);
 });
 
-test("a backlog of due users is worked off in one go, all of them, the gone ones' too", async () => {
+test("works off a backlog of due users in one go, offline ones too", async () => {
   const accepter = store.accepter({ ackTimeoutMs: 1 });
   await Promise.all(Array.from({ length: 1_000 }, (_, i) => accepter.accept(message({ userId: `u${i}` }))));
   await store.redis.zadd(keys.due, 1, "forgotten");
@@ -70,7 +70,7 @@ test("a backlog of due users is worked off in one go, all of them, the gone ones
   expect(await store.redis.zcount(keys.due, "-inf", await store.nowMs())).toBe(0);
 });
 
-test("the record of what waits for somebody who is away is kept beyond its expiry", async () => {
+test("keeps the record of what waits for an offline user beyond its expiry", async () => {
   await start();
   const ttlMs = 5 * 86_400_000;
   const accepter = store.accepter({ ackTimeoutMs: ACK_TIMEOUT_MS });
@@ -83,7 +83,7 @@ test("the record of what waits for somebody who is away is kept beyond its expir
   await waitFor(() => isKept("m2"), { what: "a later one's, too" });
 });
 
-test("a message that nobody fetched in its time gets its end", async () => {
+test("ends a message that nobody fetched before its TTL", async () => {
   const a = await start();
   await store.accepter({ ackTimeoutMs: ACK_TIMEOUT_MS }).accept(message({ id: "m1", ttlMs: 50 }));
   await waitFor(async () => /\texpired \d+$/.test((await store.redis.get(keys.record("m1"))) ?? ""), {
@@ -108,7 +108,7 @@ test("an owner whose partition another took wakes nobody and stops", async () =>
   expect(await a.count(WAKES, { outcome: "offline" })).toBe(0);
 });
 
-test("a user whose keys are broken holds up nobody else, and is looked at again later", async () => {
+test("a user with broken keys does not block others, and is checked again later", async () => {
   const accepter = store.accepter({ ackTimeoutMs: 1 });
   for (const userId of ["u1", "broken", "u2"]) await accepter.accept(message({ userId, notification: "{}" }));
   await store.redis.del(keys.routes("broken"));
@@ -122,7 +122,7 @@ test("a user whose keys are broken holds up nobody else, and is looked at again 
   );
 });
 
-test("a live client that never acknowledges: nudged, and a timeout later its message goes to the fallback", async () => {
+test("nudges a live client that never acknowledges; a timeout later its message goes to the fallback", async () => {
   await connect("u1");
   const heard = await store.listen(`${keys.channel}n1`);
   const a = await start();
@@ -137,7 +137,7 @@ test("a live client that never acknowledges: nudged, and a timeout later its mes
   expect(await a.count("petrel_dispatch_offered_total")).toBe(1);
 });
 
-test("where a fallback stream is full it is said, by a wake and by a hand-over", async () => {
+test("reports a full fallback stream, from a wake and from a hand-over", async () => {
   const offered = { notification: `{"title":"t"}`, fallback: "offline" } as const;
   await store.redis.xadd(keys.fallback("normal"), "*", "m", "1");
   let heldUp = 0;
@@ -155,7 +155,7 @@ test("where a fallback stream is full it is said, by a wake and by a hand-over",
   expect(await store.redis.xlen(keys.fallback("normal"))).toBe(1);
 });
 
-test("a node found gone by a wake: its user is offline at once", async () => {
+test("a wake finds a node gone: its user is offline at once", async () => {
   await connect("u1");
   const a = await start();
   await store.accepter({ ackTimeoutMs: 1 }).accept(message({ notification: "{}" }));

@@ -27,7 +27,7 @@ const page = (events: readonly PositionedEvent[], gap = false): PartitionEvents 
   hasMore: true,
 });
 
-test("at most a hundred, and what is left begins behind the last of them", () => {
+test("has at most a hundred events, and the rest begins after the last of them", () => {
   const events = Array.from({ length: 130 }, (_, i) => event(i + 1));
   const batch = cutBatch(page(events), false, 0);
   expect(batch?.events).toBe(100);
@@ -36,7 +36,7 @@ test("at most a hundred, and what is left begins behind the last of them", () =>
   expect(cutBatch(page([]), false, 0)).toBeUndefined();
 });
 
-test("20 KB where they fit; one that is longer goes alone", () => {
+test("has at most 20 KB; a longer event goes alone", () => {
   fc.assert(
     fc.property(fc.array(fc.integer({ min: 1, max: 30_000 }), { minLength: 1, maxLength: 20 }), (sizes) => {
       let left = sizes.map((size, i) => event(i + 1, size));
@@ -63,7 +63,7 @@ interface Body {
   readonly data: { readonly items: readonly unknown[]; readonly gap?: boolean };
 }
 
-test("its body says what it is; a gap only where there is one", () => {
+test("its body has a type; a gap only if there is one", () => {
   const one = event(5);
   const body = JSON.parse(cutBatch(page([one]), false, 1_700_000_000_000)?.body ?? "") as Body;
   expect(body).toEqual({
@@ -74,7 +74,7 @@ test("its body says what it is; a gap only where there is one", () => {
   expect((JSON.parse(cutBatch(page([one]), true, 0)?.body ?? "") as Body).data.gap).toBe(true);
 });
 
-test("is made again from the same events, whatever came behind them", () => {
+test("is rebuilt from the same events, whatever came after them", () => {
   const events = Array.from({ length: 130 }, (_, i) => event(i + 1));
   const batch = cutBatch(page(events), false, 5);
   if (batch === undefined) throw new Error("nothing was cut");
@@ -85,7 +85,7 @@ test("is made again from the same events, whatever came behind them", () => {
   expect(remakeBatch(page(moved), batch.open)?.body).toBe(batch.body);
 });
 
-test("is not made again where it would be another one", () => {
+test("is not rebuilt if it would differ", () => {
   const events = [event(1), event(2), event(3)];
   const batch = cutBatch(page(events), false, 5);
   if (batch === undefined) throw new Error("nothing was cut");

@@ -111,7 +111,7 @@ async function settled(receiver: WebhookReceiver, count: number): Promise<(strin
   return messagesOf(receiver.requests);
 }
 
-test("what happens after the creation is delivered, in order for each user, and signed", async () => {
+test("delivers what happens after the creation, in order for each user, and signed", async () => {
   const dispatcher = await start();
   const receiver = await receive();
   await happen(ada, 3);
@@ -145,7 +145,7 @@ test("what happens after the creation is delivered, in order for each user, and 
   );
 });
 
-test("only the types that it asks for", async () => {
+test("delivers only the types that it asks for", async () => {
   const dispatcher = await start();
   const receiver = await receive();
   await create(dispatcher, "wh_a", receiver, { types: ["message.failed"] });
@@ -155,7 +155,7 @@ test("only the types that it asks for", async () => {
   expect(await settled(receiver, 2)).toEqual(failed);
 });
 
-test("a failing batch keeps its id and its bytes, and holds up no other webhook and no other partition", async () => {
+test("a failing batch keeps its id and bytes, and delays no other webhook and no other partition", async () => {
   const dispatcher = await start();
   const [good, bad] = [await receive(), await receive()];
   let tries = 0;
@@ -180,7 +180,7 @@ test("a failing batch keeps its id and its bytes, and holds up no other webhook 
   expect(new Set(messagesOf(good.requests))).toEqual(new Set([...ofAda, ...ofBob]));
 });
 
-test("a receiver that says nothing delays no other", async () => {
+test("a silent receiver delays no other", async () => {
   const dispatcher = await start();
   const [good, silent] = [await receive(), await receive(() => undefined)];
   await create(dispatcher, "wh_silent", silent);
@@ -192,7 +192,7 @@ test("a receiver that says nothing delays no other", async () => {
   expect(silent.requests).toHaveLength(1);
 });
 
-test("410 pauses it; when it is resumed the same batch goes on", async () => {
+test("410 pauses it; when it is resumed the same batch continues", async () => {
   const dispatcher = await start();
   const receiver = await receive((_request, response) => void response.writeHead(410).end());
   await create(dispatcher, "wh_a", receiver);
@@ -213,7 +213,7 @@ test("410 pauses it; when it is resumed the same batch goes on", async () => {
   expect(await dispatcher.registry.metrics()).not.toContain('petrel_webhook_paused{webhook="wh_a"');
 });
 
-test("what never succeeds is given up, with its place kept", async () => {
+test("gives up what never succeeds, and keeps its position", async () => {
   const dispatcher = await start({ webhookRetry: { ...retry, giveUpAfterMs: 100 } });
   const receiver = await receive((_request, response) => void response.writeHead(500).end());
   await create(dispatcher, "wh_a", receiver);
@@ -229,7 +229,7 @@ test("what never succeeds is given up, with its place kept", async () => {
   expect(audit).toContain("webhook.pause");
 });
 
-test("the owner dies in the middle of a batch: the next one sends the same, under the same id", async () => {
+test("if the owner dies midway through a batch, the next one sends the same under the same id", async () => {
   const first = await start();
   const receiver = await receive(() => undefined);
   await create(first, "wh_a", receiver);
@@ -246,7 +246,7 @@ test("the owner dies in the middle of a batch: the next one sends the same, unde
   expect(messagesOf([again]).slice(0, 1)).toEqual(ids.slice(0, 1));
 });
 
-test("a pause stops it, a resumption goes on, a replay begins again", async () => {
+test("a pause stops it, a resume continues, a replay starts over", async () => {
   const dispatcher = await start();
   const receiver = await receive();
   await create(dispatcher, "wh_a", receiver);
@@ -268,7 +268,7 @@ test("a pause stops it, a resumption goes on, a replay begins again", async () =
   expect(items[3]).toEqual(items[0]);
 });
 
-test("a change that the API has looked at already applies at once, also where nothing else happens", async () => {
+test("a change that the API has already answered applies at once, even if nothing else happens", async () => {
   const dispatcher = await start({ webhookRetry: { ...retry, baseMs: 1_800_000, capMs: 3_600_000 } });
   const [receiver, other] = [await receive(), await receive()];
   await create(dispatcher, "wh_a", receiver);
@@ -288,7 +288,7 @@ test("a change that the API has looked at already applies at once, also where no
   expect(messagesOf(receiver.requests)).toEqual([...before, ...before, ...failed]);
 });
 
-test("where events are gone that it has not had, the next batch says so, once", async () => {
+test("if undelivered events are gone, the next batch says so, once", async () => {
   const dispatcher = await start();
   const receiver = await receive((_request, response) => void response.writeHead(500).end());
   await create(dispatcher, "wh_a", receiver);
@@ -309,7 +309,7 @@ test("where events are gone that it has not had, the next batch says so, once", 
   expect(idOf(receiver.requests[told]!)).not.toBe(idOf(receiver.requests[0]!));
 });
 
-test("Retry-After is followed", async () => {
+test("follows Retry-After", async () => {
   const dispatcher = await start();
   const receiver = await receive(
     (_request, response) => void response.writeHead(503, { "retry-after": "3600" }).end(),
@@ -345,7 +345,7 @@ test("Retry-After is followed", async () => {
   );
 });
 
-test("when a receiver is back, partitions that wait for longer go on at once", async () => {
+test("when a receiver is back, partitions with longer pauses resume at once", async () => {
   const receiver = await receive((_request, response) => void response.writeHead(500).end());
   const first = await start();
   await create(first, "wh_a", receiver);
@@ -378,7 +378,7 @@ test("when a receiver is back, partitions that wait for longer go on at once", a
   );
 });
 
-test("a stop lets the request under way end, and what it took does not come again", async () => {
+test("a stop lets the current request end, and what it delivered does not come again", async () => {
   const dispatcher = await start();
   let answer = (): void => undefined;
   const receiver = await receive((_request, response) => void (answer = () => response.writeHead(200).end()));
@@ -394,7 +394,7 @@ test("a stop lets the request under way end, and what it took does not come agai
   expect(await settled(receiver, 2)).toEqual([...before, ...after]);
 });
 
-test("one that is removed ends, and leaves nothing", async () => {
+test("a removed webhook ends and leaves nothing", async () => {
   const dispatcher = await start();
   const receiver = await receive((_request, response) => void response.writeHead(500).end());
   await create(dispatcher, "wh_a", receiver);

@@ -15,7 +15,7 @@ function fail(breaker: EndpointBreaker, times: number): void {
   }
 }
 
-test("after five failures in a row, one request at a time, with pauses that grow to a minute", () => {
+test("after five failures in a row, allows one request at a time, with pauses that grow to a minute", () => {
   const { breaker, pass } = open();
   fail(breaker, 4);
   expect(breaker.isOpen).toBe(false);
@@ -32,7 +32,7 @@ test("after five failures in a row, one request at a time, with pauses that grow
   }
 });
 
-test("a success closes it, and says that the others may go on", () => {
+test("a success closes it and lets the others go on", () => {
   const { breaker, pass } = open();
   fail(breaker, 5);
   pass(60_000);
@@ -45,7 +45,7 @@ test("a success closes it, and says that the others may go on", () => {
   expect(breaker.recoveries).toBe(1);
 });
 
-test("a probe of which nothing is known lets another one try", () => {
+test("a probe without an outcome lets another one try", () => {
   const { breaker, pass } = open();
   fail(breaker, 5);
   pass(60_000);
@@ -54,7 +54,7 @@ test("a probe of which nothing is known lets another one try", () => {
   expect(breaker.begin()).toBe(true);
 });
 
-test("a wish to be left alone counts for all", () => {
+test("a requested pause applies to all", () => {
   const { breaker, pass } = open();
   expect(breaker.begin()).toBe(true);
   breaker.failed(30_000);

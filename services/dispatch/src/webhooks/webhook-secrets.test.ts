@@ -6,7 +6,7 @@ import { expect, test } from "vitest";
 import { makeWebhookSecret, parseWebhookSecret } from "./sender/sign-webhook.js";
 import { WebhookSecrets } from "./webhook-secrets.js";
 
-test("a former secret signs until its overlap is over, and not a millisecond longer", () => {
+test("a previous secret signs until its overlap is over, and not a millisecond longer", () => {
   const secrets = new WebhookSecrets(createAtRestCipher(randomBytes(32)));
   const [present, before, long] = [makeWebhookSecret(), makeWebhookSecret(), makeWebhookSecret()];
   const record: WebhookRecord = {

@@ -76,10 +76,7 @@ test.each<[string, string]>([
     'line 5: "publishPerUserPerSecond" must be a whole number from 1 to',
   ],
   [rule('"archive": 1'), 'line 5: "archive" must be true or false, not 1'],
-  [
-    '{"rules": [\n{"topics": "$all",\n"presence": "list"}]}',
-    'line 3: "presence" is as by default for "$all"',
-  ],
+  ['{"rules": [\n{"topics": "$all",\n"presence": "list"}]}', 'line 3: "presence" cannot be set for "$all"'],
   // A pattern
   ...["room.*.x", "*room", "ro om", "room/", "", "..", "$al", "$all*", "**", "x".repeat(129), 7].map(
     (topics): [string, string] => [

@@ -57,7 +57,7 @@ describe("APNs", () => {
     expect(await apns.send(apns.jobFor("eve"))).toEqual({ outcome: "no-device" });
   });
 
-  test("every device gets it; the notes say which, and no token", async () => {
+  test("every device gets it; the notes name the device, not its token", async () => {
     await apns.register("ada", 1);
     await apns.register("ada", 2, { environment: "sandbox" });
     const answer = await apns.send(apns.jobFor("ada"));
@@ -76,7 +76,7 @@ describe("APNs", () => {
     expect(await apns.metric("petrel_apns_connections")).toBeGreaterThan(0);
   });
 
-  test("many devices at once, without a complaint of Node's", async () => {
+  test("sends to many devices at once without a Node warning", async () => {
     const warnings: string[] = [];
     const onWarning = ({ message }: Error): void => void warnings.push(message);
     process.on("warning", onWarning);
@@ -124,7 +124,7 @@ describe("APNs", () => {
     expect(await apns.send({ ...open, serverNowMs: () => 0 })).toMatchObject({ outcome: "retry" });
   });
 
-  test("each push goes to the devices that are registered for such ones, and to no other", async () => {
+  test("each push type goes only to devices registered for it", async () => {
     // What the simulator is told of a token stays: tokens of this test alone.
     await apns.register("ada", 901);
     await apns.register("ada", 902, { topic: `${TOPIC}.voip` });
@@ -157,7 +157,7 @@ describe("APNs", () => {
     expect(await apns.tokensOf("ada")).toHaveLength(2);
   });
 
-  test("what a phone has was delivered, though all devices are gone since, or a newer one has come", async () => {
+  test("a push that one phone has counts as delivered, even if all devices are gone since, or a newer one has come", async () => {
     const unwell = { status: 503, reason: "ServiceUnavailable", times: 1 };
     const removeAll = async (userId: string) => {
       for (const { id } of await apns.devices.list(userId)) await apns.devices.remove(userId, id);
@@ -190,7 +190,7 @@ describe("APNs", () => {
     expect(await apns.arrived(7)).toBe(1);
   });
 
-  test("one that is stopped while it waits for another device leaves behind who has it", async () => {
+  test("one that is stopped while it waits for another device records who has it", async () => {
     await apns.reopen({ APNS_SANDBOX_ENDPOINT: `https://127.0.0.1:${await freePort()}` });
     await apns.register("ada", 1);
     await apns.register("ada", 2, { environment: "sandbox" });
@@ -206,7 +206,7 @@ describe("APNs", () => {
     });
   });
 
-  test("too large fails alone, with the size, and is not sent", async () => {
+  test("a payload that is too large fails alone, with its size, and is not sent", async () => {
     await apns.register("ada", 1);
     const notification = JSON.stringify({ title: "t", body: "x".repeat(5_000) });
     const [large, small] = await Promise.all([
@@ -222,7 +222,7 @@ describe("APNs", () => {
     expect(await apns.arrived(1)).toBe(1);
   });
 
-  test("Redis away is a fault that passes", async () => {
+  test("treats an unreachable Redis as a temporary fault", async () => {
     const redis = await connectRedis({ url: apns.store.server.url, role: "test", logger: apns.logger });
     redis.disconnect();
     const deps = {
@@ -253,7 +253,7 @@ describe("APNs", () => {
       return notifications.map(({ payload }) => (payload["aps"] as { alert: { body: string } }).alert.body);
     };
 
-    test("the phone shows only the newest; a late older one is not sent", async () => {
+    test("shows only the newest on the phone; a late older one is not sent", async () => {
       await apns.register("ada", 1);
       expect(await apns.send(goal(1))).toMatchObject({ outcome: "taken" });
       expect(await apns.send(goal(3))).toMatchObject({ outcome: "taken" });
@@ -262,7 +262,7 @@ describe("APNs", () => {
       expect(await apns.arrived(1)).toBe(2);
     });
 
-    test("sent concurrently by several processes, none follows a newer one", async () => {
+    test("when sent concurrently by several processes, none follows a newer one", async () => {
       await apns.register("ada", 1);
       await apns.simulator.setBehaviour({ latencyMs: 30 });
       const others = [apns.channel, apns.open(), apns.open()];
@@ -279,7 +279,7 @@ describe("APNs", () => {
       await Promise.all(others.slice(1).map((other) => other.close()));
     });
 
-    test("messages without one, and other users', have nothing to do with it", async () => {
+    test("does not affect messages without one, or other users'", async () => {
       await apns.register("ada", 1);
       await apns.register("bob", 2);
       await apns.send(goal(5));

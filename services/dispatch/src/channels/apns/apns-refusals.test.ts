@@ -23,7 +23,7 @@ afterAll(async () => {
   rmSync(directory, { recursive: true });
 });
 
-test("a key that is refused for one topic goes on for the others", async () => {
+test("a key refused for one topic keeps working for the others", async () => {
   await apns.register("ada", 1);
   await apns.register("bob", 2, { topic: "com.example.foreign" });
   await apns.simulator.setAnswer(phone(2), { status: 403, reason: "InvalidProviderToken" });
@@ -37,7 +37,7 @@ test("a key that is refused for one topic goes on for the others", async () => {
   expect(await apns.metric("petrel_apns_credential_halted")).toBe(0);
 });
 
-test("410: gone where it was registered before, kept where it was registered after; nobody waits for it", async () => {
+test("410: the device is removed if registered before, kept if registered after; nobody waits for it", async () => {
   await apns.register("ada", 1);
   await apns.register("bob", 2);
   await apns.simulator.setAnswer(phone(1), {
@@ -70,7 +70,7 @@ test("410: gone where it was registered before, kept where it was registered aft
   expect(await apns.tokensOf("bob")).toEqual([phone(2)]);
 });
 
-test("a bad token: its message is tried again, then the device is set aside, not forgotten", async () => {
+test("a bad token: its message is retried, then the device is quarantined, not removed", async () => {
   await apns.register("ada", 1);
   await apns.simulator.setAnswer(phone(1), { status: 400, reason: "BadDeviceToken" });
   const job = apns.jobFor("ada");
@@ -97,7 +97,7 @@ test("a bad token: its message is tried again, then the device is set aside, not
   expect(await apns.send({ ...job, attempt: 3 })).toMatchObject({ outcome: "taken" });
 });
 
-test("a wrong environment for all: nothing is lost, and sends go on when it is mended", async () => {
+test("a wrong environment for all: nothing is lost, and sends resume when it is fixed", async () => {
   // Longer than the sends below take on a busy machine: no trial is among them.
   await apns.reopen({ APNS_BREAKER_OPEN_MS: "4000", APNS_SUSPICION_MS: "60000" });
   const users = Array.from({ length: 40 }, (_, i) => `user${i}`);
@@ -127,7 +127,7 @@ test("a wrong environment for all: nothing is lost, and sends go on when it is m
   expect(await apns.metric("petrel_apns_invalidations_total")).toBe(0);
 });
 
-test("a key that rests is apns.logged once and has a gauge", async () => {
+test("a paused key is logged once and has a gauge", async () => {
   await apns.register("ada", 1);
   await apns.register("bob", 2);
   apns.logged.length = 0;
@@ -145,7 +145,7 @@ test("a key that rests is apns.logged once and has a gauge", async () => {
   expect(rests[0]).toContain('"pausedMs":300000');
 });
 
-test("tokens that somebody has made up stop nobody's pushes", async () => {
+test("made-up tokens stop nobody's pushes", async () => {
   // All of them within it, however slow the machine is.
   await apns.reopen({ APNS_SUSPICION_MS: "60000" });
   await apns.register("ada", 1);
@@ -178,7 +178,7 @@ test("a key that Apple does not know: misconfigured, and nothing more is sent wi
   expect(await apns.metric("petrel_apns_credential_halted", { environment: "sandbox" })).toBe(0);
 });
 
-test("an app that is not configured is no way to its user", async () => {
+test("an app that is not configured cannot reach its user", async () => {
   const { keyFile, keyId, teamId } = apns.simulator;
   const file = join(directory, "apps.json");
   const key = { file: keyFile, keyId, teamId };

@@ -33,7 +33,7 @@ function build(
 
 const hello = { title: "Hello", body: "World" };
 
-test("half an emoji does not go to Apple", () => {
+test("sends no half emoji to Apple", () => {
   const { payload, body } = build({
     title: "Hi \ud83d",
     body: "\ud83d\ude00",
@@ -86,7 +86,7 @@ describe("headers", () => {
     ["pushtotalk", "com.example.app.voip-ptt"],
     ["widgets", "com.example.app.push-type.widgets"],
     ["controls", "com.example.app.push-type.controls"],
-  ])("%s goes to the device's own topic, %s, and to no device of another", (pushType, topic) => {
+  ])("%s goes to the device's own topic, %s, and never to a device of another", (pushType, topic) => {
     const notification = { ...hello, apns: { pushType } };
     const headers = { "apns-push-type": pushType, "apns-topic": topic };
     expect(build(notification, {}, topic).headers).toMatchObject(headers);
@@ -104,13 +104,13 @@ describe("headers", () => {
     }
   });
 
-  test("push to talk is now or never, and replaces nothing", () => {
+  test("push to talk never waits and replaces nothing", () => {
     const { headers } = build({ ...hello, apns: { pushType: "pushtotalk" } });
     expect(headers["apns-expiration"]).toBe("0");
     expect(headers).not.toHaveProperty("apns-collapse-id");
   });
 
-  test("the id is a UUID of version 8, the same at every attempt, another for each device and message", () => {
+  test("the id is a UUID of version 8, the same at every attempt, different for each device and message", () => {
     const id = apnsIdOf("m1", "d_1");
     expect(id).toMatch(/^[0-9a-f]{8}-[0-9a-f]{4}-8[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/);
     expect(apnsIdOf("m1", "d_1")).toBe(id);
@@ -119,7 +119,7 @@ describe("headers", () => {
     expect(id).toBe("eb3534a5-b6c5-89bd-934d-74c2caaf6efe");
   });
 
-  test("whatever the collapse key is, the header can hold it", () => {
+  test("the header holds any collapse key", () => {
     expect(collapseIdOf("score-7")).toBe("score-7");
     fc.assert(
       fc.property(fc.string({ unit: "grapheme", minLength: 1, maxLength: 64 }), (key) => {
@@ -134,7 +134,7 @@ describe("headers", () => {
 });
 
 describe("the payload", () => {
-  test("of everything", () => {
+  test("with every field", () => {
     const notification = {
       ...hello,
       badge: 3,
@@ -174,7 +174,7 @@ describe("the payload", () => {
     });
   });
 
-  test("is at most 4,096 bytes, 5,120 for VoIP; beyond, its size is the reason", () => {
+  test("is at most 4,096 bytes, 5,120 for VoIP; beyond that its size is the reason", () => {
     const bytesOf = (apns: object, chars: number): number =>
       build({ ...hello, body: "ü".repeat(chars), apns }).body.length;
     const overhead = bytesOf({}, 0);

@@ -49,7 +49,7 @@ const spike = (from = 0) => {
 };
 const admit = (id = "any", isTaken = true) => breaker.admit(app, isTaken ? { id, isTaken } : { id });
 
-test("one bad token: its messages wait, it is quarantined after the suspicion, the others get theirs", async () => {
+test("one bad token: its messages wait, its device is quarantined after the suspicion, the others get theirs", async () => {
   expect(suspect(1)).toBeGreaterThan(30_000);
   expect(admit("d1")).toMatchObject({ admitted: false, why: "suspect" });
   expect(admit("d2")).toEqual({ admitted: true });
@@ -61,7 +61,7 @@ test("one bad token: its messages wait, it is quarantined after the suspicion, t
   expect(changes).toEqual([]);
 });
 
-test("many users' tokens at once: open; none is quarantined or forgotten, and nothing is sent", async () => {
+test("bad tokens of many users at once: open; none is quarantined or removed, and nothing is sent", async () => {
   for (let n = 0; n < 19; n++) suspect(n);
   expect(changes).toEqual([]);
   expect(breaker.mayForget(app)).toBe(true);
@@ -75,13 +75,13 @@ test("many users' tokens at once: open; none is quarantined or forgotten, and no
   expect(admit()).toMatchObject({ admitted: false });
 });
 
-test("each app and environment has its own", async () => {
+test("each app and environment has its own breaker", async () => {
   spike();
   expect(breaker.admit(other, { id: "x" })).toEqual({ admitted: true });
   expect(breaker.mayForget(other)).toBe(true);
 });
 
-test("many bad ones among many more good ones are no spike: they are what Apple calls them", async () => {
+test("many bad ones among many more good ones are no spike: they are treated as bad", async () => {
   for (let n = 0; n < 100; n++) {
     good(2);
     suspect(n);
@@ -91,13 +91,13 @@ test("many bad ones among many more good ones are no spike: they are what Apple 
   expect(aside).toHaveLength(100);
 });
 
-test("a spike is seen at once, however much went well before", async () => {
+test("detects a spike at once, however much succeeded before", async () => {
   good(100_000);
   spike();
   expect(changes).toEqual(["production open"]);
 });
 
-test("over a long time they are no spike either", async () => {
+test("spread over a long time they are no spike either", async () => {
   for (let n = 0; n < 100; n++) {
     suspect(n);
     await pass(5_000);
@@ -121,13 +121,13 @@ test("a spike that another process has seen quarantines nothing here; the next m
   expect(aside).toEqual(["d1"]);
 });
 
-test("a spike is announced to the others until their suspicions have ended", async () => {
+test("announces a spike to the others until their suspicions have ended", async () => {
   spike();
   expect(spikesTold).toEqual([{ ...app, forMs: 120_000 }]);
   await pass(60_000);
 });
 
-test("one user with twenty bad tokens trips nothing", async () => {
+test("one user with twenty bad tokens does not open it", async () => {
   for (let n = 0; n < 30; n++) {
     breaker.suspect(
       { ...app, userId: "u1", deviceId: `d${n}`, isTaken: true },
@@ -154,7 +154,7 @@ test("after the pause a few may probe; a token that Apple recognises closes it",
   expect(aside).toEqual([]);
 });
 
-test("if those few are called bad, too, it stays open, each time for longer, up to tenfold", async () => {
+test("if those few are bad too, it stays open, each time for longer, up to tenfold", async () => {
   spike();
   let openMs = 60_000;
   for (let round = 0; round < 6; round++) {
@@ -185,7 +185,7 @@ test("idle apps use no memory", async () => {
   expect(breaker.size).toBe(0);
 });
 
-test("tokens that Apple never accepted trip nothing, however many: they are quarantined one by one", async () => {
+test("any number of tokens that Apple never accepted open nothing: they are quarantined one by one", async () => {
   for (let n = 0; n < 200; n++) suspect(n, false);
   expect(changes).toEqual([]);
   expect(admit("real")).toEqual({ admitted: true });
@@ -193,7 +193,7 @@ test("tokens that Apple never accepted trip nothing, however many: they are quar
   expect(aside).toHaveLength(200);
 });
 
-test("nor do they prolong a pause, or use up its probes", async () => {
+test("nor do they prolong a pause or use up its probes", async () => {
   spike();
   await pass(60_000);
   for (let n = 100; n < 105; n++) {
@@ -206,7 +206,7 @@ test("nor do they prolong a pause, or use up its probes", async () => {
   expect(changes).toEqual(["production open", "production closed"]);
 });
 
-test("a suspicion outlives the pause: the same tokens do not trip it again but are quarantined", async () => {
+test("a suspicion outlives the pause: the same tokens do not open it again but are quarantined", async () => {
   spike();
   await pass(60_000);
   admit("real");
@@ -219,7 +219,7 @@ test("a suspicion outlives the pause: the same tokens do not trip it again but a
   expect(aside).toHaveLength(20);
 });
 
-test("one that Apple knows after the pause is a suspect no longer", async () => {
+test("a token that Apple accepts after the pause is no longer suspect", async () => {
   spike();
   await pass(60_000);
   admit();

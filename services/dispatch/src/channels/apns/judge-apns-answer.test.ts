@@ -27,7 +27,7 @@ describe("an answer", () => {
     expect(judgeApnsAnswer({ ...answer, status })).toEqual(verdict);
   });
 
-  test("without Retry-After nothing is said of when, but for the pause", () => {
+  test("without Retry-After the delay is unspecified, except for the pause", () => {
     expect(judgeApnsAnswer({ ...nothing, status: 503 })).toEqual({ kind: "retry", reason: "HTTP 503" });
     expect(judgeApnsAnswer({ ...nothing, status: 429, reason: "TooManyProviderTokenUpdates" })).toEqual({
       kind: "pause-token",
@@ -35,7 +35,7 @@ describe("an answer", () => {
     });
   });
 
-  test("no token is forgotten without Apple's explicit reason", () => {
+  test("removes no token without Apple's explicit reason", () => {
     for (const reason of [undefined, "SomethingNew", "constructor", "BadTopic"]) {
       expect(judgeApnsAnswer({ ...nothing, status: 410, reason }).kind).toBe("quarantine");
     }

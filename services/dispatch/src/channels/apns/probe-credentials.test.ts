@@ -62,12 +62,12 @@ test.each([
   expect(sent[0]?.path).toBe(`/3/device/${"0".repeat(64)}`);
 });
 
-test("each topic of a credential is tried", async () => {
+test("tries each topic of a credential", async () => {
   const { sent } = await probe(answered(400, "BadDeviceToken"), ["a.b", "c.d"]);
   expect(sent.map(({ headers }) => headers["apns-topic"])).toEqual(["a.b", "c.d"]);
 });
 
-test("an Apple that is silent is unreachable, and costs nobody the answers of others", async () => {
+test("a silent Apple is unreachable and does not hold back the other answers", async () => {
   const patience = new AbortController();
   const silent = (signal: AbortSignal): Promise<ApnsResult> =>
     new Promise((_, reject) => signal.addEventListener("abort", () => reject(signal.reason as Error)));
@@ -78,6 +78,6 @@ test("an Apple that is silent is unreachable, and costs nobody the answers of ot
   ]);
 });
 
-test("a fault of our own is none of Apple's", async () => {
+test("a fault of our own is not reported as Apple's", async () => {
   await expect(probeWith(() => Promise.reject(new TypeError("a bug")))).rejects.toThrow("a bug");
 });

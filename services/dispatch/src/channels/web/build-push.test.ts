@@ -10,14 +10,14 @@ function built(notification: object, more: object = {}): unknown {
 }
 const petrel = { id: job.id, seq: job.seq, epoch: job.epoch };
 
-test("title and body, for a service worker, which learns which message it is", () => {
+test("has title and body for a service worker, which learns the message's id", () => {
   expect(built({ title: "t", body: "b", sound: "ping", apns: { x: 1 } })).toEqual({
     notification: { title: "t", body: "b" },
     petrel,
   });
 });
 
-test("with an address to open it is declarative; what is for browsers is added", () => {
+test("is declarative with an address to open; browser-only fields are added", () => {
   const web = {
     navigate: "https://shop.example/1",
     icon: "/i.png",
@@ -34,7 +34,7 @@ test("with an address to open it is declarative; what is for browsers is added",
   });
 });
 
-test("a collapse key is the tag, unless the message has its own", () => {
+test("uses the collapse key as the tag, unless the message has its own", () => {
   const collapseKey = "score";
   expect(built({ title: "t", body: "b" }, { collapseKey })).toMatchObject({ notification: { tag: "score" } });
   expect(built({ title: "t", body: "b", web: { tag: "x" } }, { collapseKey })).toMatchObject({
@@ -42,7 +42,7 @@ test("a collapse key is the tag, unless the message has its own", () => {
   });
 });
 
-test("a push larger than every service must accept is refused, with its size", () => {
+test("refuses a push larger than every service must accept, with its size", () => {
   const title = (length: number): unknown => built({ title: "x".repeat(length), body: "" });
   const room = MAX_PLAINTEXT - JSON.stringify({ notification: { title: "", body: "" }, petrel }).length;
   expect(title(room)).toMatchObject({ petrel });

@@ -6,7 +6,7 @@ import { encryptPayload, MAX_BODY, MAX_PLAINTEXT } from "./encrypt-payload.js";
 
 const bytes = (text: string): Buffer => Buffer.from(text.replaceAll(/\s/g, ""), "base64url");
 
-test("the example of RFC 8291, section 5 and appendix A, byte for byte", () => {
+test("reproduces the example of RFC 8291, section 5 and appendix A, byte for byte", () => {
   const keys = {
     p256dh: "BCVxsr7N_eNgVRqvHtD0zTZsEc6-VV-JvLexhqUzORcxaOzi6-AYWXvTBHm4bjyPjs7Vd8pZGH6SRpkNtoIAiw4",
     auth: "BTBZMqHH6r4Tts7J_aSIgg",
@@ -22,7 +22,7 @@ test("the example of RFC 8291, section 5 and appendix A, byte for byte", () => {
   );
 });
 
-test("the longest that goes is read again, and fills a body; one byte more is refused; no two are alike", () => {
+test("decrypts the longest payload, which fills a body; refuses one byte more; no two are alike", () => {
   const browser = createECDH("prime256v1");
   const p256dh = browser.generateKeys().toString("base64url");
   const auth = randomBytes(16);

@@ -15,7 +15,7 @@ function open() {
   return { breaker, changes, fail, pass: (ms: number) => void (nowMs += ms) };
 }
 
-test("twenty failures in a row close a host, and no other; an answer in between begins anew", () => {
+test("twenty failures in a row close a host, and no other; an answer in between starts over", () => {
   const { breaker, changes, fail } = open();
   fail(19);
   breaker.answered("a");

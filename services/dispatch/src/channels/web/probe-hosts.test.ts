@@ -39,7 +39,7 @@ async function probeWith(
 
 const answered = (status: number): PostAnswer => ({ status, retryAfter: null });
 
-test("the browser vendors' push services are asked where their subscriptions are, by an empty push to nobody", async () => {
+test("asks the browser vendors' push services at their subscription hosts, by an empty push to nobody", async () => {
   const { asked, probes } = await probeWith(DEFAULT_HOSTS, () => Promise.resolve(answered(404)));
   expect(asked.map(({ url, by }) => [url, by])).toEqual([
     ["https://fcm.googleapis.com/fcm/send/petrel-probe", "open"],
@@ -57,7 +57,7 @@ test("the browser vendors' push services are asked where their subscriptions are
   ]);
 });
 
-test("a named origin may be private; a host of nobody's is asked as it stands, a pattern of nobody's is not", () => {
+test("a named origin may be private; an unknown host is asked as it stands, an unknown pattern is not", () => {
   expect(
     probeEndpoints(["http://127.0.0.1:7107", "push.example.com", "*.example.org", "googleapis.com"]),
   ).toEqual([
@@ -67,7 +67,7 @@ test("a named origin may be private; a host of nobody's is asked as it stands, a
   ]);
 });
 
-test("what the operator names is asked by the sender that may go to private addresses", async () => {
+test("asks what the operator names through the sender that may reach private addresses", async () => {
   const { asked } = await probeWith(["http://127.0.0.1:7107"], () => Promise.resolve(answered(404)));
   expect(asked.map(({ by }) => by)).toEqual(["named"]);
 });
@@ -88,7 +88,7 @@ test.each<[PostAnswer, string, string]>([
   ]);
 });
 
-test("one that is silent is unreachable, and costs nobody the answers of others", async () => {
+test("a silent one is unreachable and does not hold back the other answers", async () => {
   const patience = new AbortController();
   const probed = probeWith(
     ["fcm.googleapis.com", "push.example.com"],
@@ -105,7 +105,7 @@ test("one that is silent is unreachable, and costs nobody the answers of others"
   ]);
 });
 
-test("a fault of our own is none of theirs", async () => {
+test("a fault of our own is not reported as theirs", async () => {
   const broken = probeWith(["fcm.googleapis.com"], () => Promise.reject(new TypeError("a bug")));
   await expect(broken).rejects.toThrow("a bug");
 });

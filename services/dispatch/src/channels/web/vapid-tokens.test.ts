@@ -4,7 +4,7 @@ import { encodeVapidKey } from "@petrel/shared/security/web-push/vapid-key";
 import { expect, test } from "vitest";
 import { VapidTokens } from "./vapid-tokens.js";
 
-test("signed for the origin, for half a day; made anew after an hour, or where the clock was set back", () => {
+test("signs for the origin, for half a day; makes a new one after an hour, or if the clock was set back", () => {
   const { privateKey } = generateKeyPairSync("ec", { namedCurve: "P-256" });
   let nowMs = Date.UTC(2026, 0, 1);
   const tokens = new VapidTokens({

@@ -107,7 +107,7 @@ describe("a user's browsers", () => {
     service.answerWith(({ path }, response) => void response.writeHead(statusOf(path), headers).end());
   const listed = async () => (await devices.list("ada")).length;
 
-  test("each get it, with what RFC 8030 asks for, over connections that are kept", async () => {
+  test("each get it, as RFC 8030 requires, over persistent connections", async () => {
     await subscribe("one");
     await subscribe("two");
     expect(await send({ priority: "high", collapseKey: "score" })).toEqual({
@@ -161,7 +161,7 @@ describe("a user's browsers", () => {
     expect(service.pushes).toHaveLength(1);
   });
 
-  test("one that is gone is forgotten, with a note; the other has the message", async () => {
+  test("one that is gone is removed, with a note; the other has the message", async () => {
     await subscribe("gone-404");
     await subscribe("gone-410");
     await subscribe("good");
@@ -186,14 +186,14 @@ describe("a user's browsers", () => {
     expect(service.pushes).toHaveLength(4);
   });
 
-  test("one whose own time is over is forgotten without a push", async () => {
+  test("an expired one is removed without a push", async () => {
     await devices.register("ada", { ...service.subscribe("old"), expiresAtMs: 1_000 }, Date.now());
     expect((await send()).outcome).toBe("no-device");
     await waitFor(async () => (await listed()) === 0, { what: "it to be forgotten" });
     expect(service.pushes).toEqual([]);
   });
 
-  test("a retry for one does not reach the other again", async () => {
+  test("a retry for one is not sent to the other again", async () => {
     const { id, epoch } = await acceptFor("ada");
     await subscribe("busy");
     await subscribe("good");
@@ -208,14 +208,14 @@ describe("a user's browsers", () => {
     ]);
   });
 
-  test("an older message with the same collapse key does not come after a newer one", async () => {
+  test("an older message with the same collapse key does not follow a newer one", async () => {
     await subscribe("one");
     expect((await send({ seq: 8, collapseKey: "k" })).outcome).toBe("taken");
     expect((await send({ seq: 7, collapseKey: "k" })).outcome).toBe("superseded");
     expect(service.pushes).toHaveLength(1);
   });
 
-  test("a message that is too large for a push is refused, and nothing is sent", async () => {
+  test("a message too large for a push is refused, and nothing is sent", async () => {
     await subscribe("one");
     const notification = JSON.stringify({ title: "x".repeat(5_000), body: "" });
     expect(await send({ notification })).toMatchObject({ outcome: "failed", cause: "rejected" });
@@ -235,7 +235,7 @@ describe("a user's browsers", () => {
     await other.close();
   });
 
-  test("a service that fails again and again is left alone for a while", async () => {
+  test("a service that fails repeatedly is left alone for a while", async () => {
     await subscribe("one");
     answer(() => 500);
     for (let n = 0; n < 20; n++) await send();
@@ -257,7 +257,7 @@ function fresh(): Pick<FallbackJob, "expiresAtMs"> {
 }
 
 describe("its settings", () => {
-  test("none, no channel", () => {
+  test("without settings there is no channel", () => {
     expect(open({})).toBeUndefined();
   });
 
@@ -268,7 +268,7 @@ describe("its settings", () => {
     [{ ...vapid, VAPID_KEY_FILE: "/nowhere/at/all" }, "cannot be read"],
     [{ ...vapid, VAPID_KEY_FILE: "/etc/hostname" }, "must hold an EC key"],
     [{ WEB_PUSH_HOSTS: "https://push.example/path" }, "is no host"],
-  ])("%o is refused", (environment, problem) => {
+  ])("refuses %o", (environment, problem) => {
     expect(() => open(environment)).toThrow(ConfigError);
     expect(() => open(environment)).toThrow(problem);
   });

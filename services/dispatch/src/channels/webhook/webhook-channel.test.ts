@@ -43,7 +43,7 @@ describe("the webhook", () => {
   beforeEach(async () => void (receiver = await startWebhookReceiver()));
   afterEach(() => receiver.close());
 
-  test("posts what it is about, as JSON, the notification as it was written", async () => {
+  test("posts the message's facts as JSON, with the notification as written", async () => {
     await channelFor(receiver.url).send({ ...job, notification: '{"badge":12345678901234567890}' }, never);
     const [request] = receiver.requests;
     expect(request).toMatchObject({
@@ -57,7 +57,7 @@ describe("the webhook", () => {
     );
   });
 
-  test("a collapse key stands beside the notification, not in it", async () => {
+  test("sends a collapse key beside the notification, not in it", async () => {
     await channelFor(receiver.url).send({ ...job, collapseKey: "score" }, never);
     expect(JSON.parse(receiver.requests[0]?.body ?? "")).toMatchObject({
       collapseKey: "score",
@@ -79,7 +79,7 @@ describe("the webhook", () => {
     expect(headers["webhook-signature"]).toBe(expected.join(" "));
   });
 
-  test("keeps its connection", async () => {
+  test("reuses its connection", async () => {
     receiver.answerWith((_request, response) => void response.writeHead(200).end("x".repeat(60_000)));
     const channel = channelFor(receiver.url);
     for (let i = 0; i < 20; i++) await channel.send(job, never);
@@ -110,7 +110,7 @@ describe("the webhook", () => {
     expect(await channelFor(receiver.url).send(job, never)).toEqual(meaning);
   });
 
-  test.each([301, 302, 303, 307, 308])("a redirect, %i, is not followed", async (status) => {
+  test.each([301, 302, 303, 307, 308])("does not follow a redirect, %i", async (status) => {
     receiver.answerWith((_request, response) => {
       response.writeHead(status, { location: `${receiver.url}&again` }).end();
     });
@@ -137,7 +137,7 @@ describe("the webhook", () => {
     expect(await asked(new Date(0).toUTCString())).toBe(0);
   });
 
-  test("a silent receiver is given up at the timeout", async () => {
+  test("gives up a silent receiver at the timeout", async () => {
     receiver.answerWith(() => undefined);
     expect(await channelFor(receiver.url, 150).send(job, never)).toEqual({
       outcome: "retry",
@@ -145,7 +145,7 @@ describe("the webhook", () => {
     });
   });
 
-  test("one that is not there, and one that hangs up, may be there later", async () => {
+  test("retries a receiver that is down, or hangs up", async () => {
     const nowhere = `http://127.0.0.1:${await freePort()}/`;
     expect(await channelFor(nowhere).send(job, never)).toEqual({ outcome: "retry", reason: "ECONNREFUSED" });
     receiver.answerWith((_request, _response, socket) => void socket.resetAndDestroy());
@@ -154,7 +154,7 @@ describe("the webhook", () => {
     expect(await channelFor(receiver.url).send(job, never)).toMatchObject({ outcome: "retry" });
   });
 
-  test("little of a huge answer is read, and its status counts", async () => {
+  test("reads little of a huge answer and uses its status", async () => {
     let written = 0;
     let isOver = false;
     receiver.answerWith((_request, response) => {
@@ -173,7 +173,7 @@ describe("the webhook", () => {
     expect(written).toBeLessThan(100_000_000);
   });
 
-  test("an answer whose body never ends, or breaks off, counts by its status", async () => {
+  test("uses the status of an answer whose body never ends, or breaks off", async () => {
     receiver.answerWith((_request, response) => {
       response.writeHead(200);
       response.write("to be continued");

@@ -74,7 +74,7 @@ describe("one token for all", () => {
     expect(client.fetches).toBe(1);
   });
 
-  test("who comes later takes the one that is there, and asks Redis no more", async () => {
+  test("a later one uses the existing token and does not ask Redis again", async () => {
     const client = new FarSide();
     await dispatcher(client).current(app);
     const late = dispatcher(client);
@@ -84,7 +84,7 @@ describe("one token for all", () => {
     expect(client.fetches).toBe(1);
   });
 
-  test("an app's token is not another's", async () => {
+  test("apps do not share a token", async () => {
     const client = new FarSide();
     const manager = dispatcher(client);
     expect(textOf(await manager.current(app))).toBe("token-1");
@@ -93,7 +93,7 @@ describe("one token for all", () => {
 });
 
 describe("a holder that dies while it fetches", () => {
-  test("holds the others up for as long as its right lasts; one of them fetches, once", async () => {
+  test("delays the others for as long as its right lasts; one of them fetches, once", async () => {
     const client = new FarSide();
     client.answer = () => new Promise<never>(() => undefined);
     void dispatcher(client, { lockMs: 300 }).current(app);
@@ -104,7 +104,7 @@ describe("a holder that dies while it fetches", () => {
     expect(client.fetches).toBe(2);
   });
 
-  test("and comes back late, overwrites nothing: its fence is over", async () => {
+  test("and comes back late overwrites nothing: its fence is outdated", async () => {
     const client = new FarSide();
     let answerLate = (_fetched: Fetched): void => undefined;
     client.answer = () => new Promise((resolve) => (answerLate = resolve));
@@ -119,7 +119,7 @@ describe("a holder that dies while it fetches", () => {
     expect(textOf(await dispatcher(client).current(app))).toBe("token-2");
   });
 
-  test("who waits does so for a bounded time", async () => {
+  test("waiting is bounded in time", async () => {
     const client = new FarSide();
     client.answer = () => new Promise<never>(() => undefined);
     void dispatcher(client, { lockMs: 600_000 }).current(app);
@@ -206,7 +206,7 @@ describe("a token in its last minutes", () => {
 
 const keyOf = async (): Promise<string> => (await store.redis.keys("*wechat-token:wx1"))[0] ?? "";
 
-describe("no token to be had", () => {
+describe("no token available", () => {
   test.each<[number, string, object]>([
     [40125, "invalid appsecret", { why: "halted", reason: "40125: the secret is wrong (invalid appsecret)" }],
     [
@@ -249,7 +249,7 @@ describe("a token at rest", () => {
   const cipher = (byte: number) => createAtRestCipher(Buffer.alloc(32, byte));
   const kept = async (): Promise<string> => JSON.stringify(await store.snapshot());
 
-  test("is encrypted where there is a key, and every dispatcher with that key reads it", async () => {
+  test("is encrypted if there is a key, and every dispatcher with that key reads it", async () => {
     const client = new FarSide();
     const secret = `t${randomBytes(20).toString("hex")}`;
     client.answer = () => granted(secret);
@@ -262,7 +262,7 @@ describe("a token at rest", () => {
     expect(await kept()).not.toContain(secret);
   });
 
-  test("of an app is of no use under another's name", async () => {
+  test("of one app is useless under another's name", async () => {
     const client = new FarSide();
     const manager = dispatcher(client, { cipher: cipher(1) });
     await manager.current(app);
@@ -274,14 +274,14 @@ describe("a token at rest", () => {
     expect(textOf(await dispatcher(client, { cipher: cipher(1) }).current(other))).toBe("token-3");
   });
 
-  test("that was sealed with a key which is gone is fetched anew", async () => {
+  test("that was sealed with a removed key is fetched again", async () => {
     const client = new FarSide();
     await dispatcher(client, { cipher: cipher(1) }).current(app);
     expect(textOf(await dispatcher(client, { cipher: cipher(2) }).current(app))).toBe("token-2");
   });
 });
 
-test("neither a token nor the secret is ever logged", async () => {
+test("never logs a token or the secret", async () => {
   const file = join(await mkdtemp(join(tmpdir(), "petrel-wechat-log-")), "log");
   const logger = createLogger({ service: "test", level: "trace", file });
   const client = new FarSide();

@@ -27,8 +27,8 @@ const bodyOf = (notification: object, app?: WechatApp): unknown => {
   return JSON.parse(built.body);
 };
 
-describe("of the app's template", () => {
-  test("a service account's has title, body and time, what it opens, and the message's id", () => {
+describe("from the app's template", () => {
+  test("a service account's has title, body, time, what it opens, and the message's id", () => {
     expect(bodyOf({ title: "Order 7", body: "is ready" })).toEqual({
       touser: "o-ada",
       template_id: "T1",
@@ -42,7 +42,7 @@ describe("of the app's template", () => {
     });
   });
 
-  test("a mini program's has its page, and no id: WeChat knows none for it", () => {
+  test("a mini program's has its page and no id: WeChat supports none for it", () => {
     expect(bodyOf({ title: "Order 7", body: "is ready" }, program)).toEqual({
       touser: "o-ada",
       template_id: "T1",
@@ -51,7 +51,7 @@ describe("of the app's template", () => {
     });
   });
 
-  test("texts are fitted, whatever they are", () => {
+  test("any text is fitted to its field", () => {
     fc.assert(
       fc.property(fc.string({ unit: "binary" }), fc.string({ unit: "binary" }), (title, body) => {
         const built = build({ title, body });
@@ -63,7 +63,7 @@ describe("of the app's template", () => {
     );
   });
 
-  test("that a text can't be fitted to is told, with its place in the file", () => {
+  test("reports a field that a text cannot fit, with its place in the file", () => {
     const app = { ...account, template: { id: "T1", fields: { phrase1: "{title}" } } };
     expect(build({ title: "not Chinese", body: "" }, app)).toEqual({
       kind: "invalid",
@@ -71,17 +71,17 @@ describe("of the app's template", () => {
     });
   });
 
-  test("where there is none, the app is no way for the message", () => {
+  test("without a template, the app cannot deliver the message", () => {
     expect(build({ title: "a", body: "b" }, { ...account, template: undefined })).toMatchObject({
       kind: "none",
     });
   });
 });
 
-describe("of the message's own", () => {
+describe("from the message's own template", () => {
   const wechat = (fields: object) => ({ title: "a", body: "b", wechat: fields });
 
-  test("fields are sent as they are, bare or as WeChat writes them", () => {
+  test("fields are sent unchanged, bare or in WeChat's form", () => {
     const own = {
       template_id: "T2",
       data: { thing1: "x", amount2: { value: "¥5" }, number3: 42 },
@@ -96,7 +96,7 @@ describe("of the message's own", () => {
     });
   });
 
-  test("each kind of app takes what is its own", () => {
+  test("each kind of app takes its own fields", () => {
     const both = { data: { thing1: "x" }, miniprogram: { appid: "wx2" }, page: "pages/a", lang: "en_US" };
     expect(bodyOf(wechat(both))).toMatchObject({
       miniprogram: { appid: "wx2" },
@@ -126,7 +126,7 @@ describe("of the message's own", () => {
     [{ templateId: "T2", data: { thing1: "x" } }, 'notification.wechat has "templateId"'],
     [{ url: "javascript:alert(1)", data: { thing1: "x" } }, "notification.wechat.url must be an address"],
     [{ appid: 7 }, "notification.wechat.appid must be a text"],
-  ])("%j is refused, naming what is wrong", (own, what) => {
+  ])("refuses %j, naming what is wrong", (own, what) => {
     const built = build(wechat(own));
     expect(built).toMatchObject({ kind: "invalid", reason: expect.stringContaining(what) });
   });

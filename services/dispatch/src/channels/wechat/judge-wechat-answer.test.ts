@@ -37,19 +37,19 @@ test("47003 names the field", () => {
   });
 });
 
-test("a duplicate is the earlier attempt, where there was one", () => {
+test("a duplicate means the earlier attempt arrived, if there was one", () => {
   expect(judge(40241, "The message is duplicate in 60 seconds", true)).toEqual({ kind: "taken" });
   expect(judge(40241, "The message is duplicate in 60 seconds", false)).toMatchObject({ kind: "failed" });
 });
 
-test("the request's number stands apart", () => {
+test("keeps the request's number separate", () => {
   expect(requestIdOf("user refuse to accept the msg rid: 64229bc2-48d0e8b1-2008ed9b")).toBe(
     "64229bc2-48d0e8b1-2008ed9b",
   );
   expect(requestIdOf("ok")).toBeUndefined();
 });
 
-test("a minute ends with it, a day at midnight in Beijing", () => {
+test("a minute's limit ends with the minute, a day's at midnight in Beijing", () => {
   const at = (time: string): number => Date.parse(time);
   expect(untilQuotaMs("next-minute", at("2026-01-01T10:00:59.500Z"))).toBe(500);
   expect(untilQuotaMs("next-day", at("2026-01-01T15:59:00.000Z"))).toBe(60_000);

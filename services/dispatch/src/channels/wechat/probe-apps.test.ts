@@ -82,21 +82,21 @@ test.each<[string, Far, string, RegExp]>([
   expect(probe?.answer).toMatch(answer);
 });
 
-test("a token that WeChat does not know is dropped, and another one tried, once", async () => {
+test("drops a token that WeChat does not know, and tries another one, once", async () => {
   const renewed = await probeWith({ answers: [said(40001), said(0)] });
   expect([renewed.asked, renewed.refused, renewed.probe?.verdict]).toEqual([["t1", "t2"], ["t1"], "good"]);
   const refused = await probeWith({ answers: [said(40001), said(40001), said(0)] });
   expect([refused.asked, refused.probe?.verdict]).toEqual([["t1", "t2"], "refused"]);
 });
 
-test("a closed gate is told", async () => {
+test("reports a closed gate", async () => {
   expect((await probeWith({ answers: [said(0)], isClosed: true })).probe).toMatchObject({
     verdict: "good",
     isHalted: true,
   });
 });
 
-test("a WeChat that is silent is unreachable", async () => {
+test("a silent WeChat is unreachable", async () => {
   const patience = new AbortController();
   const probed = probeWith({ answers: ["silence"], signal: patience.signal });
   patience.abort(new Error("late"));

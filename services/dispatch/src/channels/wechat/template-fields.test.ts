@@ -4,7 +4,7 @@ import { checkField, fitField } from "./template-fields.js";
 
 const twenty = "二十个字符二十个字符二十个字符二十个字符";
 
-describe("takes", () => {
+describe("accepts", () => {
   test.each([
     ["thing1", twenty],
     ["thing2", "😀".repeat(20)],
@@ -79,7 +79,7 @@ describe("refuses, naming the field,", () => {
   ])("%s: %j", (field, value) => expect(checkField(field, value)).toContain(`data.${field} must be`));
 });
 
-test("a text is fitted to what it is put into", () => {
+test("a text is fitted to its field", () => {
   expect(fitField("thing1", "  a\nb  \u2028 c ")).toBe("a b c");
   expect(fitField("thing1", `${twenty}more`)).toBe(`${Array.from(twenty).slice(0, 19).join("")}…`);
   expect(fitField("thing1", "😀".repeat(30))).toBe(`${"😀".repeat(19)}…`);

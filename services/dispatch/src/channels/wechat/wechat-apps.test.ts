@@ -20,11 +20,11 @@ const good = {
   opens: { url: "https://example.com/inbox", miniprogram: { appid: "wx2", pagepath: "pages/index" } },
 };
 
-test("none is configured without a file", () => {
+test("without a file no app is configured", () => {
   expect(readWechatApps(undefined).size).toBe(0);
 });
 
-test("a complete app, and the least there can be", () => {
+test("reads a complete app, and a minimal one", () => {
   writeFileSync(join(directory, "secret"), "of-a-file\n");
   const apps = read({ wx1: good, wx2: { kind: "mini-program", secretFile: "secret" } });
   expect(apps.get("wx1")).toEqual({ appid: "wx1", ...good });
@@ -66,7 +66,7 @@ test.each<[unknown, string]>([
     { wx1: { kind: "mini-program", secret: "x", opens: { miniprogram_state: "beta" } } },
     "opens.miniprogram_state must be one of developer, trial, formal",
   ],
-])("%j is refused", (content, what) => {
+])("refuses %j", (content, what) => {
   expect(() => read(content)).toThrow(what);
   expect(() => read(content)).not.toThrow("s3cr3t");
 });

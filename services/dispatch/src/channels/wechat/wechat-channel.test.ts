@@ -143,7 +143,7 @@ describeChannel("WeChat", async () => {
 });
 
 describe("a user's openids", () => {
-  test("each get the message, by their app's own interface", async () => {
+  test("each get the message, through their app's own interface", async () => {
     const [account, program] = [await register("both"), await register("both", miniProgram.appid)];
     const answer = await open().channel.send(newJob("both"), never);
     expect(answer).toMatchObject({ outcome: "taken" });
@@ -156,7 +156,7 @@ describe("a user's openids", () => {
     ]);
   });
 
-  test("that has it already does not get it again by the retry for another", async () => {
+  test("that already have it do not get it again by the retry for another", async () => {
     const [account, program] = [await register("half"), await register("half", miniProgram.appid)];
     await simulator.setUser(program, { answer: { errcode: -1, times: 1 } });
     const { channel } = open();
@@ -170,7 +170,7 @@ describe("a user's openids", () => {
     expect(await simulator.messages(program)).toHaveLength(1);
   });
 
-  test("are none where the user has no device, or one of an app that is not configured", async () => {
+  test("are none if the user has no device, or only one of an app that is not configured", async () => {
     const { channel } = open();
     expect(await channel.send(newJob("nobody"), never)).toEqual({ outcome: "no-device" });
     await register("elsewhere", "wx-unknown");
@@ -180,7 +180,7 @@ describe("a user's openids", () => {
     });
   });
 
-  test("are never told whole", async () => {
+  test("are never logged in full", async () => {
     const openid = await register("private");
     await simulator.setUser(openid, { answer: { errcode: 43117 } });
     expect(JSON.stringify(await open().channel.send(newJob("private"), never))).not.toContain(openid);
@@ -198,12 +198,12 @@ describe("what WeChat answers", () => {
     return { user, openid, opened, answer: await opened.channel.send(newJob(user), never) };
   };
 
-  test("-1: tried again, by the usual pauses", async () => {
+  test("-1: retried with the usual pauses", async () => {
     const { answer } = await sendTo(-1);
     expect(answer).toMatchObject({ outcome: "retry", reason: "-1: WeChat is busy (system error)" });
   });
 
-  test("45011: in the next minute, and nobody asks meanwhile", async () => {
+  test("45011: retried in the next minute, and nothing is sent meanwhile", async () => {
     const { answer, opened } = await sendTo(45011);
     expect(answer).toMatchObject({ outcome: "retry", reason: expect.stringMatching(/^45011: .*minute/) });
     const other = await register("patient");
@@ -226,7 +226,7 @@ describe("what WeChat answers", () => {
     expect(afterMs).toBeLessThan(midnightMs + 120_000);
   });
 
-  test("43101: this template is not sent to this openid again, until it registers again", async () => {
+  test("43101: this template is not sent to this openid again until it registers again", async () => {
     const { user, openid, answer, opened } = await sendTo(43101);
     expect(answer).toMatchObject({
       outcome: "no-device",
@@ -277,7 +277,7 @@ describe("what WeChat answers", () => {
   test.each([
     [40003, "openid-invalid"],
     [43004, "not-following"],
-  ])("%i: the device is forgotten, and that is noted", async (errcode, reason) => {
+  ])("%i: the device is removed, and that is recorded", async (errcode, reason) => {
     const { user, openid, answer, opened } = await sendTo(errcode);
     expect(answer).toMatchObject({
       outcome: "no-device",
@@ -300,7 +300,7 @@ describe("what WeChat answers", () => {
     );
   });
 
-  test.each([40001, 40014, 42001])("%i: another token, and once more", async (errcode) => {
+  test.each([40001, 40014, 42001])("%i: sent once more with another token", async (errcode) => {
     const { openid, answer } = await sendTo(errcode);
     expect(answer).toMatchObject({ outcome: "retry" });
     // (The simulator's stable token is still good, so it gives out the same: it is left alone for a moment.)
@@ -318,7 +318,7 @@ describe("what WeChat answers", () => {
     expect(await metric("petrel_wechat_token_refreshes_total", { outcome: "fetched" })).toBe(2);
   });
 
-  test("no token to be had: misconfigured, or later", async () => {
+  test("no token available: misconfigured, or retried later", async () => {
     await register("tokenless");
     await simulator.setBehaviour({ tokenAnswer: { errcode: 40164 } });
     const { channel, metric } = open();
@@ -339,7 +339,7 @@ describe("what WeChat answers", () => {
   });
 });
 
-test("a probe fetches a token as a send does, has it looked at, and reaches nobody", async () => {
+test("a probe fetches a token as a send does, verifies it, and reaches nobody", async () => {
   const before = await simulator.stats();
   const { channel } = open();
   const verdicts = async (from = channel) =>
@@ -358,7 +358,7 @@ test("a probe fetches a token as a send does, has it looked at, and reaches nobo
 });
 
 describe("a send without an answer", () => {
-  test("is repeated with the same id while WeChat knows it again, and shown once", async () => {
+  test("is repeated with the same id while WeChat recognises it, and shown once", async () => {
     const openid = await register("slow");
     await simulator.setBehaviour({ latencyMs: 60_000 });
     const { channel } = open(store.scripts, { WECHAT_TIMEOUT_MS: "1000" });
@@ -369,7 +369,7 @@ describe("a send without an answer", () => {
     expect(await simulator.messages(openid)).toMatchObject([{ clientMsgId: sending.id, times: 2 }]);
   });
 
-  test("is not repeated after that: it could be shown twice", async () => {
+  test("is not repeated later: it could be shown twice", async () => {
     const openid = await register("too-slow");
     await simulator.setBehaviour({ latencyMs: 60_000 });
     const { channel } = open(store.scripts, { WECHAT_TIMEOUT_MS: "1000" });
@@ -390,7 +390,7 @@ describe("a send without an answer", () => {
 });
 
 describe("many dispatchers", () => {
-  test("ten, whose token is over, send 200 messages at once with one token", async () => {
+  test("ten with an expired token send 200 messages at once with one new token", async () => {
     await simulator.revokeTokens();
     const before = await simulator.tokens();
     const dispatchers = await Promise.all(Array.from({ length: 10 }, () => openApart()));
@@ -403,7 +403,7 @@ describe("many dispatchers", () => {
     expect(issued).toMatchObject([{ appid: serviceAccount.appid, fetches: 1 }]);
   });
 
-  test("a token that is revoked in a burst: all arrive, each once", async () => {
+  test("a token revoked in a burst: all messages arrive, each once", async () => {
     const count = sized(2_000, 300);
     await simulator.clear();
     const dispatchers = await Promise.all(Array.from({ length: 4 }, () => openApart()));

@@ -65,7 +65,7 @@ describe("a token", () => {
   const grant = (_request: unknown, response: ServerResponse): void =>
     void response.end('{"access_token":"t1","expires_in":7200}');
 
-  test("is asked of stable_token, and never forced", async () => {
+  test("is requested from stable_token, and never forced", async () => {
     answer = grant;
     expect(await open().fetchToken(app)).toEqual({ kind: "granted", token: "t1", expiresInMs: 7_200_000 });
     const [request] = seen;
@@ -78,7 +78,7 @@ describe("a token", () => {
     });
   });
 
-  test("or of the older interface, where it is configured", async () => {
+  test("or from the older interface, if configured", async () => {
     answer = grant;
     expect(await open({ tokenInterface: "legacy" }).fetchToken(app)).toMatchObject({ token: "t1" });
     expect(seen[0]).toMatchObject({
@@ -92,7 +92,7 @@ describe("a token", () => {
     '{"access_token":"","expires_in":7200}',
     "{}",
     "null",
-  ])("%s is none", async (text) => {
+  ])("%s is not a token", async (text) => {
     answer = (_request, response) => void response.end(text);
     expect(await open().fetchToken(app)).not.toMatchObject({ kind: "granted" });
   });
@@ -111,7 +111,7 @@ describe("a message", () => {
     expect(seen).toEqual([{ method: "POST", url, body: '{"touser":"o1"}' }]);
   });
 
-  test("keeps its connections, a bounded number of them", async () => {
+  test("reuses a bounded number of connections", async () => {
     const client = open();
     for (let i = 0; i < 5; i++) {
       await Promise.all(Array.from({ length: 20 }, () => client.send("mini-program", "t", "{}", never)));
@@ -124,7 +124,7 @@ describe("a message", () => {
 describe("no answer", () => {
   const send = (client: WechatClient, signal = never) => client.send("mini-program", "t", "{}", signal);
 
-  test("of a server that is not there: it was certainly not sent", async () => {
+  test("from a server that is down: it was certainly not sent", async () => {
     const endpoint = `http://127.0.0.1:${await freePort()}`;
     expect(await send(open({ endpoint }))).toEqual({
       kind: "unanswered",
@@ -133,7 +133,7 @@ describe("no answer", () => {
     });
   });
 
-  test("of one that has read it: it may have arrived", async () => {
+  test("from one that has read it: it may have arrived", async () => {
     answer = () => undefined;
     expect(await send(open({ timeoutMs: 150 }))).toEqual({
       kind: "unanswered",
@@ -161,7 +161,7 @@ describe("no answer", () => {
     [502, "<html>"],
     [200, "<html>"],
     [200, '"text"'],
-  ])("HTTP %i with %s is none of WeChat's", async (status, text) => {
+  ])("HTTP %i with %s is not WeChat's", async (status, text) => {
     answer = (_request, response) => void response.writeHead(status).end(text);
     expect(await send(open())).toEqual({
       kind: "unanswered",
@@ -170,7 +170,7 @@ describe("no answer", () => {
     });
   });
 
-  test("an answer without an end is not read to it", async () => {
+  test("does not read an endless answer to its end", async () => {
     answer = (_request, response) => {
       const more = (): void => {
         while (!response.destroyed && response.write("x".repeat(65_536)));

@@ -17,8 +17,8 @@ const passing = [
   "198.17.255.255", "198.20.0.0", "223.255.255.255", "2606:4700::1111", "2a00:1450:4001::1", "2001:4860:4860::8888",
 ]; // prettier-ignore
 
-test.each(refused)("%s is refused", (address) => expect(isRefusedAddress(address)).toBe(true));
-test.each(passing)("%s passes", (address) => expect(isRefusedAddress(address)).toBe(false));
+test.each(refused)("refuses %s", (address) => expect(isRefusedAddress(address)).toBe(true));
+test.each(passing)("accepts %s", (address) => expect(isRefusedAddress(address)).toBe(false));
 
 describe("a URL", () => {
   test.each([
@@ -52,7 +52,7 @@ describe("a URL", () => {
     else expect(problemOfUrl(url, false)).toContain(problem);
   });
 
-  test("http: only where private addresses are allowed", () => {
+  test("http: only if private addresses are allowed", () => {
     expect(problemOfUrl("http://shop.example/", true)).toBeUndefined();
     expect(problemOfUrl("ftp://shop.example/", true)).toBeDefined();
   });

@@ -2,7 +2,7 @@
 import { expect, describe, test } from "vitest";
 import { makeWebhookSecret, parseWebhookSecret, parseWebhookSecrets, signWebhook } from "./sign-webhook.js";
 
-test("the vector of the Standard Webhooks libraries", () => {
+test("matches the vector of the Standard Webhooks libraries", () => {
   const secret = parseWebhookSecret("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw");
   if (secret === undefined) throw new Error("not read");
   expect(
@@ -14,14 +14,14 @@ test("the vector of the Standard Webhooks libraries", () => {
   });
 });
 
-test("a signature for each secret, the newest first; none without", () => {
+test("has a signature for each secret, the newest first; none without", () => {
   const [one, two] = [Buffer.alloc(32, 1), Buffer.alloc(32, 2)];
   const sign = (...secrets: Buffer[]) => signWebhook("m", 0, "{}", secrets)["webhook-signature"];
   expect(sign(one, two)).toBe(`${sign(one)} ${sign(two)}`);
   expect(signWebhook("m", 0, "{}", [])).not.toHaveProperty("webhook-signature");
 });
 
-test("a secret that is made can be read, and is never the same", () => {
+test("a generated secret can be read, and is never the same", () => {
   const [one, two] = [makeWebhookSecret(), makeWebhookSecret()];
   expect(one).toMatch(/^whsec_[A-Za-z0-9+/]{43}=$/);
   expect(parseWebhookSecret(one)).toHaveLength(32);
@@ -31,7 +31,7 @@ test("a secret that is made can be read, and is never the same", () => {
 describe("a secrets file", () => {
   const secret = Buffer.alloc(32, 7).toString("base64");
 
-  test("holds one a line, with the prefix or without", () => {
+  test("holds one secret a line, with the prefix or without", () => {
     expect(parseWebhookSecrets(`whsec_${secret}\n\n  ${secret}\r\n`)).toEqual([
       Buffer.alloc(32, 7),
       Buffer.alloc(32, 7),
@@ -45,14 +45,14 @@ describe("a secrets file", () => {
     "whsec_",
     `whsec_${Buffer.alloc(23).toString("base64")}`,
     "!".repeat(44),
-  ])("%j is refused, without repeating it", (content) => {
+  ])("refuses %j without repeating it", (content) => {
     const parse = (): unknown => parseWebhookSecrets(content);
     expect(parse).toThrow(/^hold /);
     const secret = content.trim().replace("whsec_", "");
     if (secret !== "") expect(parse).not.toThrow(secret);
   });
 
-  test("too long a secret is refused", () => {
+  test("refuses a secret that is too long", () => {
     expect(() => parseWebhookSecrets(Buffer.alloc(65).toString("base64"))).toThrow(/line 1/);
   });
 });

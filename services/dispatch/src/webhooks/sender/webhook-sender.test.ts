@@ -29,7 +29,7 @@ const post = (sender: WebhookSender, url: string) => sender.post({ url, headers:
 /** The receiver's URL under another host. */
 const at = (host: string): string => receiver.url.replace("127.0.0.1", host);
 
-describe("is never connected to", () => {
+describe("never connects to", () => {
   test.each(["127.0.0.1", "2130706433", "0177.0.0.1", "[::ffff:127.0.0.1]", "0.0.0.0"])(
     "%s",
     async (host) => {
@@ -61,7 +61,7 @@ describe("is never connected to", () => {
   });
 });
 
-test("a name is resolved once: what it says afterwards does not count", async () => {
+test("resolves a name once: later answers do not count", async () => {
   // First what may be connected to (here: the receiver, since all may), then something else.
   const answers = ["127.0.0.1", "127.0.0.2"];
   let asked = 0;
@@ -73,7 +73,7 @@ test("a name is resolved once: what it says afterwards does not count", async ()
   expect(asked).toBe(1);
 });
 
-test("a name that turns to a private address after its look-up is refused at the next one", async () => {
+test("refuses a name that changes to a private address at the next look-up", async () => {
   let asked = 0;
   const lookup = createCheckedLookup(async () => [v4(asked++ === 0 ? "8.8.8.8" : "127.0.0.1")], false);
   const ask = () =>
@@ -91,7 +91,7 @@ test("a redirect is an answer", async () => {
   expect(receiver.requests).toHaveLength(1);
 });
 
-test("a connection that was closed while it was idle costs no attempt", async () => {
+test("a connection closed while idle costs no attempt", async () => {
   const sender = open(undefined, true);
   await post(sender, receiver.url);
   let isFirst = true;
@@ -104,7 +104,7 @@ test("a connection that was closed while it was idle costs no attempt", async ()
   expect(new Set(receiver.requests.map(({ connection }) => connection)).size).toBe(2);
 });
 
-test("an answer without a status that ends the request is no answer", async () => {
+test("an answer without a final status is no answer", async () => {
   receiver.answerWith((_request, _response, socket) => {
     socket.write("HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: Upgrade\r\n\r\n");
   });

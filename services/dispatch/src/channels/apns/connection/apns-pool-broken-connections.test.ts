@@ -13,7 +13,7 @@ beforeEach(() => void (bench = new ApnsPoolBench()));
 afterEach(() => bench.close());
 
 describe("GOAWAY", () => {
-  test("what is above the last stream goes out again on a new connection; what is below is answered on the old", async () => {
+  test("streams above the last are sent again on a new connection; those below are answered on the old one", async () => {
     const held: ApnsServerRequest[] = [];
     const server = await bench.serve((request) => {
       if (request.connection > 0 || request.index === 0) answer(request);
@@ -36,7 +36,7 @@ describe("GOAWAY", () => {
     await waitFor(() => server.sessions[0]?.destroyed, { what: "the old connection to close" });
   });
 
-  test("with an error: below the last stream is in doubt, above is sent again", async () => {
+  test("with an error: streams below the last are in doubt, those above are sent again", async () => {
     const held: ApnsServerRequest[] = [];
     const server = await bench.serve((request) => {
       if (request.connection > 0 || request.index === 0) answer(request);
@@ -72,7 +72,7 @@ describe("GOAWAY", () => {
 });
 
 describe("a broken connection", () => {
-  test("REFUSED_STREAM goes out again; another reset is in doubt", async () => {
+  test("REFUSED_STREAM is sent again; another reset is in doubt", async () => {
     let refusals = 0;
     const server = await bench.serve((request) => {
       if (request.apnsId === "refused" && refusals++ < 2) request.stream.close(7);
@@ -86,7 +86,7 @@ describe("a broken connection", () => {
     expect(server.requests.filter(({ apnsId }) => apnsId === "reset")).toHaveLength(1);
   });
 
-  test("a peer that refuses everything is asked rarely, and nothing is reported as sent", async () => {
+  test("a peer that refuses everything is tried rarely, and nothing is reported as sent", async () => {
     const server = await bench.serve(({ stream }) => stream.close(7));
     const pool = bench.open(server, { waitMs: 3_000 });
     const results = await sendMany(pool, 20);
@@ -97,7 +97,7 @@ describe("a broken connection", () => {
     expect(server.sessions.length).toBeGreaterThan(1);
   });
 
-  test("one that refuses for a moment has all in the end, on the same connection", async () => {
+  test("one that refuses for a moment gets everything in the end, on the same connection", async () => {
     let refusals = 0;
     const inFlightAfterTheBurst: number[] = [];
     const server = await bench.serve((request) => {
@@ -115,7 +115,7 @@ describe("a broken connection", () => {
     expect(server.sessions).toHaveLength(1);
   });
 
-  test("one that refuses now and then, and answers between, stays", async () => {
+  test("one that refuses now and then, and answers in between, stays", async () => {
     const server = await bench.serve((request) => {
       if (request.index % 2 === 1) request.stream.close(7);
       else answer(request);
@@ -125,7 +125,7 @@ describe("a broken connection", () => {
     expect(server.sessions).toHaveLength(1);
   });
 
-  test("one that closes in the middle leaves its requests in doubt, and is replaced", async () => {
+  test("one that closes midway leaves its requests in doubt and is replaced", async () => {
     const server = await bench.serve((request) => {
       if (request.connection === 0 && request.index === 5) request.session.destroy();
       else if (request.connection > 0 || request.index === 0) answer(request);
@@ -148,7 +148,7 @@ describe("a broken connection", () => {
     expect(await pool.send(push("good"), never)).toMatchObject({ kind: "answered", status: 200 });
   });
 
-  test("a black hole is found by a PING: its requests are in doubt, the connection is replaced", async () => {
+  test("a PING finds a black hole: its requests are in doubt, the connection is replaced", async () => {
     const server = await bench.serve(ok);
     const proxy = await startFaultProxy({ targetPort: server.port });
     bench.onClose(proxy.stop);

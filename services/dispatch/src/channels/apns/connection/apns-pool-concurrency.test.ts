@@ -13,7 +13,7 @@ beforeEach(() => void (bench = new ApnsPoolBench()));
 afterEach(() => bench.close());
 
 describe("the semaphore", () => {
-  test("one request alone, until one is answered by anything but 403", async () => {
+  test("allows one request until one is answered by anything but 403", async () => {
     let isGood = false;
     const held: ApnsServerRequest[] = [];
     const server = await bench.serve((request) => {
@@ -34,7 +34,7 @@ describe("the semaphore", () => {
     expect(server.mostAtOnce[0]).toBeGreaterThan(1);
   });
 
-  test("never more than the server allows, even when the limit changes", async () => {
+  test("never exceeds what the server allows, even when the limit changes", async () => {
     let limit = 8;
     let most = 0;
     let open_ = 0;
@@ -138,7 +138,7 @@ describe("the semaphore", () => {
     );
   }, 60_000);
 
-  test("an abort ends the waiting, and the next one is sent", async () => {
+  test("an abort ends the wait, and the next one is sent", async () => {
     const held: ApnsServerRequest[] = [];
     const server = await bench.serve((request) => held.push(request));
     const pool = bench.open(server);

@@ -12,7 +12,7 @@ beforeEach(() => void (bench = new ApnsPoolBench()));
 afterEach(() => bench.close());
 
 describe("connecting", () => {
-  test("what waits too long is told why", async () => {
+  test("gives a request that waits too long the reason", async () => {
     const endpoint = `https://127.0.0.1:${await freePort()}`;
     const pool = bench.open({ endpoint, ca: "" }, { waitMs: 200 });
     const result = await pool.send(push(), never);
@@ -20,14 +20,14 @@ describe("connecting", () => {
     expect((result as { why: string }).why).toMatch(/within 200 ms: .*ECONNREFUSED/);
   });
 
-  test("a server that is not trusted gets no request", async () => {
+  test("sends no request to an untrusted server", async () => {
     const server = await bench.serve(ok);
     const pool = bench.open({ endpoint: server.endpoint, ca: "" }, { waitMs: 300 });
     expect(await pool.send(push(), never)).toMatchObject({ kind: "not-sent", why: /TLS with 127.0.0.1/ });
     expect(server.requests).toHaveLength(0);
   });
 
-  test("a silent server is given up, and tried again", async () => {
+  test("gives up a silent server and tries it again", async () => {
     const server = await bench.serve(ok);
     const proxy = await startFaultProxy({ targetPort: server.port });
     bench.onClose(proxy.stop);
@@ -44,7 +44,7 @@ describe("connecting", () => {
     expect(await sent).toMatchObject({ status: 200 });
   });
 
-  test("the name is looked up for every connection, and each address tried", async () => {
+  test("looks the name up for every connection and tries each address", async () => {
     const server = await bench.serve((request) => {
       answer(request);
       if (request.connection === 0) request.session.goaway(0, 2 ** 31 - 1);
@@ -62,7 +62,7 @@ describe("connecting", () => {
     expect(asked).toEqual(["localhost", "localhost"]);
   });
 
-  test("one that always fails is tried with growing pauses", async () => {
+  test("retries a failing connection with growing pauses", async () => {
     const pauses: number[] = [];
     const endpoint = `https://127.0.0.1:${await freePort()}`;
     const pool = bench.open(
@@ -81,7 +81,7 @@ describe("connecting", () => {
     expect(pauses.length).toBeLessThan(20);
   });
 
-  test("a slot that pauses does not keep another from being used", async () => {
+  test("a paused slot does not keep another from being used", async () => {
     const server = await bench.serve(ok);
     let asked = 0;
     const lookUp = (): Promise<string[]> =>
@@ -93,13 +93,13 @@ describe("connecting", () => {
     expect(await pool.send(push(), never)).toMatchObject({ status: 200 });
   });
 
-  test("the time for waiting ends where a request is sent", async () => {
+  test("the wait's deadline ends where a request is sent", async () => {
     const server = await bench.serve((request) => setTimeout(() => answer(request), 500));
     const pool = bench.open(server, { waitMs: 250 });
     expect(await pool.send(push(), never)).toMatchObject({ status: 200 });
   });
 
-  test("two connections are used alike", async () => {
+  test("uses two connections evenly", async () => {
     const server = await bench.serve((request) => setTimeout(() => answer(request), 5));
     const pool = bench.open(server, { connections: 2 });
     await sendMany(pool, 10);

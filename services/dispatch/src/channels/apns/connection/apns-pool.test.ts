@@ -12,7 +12,7 @@ beforeEach(() => void (bench = new ApnsPoolBench()));
 afterEach(() => bench.close());
 
 describe("a request", () => {
-  test("is a POST with its headers, its body and the token, and brings back the answer", async () => {
+  test("is a POST with its headers, body and token, and returns the answer", async () => {
     const server = await bench.serve((request) =>
       answer(request, 410, { reason: "Unregistered", timestamp: 1_700_000_000_123 }, { "retry-after": "7" }),
     );
@@ -66,7 +66,7 @@ describe("a request", () => {
     expect(server.requests[0]?.headers).not.toHaveProperty("authorization");
   });
 
-  test("waits for no token that cannot be had", async () => {
+  test("does not wait for a token that cannot be made", async () => {
     const server = await bench.serve(ok);
     const fail = (): Promise<string> => Promise.reject(new Error("Redis is away"));
     const pool = bench.open(server, { auth: { kind: "token", tokens: { current: fail, replace: fail } } });
@@ -78,7 +78,7 @@ describe("a request", () => {
 });
 
 describe("an expired token", () => {
-  test("is replaced, and the request sent once more, on a new connection", async () => {
+  test("is replaced, and the request is sent once more, on a new connection", async () => {
     const server = await bench.serve((request) => {
       if (request.headers.authorization === "bearer token-0" && request.index > 0) {
         answer(request, 403, { reason: "ExpiredProviderToken" });
@@ -94,7 +94,7 @@ describe("an expired token", () => {
     ]);
   });
 
-  test("what waits is not sent with it, and retires no connection that was opened since", async () => {
+  test("is not used for waiting requests, and retires no connection opened since", async () => {
     let isExpired = false;
     const server = await bench.serve(
       (request) => {
@@ -130,7 +130,7 @@ describe("an expired token", () => {
     expect(server.sessions.length).toBeLessThanOrEqual(4);
   });
 
-  test("where there is no other for now, the next request asks again", async () => {
+  test("without another one for now, the next request asks again", async () => {
     let isExpired = true;
     const server = await bench.serve((request) =>
       isExpired ? answer(request, 403, { reason: "ExpiredProviderToken" }) : answer(request),
@@ -143,13 +143,13 @@ describe("an expired token", () => {
     expect(await pool.send(push(), never)).toMatchObject({ status: 200 });
   });
 
-  test("where the next is refused too, that is the answer", async () => {
+  test("if the next one is refused too, that is the answer", async () => {
     const server = await bench.serve((request) => answer(request, 403, { reason: "ExpiredProviderToken" }));
     expect(await bench.open(server).send(push(), never)).toMatchObject({ reason: "ExpiredProviderToken" });
     expect(server.requests).toHaveLength(2);
   });
 
-  test("where there is no other token, nothing is sent twice", async () => {
+  test("without another one, nothing is sent twice", async () => {
     const server = await bench.serve((request) => answer(request, 403, { reason: "ExpiredProviderToken" }));
     const same = (): Promise<string> => Promise.resolve("same");
     const pool = bench.open(server, { auth: { kind: "token", tokens: { current: same, replace: same } } });
@@ -158,8 +158,8 @@ describe("an expired token", () => {
   });
 });
 
-describe("the end", () => {
-  test("what was sent is answered, what waits is not sent, nothing is left open", async () => {
+describe("closing", () => {
+  test("awaits answers to what was sent, does not send what waits, and leaves nothing open", async () => {
     const held: ApnsServerRequest[] = [];
     const server = await bench.serve((request) => held.push(request));
     const pool = bench.open(server);
@@ -175,7 +175,7 @@ describe("the end", () => {
     await waitFor(() => server.sessions[0]?.destroyed, { what: "the session's end" });
   });
 
-  test("a server that was asked to close and does not is not waited for", async () => {
+  test("does not wait for a server that was asked to close and does not", async () => {
     const server = await bench.serve(ok);
     // Nothing comes back any more, not even the end of its side.
     const proxy = await startFaultProxy({ targetPort: server.port });
@@ -188,7 +188,7 @@ describe("the end", () => {
     expect(pool.state).toEqual({ connections: 0, inFlight: 0, waiting: 0 });
   });
 
-  test("while it connects", async () => {
+  test("works while it connects", async () => {
     const server = await bench.serve(ok);
     const pool = bench.open(server);
     const sent = pool.send(push(), never);

@@ -80,7 +80,7 @@ function open(server: ApnsServer, options: Partial<ApnsPoolOptions>): ApnsPool {
 const push = { path: "/3/device/aa", headers: { "apns-id": "i" }, body: Buffer.from("{}") };
 
 describe("a proxy", () => {
-  test.each([false, true])("is asked for the way, with user and password; over TLS: %s", async (isTls) => {
+  test.each([false, true])("is asked for a tunnel with user and password; over TLS: %s", async (isTls) => {
     const server = await serve(answer);
     const asked: IncomingMessage[] = [];
     const port = await startProxy((request, socket) => {
@@ -106,7 +106,7 @@ describe("a proxy", () => {
     ["HTTP/1.1 302 Found\r\nlocation: http://x/\r\n\r\n", /answered 302/],
     ["nonsense\r\n\r\n", /proxy 127\.0\.0\.1:\d+: Parse Error/],
     ["", /proxy 127\.0\.0\.1:\d+: socket hang up/],
-  ])("that answers %j is named with what it said, without the password", async (head, reason) => {
+  ])("that answers %j is named with its answer, without the password", async (head, reason) => {
     const server = await serve(answer);
     const port = await startProxy((_request, socket) => void socket.end(head));
     const pool = open(server, { proxyUrl: `http://user:hunter2@127.0.0.1:${port}`, waitMs: 300 });
@@ -131,7 +131,7 @@ describe("a proxy", () => {
     });
   });
 
-  test("that answers 200 and is no way to anybody we trust gets nothing", async () => {
+  test("that answers 200 and leads to nobody we trust gets nothing", async () => {
     const server = await serve(answer);
     const port = await startProxy((_request, socket) => {
       socket.write("HTTP/1.1 200 OK\r\n\r\n");
@@ -145,7 +145,7 @@ describe("a proxy", () => {
   });
 });
 
-test("the time for connecting ends with it: the tunnel stays", async () => {
+test("the connect deadline ends with the connect: the tunnel stays", async () => {
   const server = await serve(answer);
   const proxyUrl = `http://127.0.0.1:${await startProxy(passOn)}`;
   const pool = open(server, { proxyUrl, connectTimeoutMs: 300 });
@@ -174,14 +174,14 @@ describe("a certificate", () => {
     expect(names).toEqual(["localhost"]);
   });
 
-  test("that does not open fails before anything is sent, and says why", async () => {
+  test("that cannot be opened fails before anything is sent, and says why", async () => {
     const server = await serve(answer, wantsOne);
     const auth = { kind: "certificate", certificate: { pfx: testP12, passphrase: "wrong" } } as const;
     const result = await open(server, { auth, waitMs: 200 }).send(push, never);
     expect(result).toMatchObject({ kind: "not-sent", why: expect.stringMatching(/mac verify/i) as string });
   });
 
-  test("a server that asks for one is not reached without", async () => {
+  test("a server that asks for one cannot be reached without", async () => {
     const server = await serve(answer, wantsOne);
     expect(await open(server, { waitMs: 300 }).send(push, never)).toMatchObject({ kind: "not-sent" });
   });

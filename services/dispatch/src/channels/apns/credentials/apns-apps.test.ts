@@ -35,7 +35,7 @@ const readFile = (value: unknown) =>
   read({ APNS_APPS_FILE: write("apps.json", typeof value === "string" ? value : JSON.stringify(value)) });
 const key = (keyId = "ABCDE12345", file = "key.p8") => ({ file, keyId, teamId: "TEAM123456" });
 
-test("nothing configured: none", () => {
+test("without configuration there are no apps", () => {
   expect(read({})).toEqual([]);
 });
 
@@ -76,13 +76,13 @@ test.each<[string, Record<string, string>, string]>([
     { APNS_KEY_FILE: "/k", APNS_KEY_ID: "a/b", APNS_TEAM_ID: "b" },
     "the keyId must consist of letters",
   ],
-])("%s is refused", (_name, environment, problem) => {
+])("refuses %s", (_name, environment, problem) => {
   const attempt = (): unknown => read(environment);
   expect(attempt).toThrow(ConfigError);
   expect(attempt).toThrow(problem);
 });
 
-test.each(["p384.p8", "words.txt", "cert.pem"])("%s is no key of Apple's, and is not repeated", (file) => {
+test.each(["p384.p8", "words.txt", "cert.pem"])("%s is not an Apple key, and is not repeated", (file) => {
   const attempt = (): unknown => read({ APNS_KEY_FILE: at(file), APNS_KEY_ID: "a", APNS_TEAM_ID: "b" });
   expect(attempt).toThrow("P-256");
   expect(attempt).not.toThrow("hello");
@@ -131,7 +131,7 @@ test.each<[string, unknown, string]>([
     ],
     "two files for key TEAM123456.ABCDE12345",
   ],
-])("an apps file with %s is refused", (_name, value, problem) => {
+])("refuses an apps file with %s", (_name, value, problem) => {
   const attempt = (): unknown => readFile(value);
   expect(attempt).toThrow(ConfigError);
   expect(attempt).toThrow(problem);

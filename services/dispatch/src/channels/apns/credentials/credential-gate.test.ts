@@ -19,7 +19,7 @@ beforeEach(() => {
   });
 });
 
-test("halted: nothing passes but one probe a long while later; an answer ends it", () => {
+test("when halted, only one probe passes, much later; an answer ends it", () => {
   expect(gate.pass(TOPIC)).toEqual({ passage: "open" });
   gate.halt(TOPIC, "InvalidProviderToken");
   gate.halt(TOPIC, "InvalidProviderToken");
@@ -47,7 +47,7 @@ test("a probe without an answer is followed by another", () => {
   expect(gate.pass(TOPIC)).toEqual({ passage: "open" });
 });
 
-test("it rests for the longest requested time", () => {
+test("it pauses for the longest requested time", () => {
   gate.rest(10_000);
   gate.rest(1_000);
   expect(gate.pass(TOPIC)).toEqual({ passage: "resting", forMs: 10_000 });
@@ -55,7 +55,7 @@ test("it rests for the longest requested time", () => {
   expect(gate.pass(TOPIC)).toEqual({ passage: "open" });
 });
 
-test("refused for one topic right after another was accepted: that topic is halted alone, and probed after the same rest", () => {
+test("refused for one topic right after another was accepted: only that topic is halted, and probed after the same pause", () => {
   gate.take(TOPIC);
   nowMs += 60_000;
   expect(gate.halt(FOREIGN, "InvalidProviderToken")).toBe("topic");
@@ -74,7 +74,7 @@ test("refused for one topic right after another was accepted: that topic is halt
   expect(gate.pass(FOREIGN)).toEqual({ passage: "open" });
 });
 
-test("its own topic taken speaks for nothing, nor does another's that was taken long ago", () => {
+test("acceptance of the same topic proves nothing, nor does another's that is long ago", () => {
   gate.take(TOPIC);
   gate.halt(TOPIC, "Forbidden");
   expect(gate.pass(FOREIGN)).toMatchObject({ passage: "halted" });
@@ -85,7 +85,7 @@ test("its own topic taken speaks for nothing, nor does another's that was taken 
   expect(changes).toEqual(["halted Forbidden", "good Forbidden", "halted Forbidden"]);
 });
 
-test("the one before the last is remembered where the last is the refused one's own", () => {
+test("remembers the acceptance before the last if the last is the refused topic's own", () => {
   gate.take(TOPIC);
   gate.take(FOREIGN);
   gate.take(FOREIGN);
@@ -101,7 +101,7 @@ test("a revoked key halts all topics, however many there are", () => {
   expect(gate.pass(TOPIC)).toMatchObject({ passage: "halted" });
 });
 
-test("so many halted topics are remembered, the oldest goes first", () => {
+test("remembers a bounded number of halted topics; the oldest is dropped first", () => {
   gate.take(TOPIC);
   for (let i = 0; i <= 1_000; i++) gate.halt(`com.example.foreign${i}`, "Forbidden");
   expect(gate.pass("com.example.foreign0")).toEqual({ passage: "open" });
@@ -109,7 +109,7 @@ test("so many halted topics are remembered, the oldest goes first", () => {
   expect(gate.pass("com.example.foreign1000")).toMatchObject({ passage: "halted" });
 });
 
-test("a rest is told when it begins, once however many answers come, and anew when the next one begins", () => {
+test("reports a pause when it begins, once however many answers come, and again for the next one", () => {
   expect(gate.isResting).toBe(false);
   gate.rest(300_000);
   gate.rest(300_000);
@@ -123,7 +123,7 @@ test("a rest is told when it begins, once however many answers come, and anew wh
   expect(changes).toEqual(["rests 300000", "rests 60000"]);
 });
 
-test("topics that are halted alone are counted until they are taken", () => {
+test("counts topics that are halted alone until they are accepted", () => {
   gate.take(TOPIC);
   gate.halt(FOREIGN, "InvalidProviderToken");
   expect(gate.haltedTopics).toBe(1);

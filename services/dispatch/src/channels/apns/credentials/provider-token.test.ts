@@ -66,7 +66,7 @@ describe("a provider token", () => {
     expect(verify("sha256", content, key, Buffer.from(signature, "base64url"))).toBe(true);
   });
 
-  test("is that of its very key: a wrong one under the same id neither speaks for it nor outlasts its mending", async () => {
+  test("belongs to exactly its key: a wrong key under the same id neither vouches for it nor outlasts its correction", async () => {
     const clock = new SteppedClock();
     const wrong = generateKeyPairSync("ec", { namedCurve: "P-256" }).privateKey;
     const bad = await dispatcher(clock, { privateKey: wrong }).current();
@@ -75,7 +75,7 @@ describe("a provider token", () => {
     expect(await dispatcher(clock).current()).toBe(good);
   });
 
-  test("two dispatchers together make one in 50 minutes", async () => {
+  test("is made once in 50 minutes by two dispatchers together", async () => {
     const clock = new SteppedClock();
     const both = [dispatcher(clock), dispatcher(clock)];
     const seen = new Set<string>();
@@ -91,7 +91,7 @@ describe("a provider token", () => {
     expect(perPeriod).toEqual([1, 2, 3, 4]);
   });
 
-  test("one that starts later takes the one that is there", async () => {
+  test("a dispatcher that starts later uses the existing one", async () => {
     const clock = new SteppedClock();
     const first = await dispatcher(clock).current();
     clock.step(49);
@@ -100,7 +100,7 @@ describe("a provider token", () => {
     expect(await dispatcher(clock).current()).not.toBe(first);
   });
 
-  test("one that dies after it has signed, before Redis knows, leaves nothing behind", async () => {
+  test("a dispatcher that dies after signing, before Redis knows, leaves nothing behind", async () => {
     const clock = new SteppedClock();
     const real = new ProviderTokenStore(store.scripts, store.partitions);
     const dying = dispatcher(clock, {
@@ -126,7 +126,7 @@ describe("a provider token", () => {
     expect(await Promise.all([one.replace(first), other.replace(first)])).toEqual([second, second]);
   });
 
-  test("while Redis is down the current token is used as long as it is valid", async () => {
+  test("while Redis is down the current one is used as long as it is valid", async () => {
     const clock = new SteppedClock();
     const flaky = flakyStore();
     const tokens = dispatcher(clock, { store: flaky.store });
@@ -140,7 +140,7 @@ describe("a provider token", () => {
     expect(await tokens.current()).not.toBe(first);
   });
 
-  test("where a clock was set back Apple calls it expired, and it is replaced", async () => {
+  test("is replaced if a clock was set back and Apple calls it expired", async () => {
     const clock = new SteppedClock();
     const tokens = dispatcher(clock);
     const first = await tokens.current();
@@ -150,7 +150,7 @@ describe("a provider token", () => {
     expect(await tokens.replace(first)).not.toBe(first);
   });
 
-  test("keys do not share one, and each goes by itself within the hour", async () => {
+  test("keys do not share one, and each expires on its own within the hour", async () => {
     const clock = new SteppedClock();
     const [a, b] = [dispatcher(clock), dispatcher(clock, { keyId: "OTHER12345" })];
     expect(await a.current()).not.toBe(await b.current());
