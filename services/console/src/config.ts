@@ -8,7 +8,7 @@ export const consoleConfigSchema = {
   ...commonSettings,
   host: text(
     "HOST",
-    "address to listen on; anyone who can reach it can act as any user, so by default only this machine can",
+    "address to listen on; anyone who can reach it can impersonate any user, so by default only this machine can",
     { default: "127.0.0.1" },
   ),
   port: portSetting(7100),

@@ -44,7 +44,7 @@ export async function startConsole(
   if (!/^(127\.|localhost$|::1$)/.test(config.host)) {
     logger.warn(
       { host: config.host },
-      "anyone who can reach this address can act as any user: keep it private",
+      "anyone who can reach this address can impersonate any user: keep it private",
     );
   }
   logger.info({ port: config.port }, "the console listens");

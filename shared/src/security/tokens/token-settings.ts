@@ -21,7 +21,7 @@ export const tokenSettings = {
   ),
   tokenHs256SecretFile: optionalText(
     "TOKEN_HS256_SECRET_FILE",
-    "file with a secret of at least 32 bytes with which a business system signs users' tokens itself (HS256); anyone who can read it can act as any user",
+    "file with a secret of at least 32 bytes with which a business system signs users' tokens itself (HS256); anyone who can read it can impersonate any user",
   ),
   tokenHs256KeyId: text("TOKEN_HS256_KEY_ID", "the `kid` that these tokens must have in their header", {
     default: "hs256",
