@@ -32,7 +32,7 @@ function open(options: Partial<HandshakeAdmissionOptions> = {}) {
 }
 
 describe("the rate", () => {
-  test("a burst at once, then no more than the time that passed allows", () => {
+  test("admits a burst at once, then no more than the elapsed time allows", () => {
     const { clock, admitted, refused, crowd } = open();
     crowd(50);
     expect(admitted).toHaveLength(10);
@@ -46,7 +46,7 @@ describe("the rate", () => {
     expect(admitted).toHaveLength(25);
   });
 
-  test("parts of a turn add up", () => {
+  test("accumulates parts of a turn", () => {
     const { clock, admitted, crowd } = open({ perSecond: 3, burst: 1 });
     crowd(1);
     for (let ms = 0; ms < 10_000; ms += 10) {
@@ -58,8 +58,8 @@ describe("the rate", () => {
   });
 });
 
-describe("those beyond it", () => {
-  test("are let in together, by steps of 20 ms: they share calls to Redis and wake-ups", () => {
+describe("handshakes beyond it", () => {
+  test("are admitted together, in steps of 20 ms: they share calls to Redis and wake-ups", () => {
     vi.useFakeTimers({ toFake: ["setTimeout"] });
     try {
       const { clock, admitted, crowd } = open({ perSecond: 500, burst: 25, maxWaitMs: 200 });
@@ -76,7 +76,7 @@ describe("those beyond it", () => {
     }
   });
 
-  test("wait in their order, a bounded number, and are let in as time passes", async () => {
+  test("wait in order, a bounded number, and are admitted as time passes", async () => {
     const { clock, admission, admitted, refused, crowd } = open({ maxWaitMs: 200 });
     crowd(50);
     expect(admitted).toHaveLength(10);
@@ -96,7 +96,7 @@ describe("those beyond it", () => {
     expect(admitted.at(-1)).toBe(50);
   });
 
-  test("who is gone takes no place", async () => {
+  test("take no slot once gone", async () => {
     const { clock, admission, admitted, enter, crowd } = open({ burst: 1, maxWaitMs: 1_000 });
     crowd(1);
     let isGone = false;
@@ -108,7 +108,7 @@ describe("those beyond it", () => {
     expect(admitted).toEqual([0, 6]);
   });
 
-  test("at the end they are refused", () => {
+  test("are refused at the end", () => {
     const { admission, admitted, refused, crowd } = open({ maxWaitMs: 1_000 });
     crowd(30);
     admission.refuseAll();
@@ -117,7 +117,7 @@ describe("those beyond it", () => {
     expect(admission.waiting).toBe(0);
   });
 
-  test("are told moments from 1 s on, spread over the time that serving them takes", () => {
+  test("get retry times from 1 s on, spread over the time it takes to serve them", () => {
     const { refused, crowd } = open();
     crowd(2_010);
     expect(Math.min(...refused)).toBe(1);
@@ -147,7 +147,7 @@ function openShared(options: Partial<HandshakeAdmissionOptions>) {
 }
 
 describe("shares by address", () => {
-  test("who comes alone is let in next, whatever stands in line from elsewhere", async () => {
+  test("a lone handshake is admitted next, however many wait from elsewhere", async () => {
     const { clock, admitted, refused, enter } = openShared({ burst: 5 });
     for (let i = 0; i < 500; i++) enter("flood");
     enter("quiet");
@@ -158,7 +158,7 @@ describe("shares by address", () => {
     expect(admitted.indexOf("quiet")).toBeLessThanOrEqual(6);
   });
 
-  test("of many addresses none gets more than its share of a line that is full", () => {
+  test("of many addresses none gets more than its share of a full queue", () => {
     const { admission, refused, enter } = openShared({ burst: 1 });
     enter("first");
     for (let i = 0; i < 300; i++) enter(`a${i % 4}`);
@@ -173,7 +173,7 @@ describe("shares by address", () => {
     fc.record({ address: fc.integer({ min: 0, max: 5 }).map((n) => `a${n}`), gone: fc.boolean() }),
     { maxLength: 300 },
   );
-  test("whatever comes: bounded, everybody answered once, no address behind by more than one", () => {
+  test("whatever comes: bounded, each answered once, no address behind by more than one", () => {
     fc.assert(
       fc.property(arrivals, fc.integer({ min: 0, max: 40 }), (handshakes, places) => {
         const clock = stillClock();
@@ -210,7 +210,7 @@ describe("shares by address", () => {
     );
   });
 
-  test("turns go round: among those who always wait, none is two turns ahead of another", async () => {
+  test("turns rotate: among those who always wait, none is two turns ahead of another", async () => {
     const { clock, admission, admitted, enter } = openShared({ burst: 50, maxWaitMs: 2_000 });
     for (let i = 0; i < 50; i++) enter("before");
     const sizes = [60, 7, 20, 40];

@@ -28,7 +28,7 @@ function waitingAt(port: number): number {
   throw new Error(`nobody listens at ${port}`);
 }
 
-test("more than 511 may come within one turn of the event loop", async (context) => {
+test("accepts more than 511 connections within one turn of the event loop", async (context) => {
   if (!existsSync(TABLE) || Number(readFileSync(BOUND, "utf8")) < CROWD)
     return context.skip(`left out: only Linux says how many wait, and where ${BOUND} allows ${CROWD}`);
   const { port } = await bench.startNode({});

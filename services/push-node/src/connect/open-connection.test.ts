@@ -19,7 +19,7 @@ beforeAll(async () => {
 });
 afterAll(() => bench.close());
 
-describe("a bad credential completes the upgrade, says why, then closes", () => {
+describe("a bad credential completes the upgrade, gets the reason, then a close", () => {
   test.each([
     ["wrong", "nonsense", "PETREL_TOKEN_INVALID", 4401, "refresh"],
     ["over", "expired.alice", "PETREL_TOKEN_EXPIRED", 4401, "refresh"],
@@ -31,7 +31,7 @@ describe("a bad credential completes the upgrade, says why, then closes", () => 
     expect(client.socket.protocol).toBe("petrel.v1");
   });
 
-  test("over, though the check lets some seconds pass: no welcome, and nobody's place is taken", async () => {
+  test("expired, though the check allows some seconds: no welcome, and nobody's slot is taken", async () => {
     const strict = await bench.startNode({ sessionPolicy: "one" });
     const device = await join(strict, "ida");
     const token = tokenWith({ userId: "ida", expiresAtMs: Date.now() - 1 });
@@ -48,7 +48,7 @@ describe("a bad credential completes the upgrade, says why, then closes", () => 
     expect(await client.untilClosed()).toMatchObject({ code: 4401 });
   });
 
-  test("a ticket, one that nobody gave out", async () => {
+  test("a ticket that nobody issued", async () => {
     const client = approach(node, { query: "ticket=t1" });
     expect(await client.untilClosed()).toMatchObject({ code: 4401 });
     expect(client.frames).toMatchObject([{ type: "error", code: "PETREL_TICKET_INVALID" }]);
@@ -56,7 +56,7 @@ describe("a bad credential completes the upgrade, says why, then closes", () => 
 });
 
 describe("a credential as the first frame", () => {
-  test("a good one", async () => {
+  test("a valid one", async () => {
     const client = approach(node);
     await waitFor(() => client.socket.readyState === client.socket.OPEN, { what: "the upgrade" });
     client.send({ type: "auth", token: "user.first" });
@@ -67,7 +67,7 @@ describe("a credential as the first frame", () => {
     client.close();
   });
 
-  test("in the same bytes as the handshake, with an ack and a ping behind it", async () => {
+  test("in the same bytes as the handshake, followed by an ack and a ping", async () => {
     const raw = await openRaw({ port: node.port });
     const sent = [{ type: "auth", token: "user.eager" }, { type: "ack", seq: 0 }, { type: "ping" }];
     raw.socket.write(
@@ -87,7 +87,7 @@ describe("a credential as the first frame", () => {
     expect(client.frames).toMatchObject([{ type: "error", code: "PETREL_AUTH_TIMEOUT", action: "refresh" }]);
   });
 
-  test("pings do not buy time", async () => {
+  test("pings do not extend the time", async () => {
     const client = approach(node);
     await waitFor(() => client.socket.readyState === client.socket.OPEN, { what: "the upgrade" });
     client.send({ type: "ping" });
@@ -129,7 +129,7 @@ describe("while the token is being checked", () => {
     return { slow, held };
   }
 
-  test("frames wait, and are taken after the welcome, in order", async () => {
+  test("frames wait, and are handled after the welcome, in order", async () => {
     const { slow, held } = await startHeld();
     const client = approach(slow, { token: "user.patient" });
     await waitFor(() => held.length === 1 && client.socket.readyState === client.socket.OPEN, {
@@ -146,7 +146,7 @@ describe("while the token is being checked", () => {
     client.close();
   });
 
-  test("too many of them: 4400, and what comes after that is not kept", async () => {
+  test("too many of them: 4400, and later ones are not kept", async () => {
     const { slow, held } = await startHeld();
     const raw = await openRaw({ port: slow.port, headers: { authorization: "Bearer user.flood" } });
     await waitFor(() => held.length === 1, { what: "the check" });
@@ -199,7 +199,7 @@ test("a check that fails without an answer is not the client's fault: 1013", asy
   expect(await client.untilClosed()).toMatchObject({ code: 1013 });
 });
 
-test("a user whose id is another's prefix is another user", async () => {
+test("treats a user whose id is another's prefix as another user", async () => {
   const [short, long] = [await join(node, "pre"), await join(node, "prefix")];
   await bench.accept("prefix", "for the long one");
   await long.untilMessages(1);

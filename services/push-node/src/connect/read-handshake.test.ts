@@ -89,7 +89,7 @@ describe("credential", () => {
     expect(read({}).credential).toEqual({ kind: "awaited" });
   });
 
-  test("a token in the query, refused unless allowed", () => {
+  test("a token in the query: refused unless allowed", () => {
     expect(refusal({}, "token=a.b.c")).toBe(badRequest);
     expect(read({}, "token=a.b.c", open).credential).toEqual({ kind: "token", token: "a.b.c" });
   });
@@ -111,7 +111,7 @@ describe("credential", () => {
 });
 
 describe("resume", () => {
-  test("both parts", () => {
+  test("accepts both parts", () => {
     expect(read({}, "epoch=abc.0&since=12").position).toEqual({ epoch: "abc.0", since: 12 });
     expect(read({}).position).toBeUndefined();
   });
@@ -136,7 +136,7 @@ describe("resume", () => {
 });
 
 describe("ack", () => {
-  test("auto, absent, or refused", () => {
+  test("is auto or absent, and otherwise refused", () => {
     expect(read({}, "ack=auto").ackAuto).toBe(true);
     expect(read({}).ackAuto).toBe(false);
     expect(refusal({}, "ack=other")).toBe(badRequest);

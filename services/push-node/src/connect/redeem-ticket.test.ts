@@ -29,8 +29,8 @@ function issue(userId: string, more: Partial<VerifiedToken> = {}): Promise<strin
 
 const comeWith = (ticket: string, at = node) => approach(at, { query: `ticket=${ticket}` });
 
-describe("a good ticket", () => {
-  test("is its holder's sign-in: user, platform, and the rest of its token's time", async () => {
+describe("a valid ticket", () => {
+  test("is its holder's sign-in: user, platform, and its token's remaining time", async () => {
     const userId = newUser();
     const client = comeWith(await issue(userId, { device: { id: "d", platform: "ios" } }));
     const { connection } = await client.frame("welcome");
@@ -41,7 +41,7 @@ describe("a good ticket", () => {
     client.close();
   });
 
-  test("brings a connection that is revoked with its token", async () => {
+  test("opens a connection that is revoked with its token", async () => {
     const userId = newUser();
     const client = comeWith(await issue(userId, { sessionId: "s1" }));
     await client.frame("welcome");
@@ -53,7 +53,7 @@ describe("a good ticket", () => {
     expect(late.frames).toMatchObject([{ code: "PETREL_TOKEN_REVOKED", action: "stop" }]);
   });
 
-  test("of those who bring it at once, one gets in", async () => {
+  test("admits one of those who present it at the same time", async () => {
     const ticket = await issue(newUser());
     const clients = Array.from({ length: 8 }, () => comeWith(ticket));
     const ends = await Promise.all(
@@ -66,7 +66,7 @@ describe("a good ticket", () => {
     for (const client of clients) client.close();
   });
 
-  test("is kept where the node stops: it is good on another", async () => {
+  test("is kept if the node stops: it is valid on another", async () => {
     const stopping = await bench.startNode();
     stopping.startDraining();
     const ticket = await issue(newUser());
@@ -78,7 +78,7 @@ describe("a good ticket", () => {
   });
 });
 
-describe("one that is not good: 4401, get a fresh one", () => {
+describe("an invalid ticket: 4401, get a fresh one", () => {
   test.each<[string, () => Promise<string> | string]>([
     ["unknown", () => `pt_${"x".repeat(43)}`],
     ["no ticket at all", () => "t".repeat(5_000)],
@@ -102,7 +102,7 @@ describe("one that is not good: 4401, get a fresh one", () => {
   });
 });
 
-test("where Redis does not answer it is not the client's fault: 1013", async () => {
+test("an unanswering Redis is not the client's fault: 1013", async () => {
   const down = await bench.startNode({
     redeemTicket: () => Promise.reject(new PetrelError("PETREL_UNAVAILABLE", "Redis does not answer.")),
   });

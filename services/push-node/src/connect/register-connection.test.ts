@@ -42,7 +42,7 @@ function holdConnectAnswers(): () => void {
 const newUser = (): string => `u${++users}`;
 
 describe("welcome", () => {
-  test("its fields, then the backlog in order", async () => {
+  test("has its fields, then the backlog follows in order", async () => {
     const userId = newUser();
     await bench.acceptMany(userId, 250, "dispatch");
     const client = await join(node, userId);
@@ -76,7 +76,7 @@ describe("welcome", () => {
     client.close();
   });
 
-  test("the platform of the token stands in the route", async () => {
+  test("the route has the token's platform", async () => {
     const ios = await bench.startNode({
       verifyToken: (token) =>
         Promise.resolve({
@@ -115,7 +115,7 @@ describe("resume", () => {
     second.close();
   });
 
-  test("since above acked is an ack", async () => {
+  test("a since above acked counts as an ack", async () => {
     const userId = newUser();
     await bench.acceptMany(userId, 10, "dispatch");
     const { epoch } = await bench.user(userId);
@@ -126,7 +126,7 @@ describe("resume", () => {
     client.close();
   });
 
-  test("of another epoch, or from the future: from the user's own cursor", async () => {
+  test("of another epoch, or from the future: replays from the user's own cursor", async () => {
     const userId = newUser();
     await bench.acceptMany(userId, 3, "dispatch");
     const { epoch } = await bench.user(userId);
@@ -138,7 +138,7 @@ describe("resume", () => {
     }
   });
 
-  test("where what came after since was trimmed: not resumed, and what is left comes", async () => {
+  test("if messages after since were trimmed: not resumed, and the remaining ones come", async () => {
     const userId = newUser();
     await bench.acceptMany(userId, 200, "dispatch");
     const inbox = bench.keysOf(userId).inbox(userId);
@@ -192,7 +192,7 @@ describe("while messages come", () => {
     }
   });
 
-  test("what is handed over before the answer of the connect script has come is not lost", async () => {
+  test("what is handed over before the connect script's answer is not lost", async () => {
     const userId = newUser();
     const release = holdConnectAnswers();
     const client = approach(node, { token: `user.${userId}` });
@@ -209,7 +209,7 @@ describe("while messages come", () => {
     client.close();
   });
 
-  test("what nobody heard, because the subscription was lost in that moment, is not lost either", async () => {
+  test("what nobody received, because the subscription was lost at that moment, is not lost either", async () => {
     const userId = newUser();
     const release = holdConnectAnswers();
     const client = approach(node, { token: `user.${userId}` });
@@ -222,7 +222,7 @@ describe("while messages come", () => {
     client.close();
   });
 
-  test("of another epoch before the answer has come: reconnect", async () => {
+  test("of another epoch before the answer: reconnect", async () => {
     const userId = newUser();
     const release = holdConnectAnswers();
     const client = approach(node, { token: `user.${userId}` });
@@ -236,7 +236,7 @@ describe("while messages come", () => {
     expect(client.messages).toEqual([]);
   });
 
-  test("accepted in the very moment of the connect, by turns before and after", async () => {
+  test("accepted exactly at the connect, alternately before and after", async () => {
     for (let round = 0; round < 20; round++) {
       const userId = newUser();
       const racing = approach(round % 2 === 0 ? node : other, { token: `user.${userId}` });
@@ -255,7 +255,7 @@ describe("while messages come", () => {
 });
 
 describe("routes", () => {
-  test("a socket that closes takes its route along", async () => {
+  test("a closing socket removes its route", async () => {
     const userId = newUser();
     const client = await join(node, userId);
     expect(await bench.routes(userId)).toHaveLength(1);
@@ -271,7 +271,7 @@ describe("routes", () => {
     await waitFor(async () => (await bench.routes(userId)).length === 0, { what: "the route's end" });
   });
 
-  test("one that closes while the answer of the connect script is on its way leaves none", async () => {
+  test("one that closes during the connect script's call leaves none", async () => {
     const userId = newUser();
     const release = holdConnectAnswers();
     const client = approach(node, { token: `user.${userId}` });
@@ -308,7 +308,7 @@ describe("routes", () => {
     );
   });
 
-  test("where the answer of the connect script does not come, its route is taken out when Redis is back", async () => {
+  test("if the connect script's answer is lost, its route is removed when Redis is back", async () => {
     const userId = newUser();
     const impatient = await bench.startNode({ commandTimeoutMs: 200 });
     await impatient.redis.ping();
@@ -353,7 +353,7 @@ describe("the limit, decided across nodes", () => {
     }
   });
 
-  test("where the newest is refused: 4429, and nothing of it is left", async () => {
+  test("if the newest is refused: 4429, and nothing of it is left", async () => {
     const userId = newUser();
     const strict = await bench.startNode({ whenUserFull: "refuse", maxConnectionsPerUser: 2 });
     const two = [await join(strict, userId), await join(strict, userId)];
@@ -371,7 +371,7 @@ describe("the limit, decided across nodes", () => {
   });
 });
 
-test("an epoch that changed between two connects is told in the welcome", async () => {
+test("the welcome reports an epoch that changed between two connects", async () => {
   const userId = newUser();
   await bench.accept(userId, "one", "dispatch");
   const first = await join(node, userId);

@@ -38,7 +38,7 @@ describe("heartbeats", () => {
     client.close();
   });
 
-  test("find a missing route and take it again with the original connect time; what was missed comes", async () => {
+  test("find a missing route and register it again with the original connect time; missed messages come", async () => {
     const userId = newUser();
     const client = await join(node, userId);
     const before = await bench.routes(userId);
@@ -51,7 +51,7 @@ describe("heartbeats", () => {
     client.close();
   });
 
-  test("find one whose place others have taken: 4409", async () => {
+  test("find one whose slot others have taken: 4409", async () => {
     const userId = newUser();
     const client = await join(node, userId);
     const routesKey = bench.keysOf(userId).routes(userId);
@@ -77,7 +77,7 @@ describe("heartbeats", () => {
     await waitFor(async () => (await bench.routes(userId)).length === 0, { what: "no route" });
   });
 
-  test("a Redis that lost everything gets every route again, and says so to the clients", async () => {
+  test("restore every route in a Redis that lost everything, and tell the clients", async () => {
     const own = await openNodeBench();
     const there = await own.startNode({ routeLeaseMs: LEASE_MS, renewing: true });
     const clients = await Promise.all(range(1, 30).map((n) => join(there, `lost${n}`)));
@@ -88,7 +88,7 @@ describe("heartbeats", () => {
   });
 });
 
-test("a pause longer than half a lease: all are registered again, and brought up to date", async () => {
+test("after a pause longer than half a lease all are registered again and catch up", async () => {
   const own = await bench.startNode({ routeLeaseMs: 60_000, renewing: true });
   const userIds = Array.from({ length: 30 }, newUser);
   const clients = await Promise.all(userIds.map((userId) => join(own, userId)));
@@ -116,7 +116,7 @@ describe("a lost subscription", () => {
     await waitFor(() => !target.subscription.isActive(), { what: "the loss", everyMs: 1 });
   }
 
-  test("what was published meanwhile is delivered in order, and nobody reconnects", async () => {
+  test("messages published meanwhile are delivered in order, and nobody reconnects", async () => {
     const userIds = Array.from({ length: 5 }, newUser);
     const clients = await Promise.all(userIds.map((userId) => join(node, userId)));
     for (const userId of userIds) await bench.acceptMany(userId, 3);
@@ -146,7 +146,7 @@ describe("a lost subscription", () => {
     client.close();
   });
 
-  test("that comes back before the commands' connection: registering again is tried until it succeeds", async () => {
+  test("that returns before the command connection: registration is retried until it succeeds", async () => {
     const impatient = await bench.startNode({ commandTimeoutMs: 200 });
     const userId = newUser();
     const client = await join(impatient, userId);

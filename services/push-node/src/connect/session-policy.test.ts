@@ -41,7 +41,7 @@ async function expectOpen(client: WsClient): Promise<void> {
   client.close();
 }
 
-test("one: a sign-in on the other node closes the older, and says on which platform", async () => {
+test("one: a sign-in on the other node closes the older and names the platform", async () => {
   const [a, b] = await startTwo({ sessionPolicy: "one" });
   const userId = newUser();
   const older = await signIn(a, userId, "web");
@@ -64,7 +64,7 @@ test("one-per-platform: another platform stays, the limit keeps its own reason",
   await expectOpen(tv);
 });
 
-describe("one that missed its eviction", () => {
+describe("a connection that missed its eviction", () => {
   test.each(["a resubscription", "a heartbeat"])("is told the right reason after %s", async (what) => {
     const [a, b] = await startTwo({ sessionPolicy: "one", routeLeaseMs: 1_500 });
     const userId = newUser();
@@ -82,7 +82,7 @@ describe("one that missed its eviction", () => {
   });
 });
 
-test("a registration that was stuck on its way to Redis replaces nobody when it is run at last", async () => {
+test("a registration stuck on its way to Redis replaces nobody when it runs at last", async () => {
   // By Redis's clock its deadline is long over when the script runs, as after a stall.
   const stuck = await bench.startNode({ sessionPolicy: "one", redisNowMs: () => Date.now() - 60_000 });
   const { scripts } = stuck;
@@ -103,7 +103,7 @@ test("a registration that was stuck on its way to Redis replaces nobody when it 
   await expectOpen(client);
 });
 
-test("where Redis' clock is another than it was: who still waits is registered all the same", async () => {
+test("if Redis' clock has changed, a waiting connection is registered all the same", async () => {
   const node = await bench.startNode({ redisNowMs: () => Date.now() - 60_000 });
   await expectOpen(await signIn(node, newUser(), "web"));
 });

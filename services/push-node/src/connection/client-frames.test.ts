@@ -105,7 +105,7 @@ function cut(bytes: Buffer, places: readonly number[]): Buffer[] {
   return at.slice(1).map((end, i) => bytes.subarray(at[i], end));
 }
 
-test("of any bytes, cut anywhere, it says what the receiver of ws says", async () => {
+test("for any bytes, cut anywhere, it reports what ws's receiver reports", async () => {
   await fc.assert(
     fc.asyncProperty(
       fc.array(frame, { minLength: 1, maxLength: 8 }),
@@ -119,7 +119,7 @@ test("of any bytes, cut anywhere, it says what the receiver of ws says", async (
   );
 });
 
-test("a text in one piece is read without a receiver; one that is cut, and all after it, with one", async () => {
+test("reads an unfragmented text without a receiver; a fragmented one, and everything after it, with one", async () => {
   const text = maskedFrame(1, Buffer.from("hello"), true);
   const whole = await heardByOurs([text, text]);
   expect(whole).toEqual([
@@ -129,7 +129,7 @@ test("a text in one piece is read without a receiver; one that is cut, and all a
   expect(await heardByOurs([text.subarray(0, 7), Buffer.concat([text.subarray(7), text])])).toEqual(whole);
 });
 
-test("nothing is heard after the client's close, nor after what was wrong", async () => {
+test("reports nothing after the client's close, or after an error", async () => {
   const text = maskedFrame(1, Buffer.from("hello"), true);
   const close = maskedFrame(8, Buffer.from([0x0f, 0xa0]), true);
   expect(await heardByOurs([Buffer.concat([close, text]), text])).toEqual([["end", 4000, ""]]);

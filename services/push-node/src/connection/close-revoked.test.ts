@@ -53,8 +53,8 @@ async function expectOpen(...clients: readonly WsClient[]): Promise<void> {
   }
 }
 
-describe("told to every node", () => {
-  test("a user: everything so far, on every node; nobody else, and nothing made since", async () => {
+describe("announced to every node", () => {
+  test("a user: everything so far, on every node; nobody else, and nothing issued since", async () => {
     const [userId, other] = [newUser(), newUser()];
     const clients = [await signIn(nodes[0], userId), await signIn(nodes[1], userId)];
     const bystander = await signIn(nodes[0], other);
@@ -66,7 +66,7 @@ describe("told to every node", () => {
     await waitFor(async () => (await bench.routes(userId)).length === 0, { what: "no routes, no grace" });
   });
 
-  test("a session: its connections alone", async () => {
+  test("a session: only its connections", async () => {
     const userId = newUser();
     const mine = [
       await signIn(nodes[0], userId, { sessionId: "s1" }),
@@ -78,7 +78,7 @@ describe("told to every node", () => {
     await expectOpen(...others);
   });
 
-  test("a token by the name that the release before gave it", async () => {
+  test("a token by the name that the previous release gave it", async () => {
     const jti = `jti-${newUser()}`;
     const mine = await signIn(nodes[0], newUser(), { jti, formerNames: [`old-${jti}`] });
     const other = await signIn(nodes[0], newUser(), { jti: "other", formerNames: ["old-other"] });
@@ -87,7 +87,7 @@ describe("told to every node", () => {
     await expectOpen(other);
   });
 
-  test("a token: its connections, whoever's they are, although every partition says so", async () => {
+  test("a token: its connections, whoever owns them, although every partition announces it", async () => {
     const jti = `jti-${newUser()}`;
     const mine = [
       await signIn(nodes[0], newUser(), { jti }),
@@ -110,7 +110,7 @@ describe("told to every node", () => {
     expect(client.frames.at(-1)).toMatchObject({ code: "PETREL_USER_ERASED", action: "stop" });
   });
 
-  test("nothing that waits for the client goes out after it: messages come no more", async () => {
+  test("nothing queued for the client is sent after it: no more messages come", async () => {
     const userId = newUser();
     const client = await signIn(nodes[0], userId);
     await revocations.revokeUser(userId);
@@ -120,8 +120,8 @@ describe("told to every node", () => {
   });
 });
 
-describe("met by the connection itself", () => {
-  test("a token that is revoked already: 4403 on every node, and no route", async () => {
+describe("found by the connection itself", () => {
+  test("an already revoked token: 4403 on every node, and no route", async () => {
     const userId = newUser();
     await revocations.revokeUser(userId);
     for (const node of nodes) {
@@ -132,7 +132,7 @@ describe("met by the connection itself", () => {
     expect(await bench.routes(userId)).toEqual([]);
   });
 
-  test("one that is revoked while the answer of the connect script is on its way", async () => {
+  test("one revoked during the connect script's call", async () => {
     const userId = newUser();
     const { scripts } = nodes[0];
     const run = scripts.run.bind(scripts);
@@ -157,7 +157,7 @@ describe("met by the connection itself", () => {
     await bench.store.redis.set(bench.keysOf(userId).tokenGeneration(userId), String(Date.now()));
   }
 
-  test("one whose revocation nobody heard: closed when the subscription is back", async () => {
+  test("one whose revocation was missed: closed when the subscription is back", async () => {
     const userId = newUser();
     const client = await signIn(nodes[0], userId);
     await revokeUnheard(userId);
@@ -165,7 +165,7 @@ describe("met by the connection itself", () => {
     await expectRevoked(client);
   });
 
-  test("also where it was just being registered then", async () => {
+  test("also if it was just being registered", async () => {
     const userId = newUser();
     const { scripts } = nodes[0];
     const run = scripts.run.bind(scripts);
@@ -182,7 +182,7 @@ describe("met by the connection itself", () => {
     await expectRevoked(approach(nodes[0], { token: tokenWith({ userId }) }));
   });
 
-  test("one whose revocation nobody heard or ever will: closed by a heartbeat", async () => {
+  test("one whose revocation is lost for good: closed by a heartbeat", async () => {
     const node = await bench.startNode({ routeLeaseMs: 1_500, renewing: true });
     const [userId, other] = [newUser(), newUser()];
     const client = await signIn(node, userId);

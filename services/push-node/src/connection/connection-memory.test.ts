@@ -60,7 +60,7 @@ function alive(constructor: Function): number {
   return queryObjects(constructor) as number;
 }
 
-test(`${CONNECTIONS} idle connections keep nothing of their handshakes, and cost little`, async () => {
+test(`${CONNECTIONS} idle connections keep nothing of their handshakes and cost little`, async () => {
   setFlagsFromString("--expose-gc");
   const collect = runInNewContext("gc") as () => void;
   const before = {

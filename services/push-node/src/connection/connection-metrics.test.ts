@@ -4,7 +4,7 @@ import { expect, test } from "vitest";
 import { ConnectionRegistry } from "./connection-registry.js";
 import { createConnectionMetrics } from "./connection-metrics.js";
 
-test("close codes that clients make up are one series, those of the contract one each, from the start", async () => {
+test("close codes invented by clients share one series, the contract's have one each from the start", async () => {
   const registry = createRegistry("push-node");
   const { closed } = createConnectionMetrics(registry, new ConnectionRegistry(1));
   const series = async () => [

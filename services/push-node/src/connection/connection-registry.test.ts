@@ -9,7 +9,7 @@ function connectionOf(userId: string): Connection {
 }
 
 describe("registry", () => {
-  test("any series of additions and removals leaves what a list would", () => {
+  test("holds what a list would after any series of additions and removals", () => {
     const step = record({ user: constantFrom("a", "b", "c"), remove: boolean(), which: nat(4) });
     assert(
       property(array(step, { maxLength: 60 }), (steps) => {
@@ -43,7 +43,7 @@ describe("registry", () => {
     );
   });
 
-  test("slots are filled evenly, and each connection stands in its own alone", () => {
+  test("fills slots evenly, and each connection is in exactly its own", () => {
     const registry = new ConnectionRegistry(4);
     for (let i = 0; i < 8; i++) registry.add(connectionOf(`u${i}`));
     for (let slot = 0; slot < 4; slot++) expect([...registry.inSlot(slot)]).toHaveLength(2);

@@ -56,7 +56,7 @@ async function open(head: Buffer = Buffer.alloc(0)): Promise<Ends> {
 const closing = (code: number, reason = ""): Buffer =>
   maskedFrame(8, Buffer.concat([Buffer.from([code >> 8, code & 255]), Buffer.from(reason)]), true);
 
-test("a client that closes gets its close back, and the end of the socket; its code is heard once", async () => {
+test("a closing client gets its close back and the end of the socket; its code is reported once", async () => {
   const { ws, socket, client, got, heard } = await open();
   const errors: unknown[] = [];
   const end = socket.end.bind(socket);
@@ -75,14 +75,14 @@ test("a client that closes gets its close back, and the end of the socket; its c
   expect([heard, errors]).toEqual([[4000], []]);
 });
 
-test("a close without a code is answered by one, and heard as 1005", async () => {
+test("a close without a code is answered by one and reported as 1005", async () => {
   const { client, got, heard } = await open();
   client.end(maskedFrame(8, Buffer.alloc(0), true));
   await waitFor(() => heard.length > 0, { what: "the close", everyMs: 2 });
   expect([got(), heard]).toEqual(["8800", [1005]]);
 });
 
-test("this end closes: the socket stays for the client's answer, and then ends", async () => {
+test("if this end closes, the socket waits for the client's answer, then ends", async () => {
   const { ws, client, got, heard, socket } = await open();
   ws.close(1012, "PETREL");
   ws.close(1013, "AGAIN");
@@ -115,7 +115,7 @@ test.each([
   expect(socket.destroyed).toBe(true);
 });
 
-test("a frame that is wrong closes with its code, and ends the socket; frames after it say nothing", async () => {
+test("a bad frame closes with its code and ends the socket; later frames are ignored", async () => {
   const { client, got, heard } = await open();
   client.write(Buffer.concat([Buffer.from([0x81, 2, 97, 98]), maskedFrame(1, Buffer.from("late"), true)]));
   await once(client, "end");
@@ -124,7 +124,7 @@ test("a frame that is wrong closes with its code, and ends the socket; frames af
   expect([got(), heard]).toEqual(["880203ea", ["Invalid WebSocket frame: MASK must be set", 1006]]);
 });
 
-test("a socket that ends, or is reset, without a close is heard as 1006", async () => {
+test("reports 1006 for a socket that ends, or is reset, without a close", async () => {
   const ended = await open();
   ended.client.end();
   await waitFor(() => ended.heard.length > 0, { what: "the end", everyMs: 2 });
@@ -137,7 +137,7 @@ test("a socket that ends, or is reset, without a close is heard as 1006", async 
   expect([ended.heard, reset.heard, cut.heard]).toEqual([[1006], [1006], [1006]]);
 });
 
-test("what came behind the handshake is read first", async () => {
+test("reads bytes that followed the handshake first", async () => {
   const { client, heard } = await open(maskedFrame(1, Buffer.from("head"), true));
   client.write(maskedFrame(1, Buffer.from("next"), true));
   await waitFor(() => heard.length > 1, { what: "both", everyMs: 2 });
@@ -145,7 +145,7 @@ test("what came behind the handshake is read first", async () => {
   client.destroy();
 });
 
-test("a ping is answered with its bytes; a client that pings and does not read is cut", async () => {
+test("answers a ping with its bytes; cuts a client that pings and does not read", async () => {
   const { client, got, heard, socket } = await open();
   client.write(maskedFrame(9, Buffer.from("hi"), true));
   await waitFor(() => got() !== "", { what: "the pong", everyMs: 2 });

@@ -43,7 +43,7 @@ describe("on a socket", () => {
     server.close();
   });
 
-  test("any text arrives as it was", async () => {
+  test("any text arrives unchanged", async () => {
     await assert(
       asyncProperty(string({ unit: "grapheme", maxLength: 300 }), nat(400), async (text, repeat) => {
         const whole = text.repeat(repeat);

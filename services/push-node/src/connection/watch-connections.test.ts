@@ -42,7 +42,7 @@ async function silentClient(node: PushNode, userId: string): Promise<RawClient> 
 }
 
 describe("silence", () => {
-  test("two ping intervals of it, and the connection is cut", async () => {
+  test("cuts the connection after two ping intervals", async () => {
     const node = await bench.startNode({ pingSeconds: PING_SECONDS });
     const userId = newUser();
     const raw = await silentClient(node, userId);
@@ -56,7 +56,7 @@ describe("silence", () => {
     await waitFor(async () => (await bench.routes(userId)).length === 0, { what: "no route" });
   });
 
-  test("one that answers pings stays", async () => {
+  test("keeps one that answers pings", async () => {
     const node = await bench.startNode({ pingSeconds: PING_SECONDS });
     const client = await join(node, newUser());
     const witness = await join(node, newUser());
@@ -67,7 +67,7 @@ describe("silence", () => {
     witness.close();
   });
 
-  test("so does one that only sends frames, as where a proxy eats protocol pings", async () => {
+  test("keeps one that only sends frames, as behind a proxy that swallows protocol pings", async () => {
     const node = await bench.startNode({ pingSeconds: PING_SECONDS });
     const userId = newUser();
     const raw = await silentClient(node, userId);
@@ -82,7 +82,7 @@ describe("silence", () => {
     raw.socket.destroy();
   });
 
-  test("pings are spread: not everybody in the same second", async () => {
+  test("spreads pings: not everyone in the same second", async () => {
     const node = await bench.startNode({ pingSeconds: PING_SECONDS });
     const raws = await Promise.all(Array.from({ length: 10 }, () => silentClient(node, newUser())));
     const pinged = (): number => raws.filter((raw) => raw.frames().some(({ opcode }) => opcode === 9)).length;
@@ -98,7 +98,7 @@ describe("silence", () => {
     for (const raw of raws) raw.socket.destroy();
   });
 
-  test("a pause of this process is not held against the clients", async () => {
+  test("does not blame clients for a pause of this process", async () => {
     const node = await bench.startNode({ pingSeconds: PING_SECONDS });
     const clients = await Promise.all(Array.from({ length: 20 }, () => join(node, newUser())));
     await pass(node, 1);
@@ -113,7 +113,7 @@ describe("silence", () => {
 });
 
 describe("the token's end", () => {
-  test("is announced, then it is the end: 4401", async () => {
+  test("is announced, then closes with 4401", async () => {
     const node = await bench.startNode();
     const endsAtMs = Date.now() + 60_000;
     const client = approach(node, { token: `until.${endsAtMs}.${newUser()}` });
@@ -134,7 +134,7 @@ describe("the token's end", () => {
     });
   });
 
-  test("a fresh one moves it, and is announced in its own time", async () => {
+  test("moves with a fresh token, and is announced in its own time", async () => {
     const node = await bench.startNode();
     const userId = newUser();
     const client = approach(node, { token: `until.${Date.now() + 40_000}.${userId}` });

@@ -78,7 +78,7 @@ async function acceptLarge(userId: string, from: number, to: number, handOver: "
 }
 
 describe("a slow reader", () => {
-  test("a backlog far larger than the bound reaches it whole, in order, without a 4408; memory stays bounded", async () => {
+  test("gets a backlog far larger than the bound completely, in order, without a 4408; memory stays bounded", async () => {
     const userId = newUser();
     const count = 400;
     await acceptLarge(userId, 1, count, "dispatch");
@@ -104,7 +104,7 @@ describe("a slow reader", () => {
     raw.socket.destroy();
   });
 
-  test("live messages beyond the bound are read later instead of kept", async () => {
+  test("gets live messages beyond the bound later instead of having them buffered", async () => {
     const userId = newUser();
     const { raw, connection } = await sleeper(userId);
     await waitFor(() => connection.phase === "live", { what: "a live connection" });
@@ -126,7 +126,7 @@ describe("a slow reader", () => {
     raw.socket.destroy();
   });
 
-  test("one that never reads: 4408 after the time it is given, then it is cut", async () => {
+  test("that never reads: 4408 after its time, then a cut", async () => {
     const userId = newUser();
     await acceptLarge(userId, 1, 400, "dispatch");
     const { raw, connection } = await sleeper(userId);
@@ -184,7 +184,7 @@ describe("expired messages", () => {
     client.close();
   });
 
-  test("and what has waited long is found by its id when it is acknowledged, though no dispatcher has looked", async () => {
+  test("and what has waited long is found by its id when acknowledged, though no dispatcher has checked it", async () => {
     const userId = newUser();
     const keys = bench.keysOf(userId);
     const { redis, scripts } = bench.store;
@@ -204,7 +204,7 @@ describe("expired messages", () => {
     client.close();
   });
 
-  test("where all are over, nothing is shown and nobody waits for an ack", async () => {
+  test("if all have expired, nothing is shown and nobody waits for an ack", async () => {
     const userId = newUser();
     for (let n = 1; n <= 3; n++) await bench.accept(userId, n, "dispatch", { ttlMs: 1 });
     await new Promise((resolve) => setTimeout(resolve, 5));
@@ -259,7 +259,7 @@ describe("faults", () => {
     raw.socket.destroy();
   });
 
-  test("a client that leaves in the middle ends its catch-up", async () => {
+  test("a client that leaves midway ends its catch-up", async () => {
     const userId = newUser();
     await acceptLarge(userId, 1, 400, "dispatch");
     const { raw, connection } = await sleeper(userId);

@@ -63,7 +63,7 @@ async function joinWith(count: number): Promise<{ userId: string; client: WsClie
 }
 
 describe("live", () => {
-  test("messages in order, to every connection of the user, with the fields of the contract", async () => {
+  test("delivers messages in order, to every connection of the user, with the contract's fields", async () => {
     const userId = newUser();
     const clients = [await join(node, userId), await join(node, userId)];
     const data = { text: 'schön 🐦 "quoted"', n: 1.5, none: null };
@@ -83,7 +83,7 @@ describe("live", () => {
     }
   });
 
-  test("what was sent is dropped", async () => {
+  test("drops what was already sent", async () => {
     const { userId, client } = await joinWith(3);
     for (const seq of [1, 3, 2, 3]) await publish(await envelope(userId, { seq }));
     await bench.accept(userId, "four");
@@ -92,7 +92,7 @@ describe("live", () => {
     client.close();
   });
 
-  test("a gap is repaired from the inbox before the client could notice", async () => {
+  test("repairs a gap from the inbox before the client could notice", async () => {
     const { userId, client } = await joinWith(1);
     await bench.accept(userId, "lying in the inbox", "dispatch");
     await bench.accept(userId, "so is this", "dispatch");
@@ -106,7 +106,7 @@ describe("live", () => {
     client.close();
   });
 
-  test("in the wrong order they are put right", async () => {
+  test("reorders messages that arrive in the wrong order", async () => {
     const { userId, client } = await joinWith(1);
     for (let n = 2; n <= 6; n++) await bench.accept(userId, n, "dispatch");
     const all = await Promise.all([6, 4, 2, 5, 3].map((seq) => envelope(userId, { seq, data: String(seq) })));
@@ -116,7 +116,7 @@ describe("live", () => {
     client.close();
   });
 
-  test("a number that was assigned but is not in the inbox any more has ended: it is skipped, not waited for", async () => {
+  test("skips a number that was assigned but is no longer in the inbox: it has ended", async () => {
     const { userId, client } = await joinWith(2);
     await bench.accept(userId, "trimmed", "dispatch");
     await bench.store.redis.xdel(bench.keysOf(userId).inbox(userId), "3-0");
@@ -139,7 +139,7 @@ describe("live", () => {
     client.close();
   });
 
-  test("another user's connections see nothing", async () => {
+  test("delivers nothing to another user's connections", async () => {
     const { userId, client } = await joinWith(1);
     const stranger = await join(node, newUser());
     await bench.accept(userId, "private");
@@ -172,7 +172,7 @@ describe("epochs", () => {
     again.close();
   });
 
-  test("an old one that is handed over late is dropped: it was read from the inbox", async () => {
+  test("an old one handed over late is dropped: it was read from the inbox", async () => {
     const userId = newUser();
     await bench.acceptMany(userId, 3, "dispatch");
     const late = await envelope(userId, { seq: 2, atMs: Date.now() - 10_000 });
@@ -214,7 +214,7 @@ describe("epochs", () => {
     expect(await client.untilClosed()).toMatchObject({ code: 1012 });
   });
 
-  test("the next master's clock is behind: who comes to it reads its inbox, and is not sent away again", async () => {
+  test("if the next master's clock is behind, a new client reads its inbox and is not sent away again", async () => {
     const userId = newUser();
     await bench.acceptMany(userId, 3, "dispatch");
     const keys = bench.keysOf(userId);
@@ -236,7 +236,7 @@ describe("epochs", () => {
     client.close();
   });
 
-  test("a number that Redis has lost and given out again is never taken for the one that was seen", async () => {
+  test("a number that Redis has lost and assigned again is never taken for the one already seen", async () => {
     const { userId, client } = await joinWith(5);
     const keys = bench.keysOf(userId);
     // The tail is lost: 4 and 5 were shown, but Redis does not know of them any more.
@@ -252,7 +252,7 @@ describe("epochs", () => {
     again.close();
   });
 
-  test("the same, found by a nudge alone", async () => {
+  test("the same, found through a nudge alone", async () => {
     const { userId, client } = await joinWith(5);
     const keys = bench.keysOf(userId);
     await bench.store.redis.xdel(keys.inbox(userId), "4-0", "5-0");
@@ -265,7 +265,7 @@ describe("epochs", () => {
   });
 });
 
-test("what cannot be read is skipped: a kind of a newer release, an unknown user", async () => {
+test("skips what it cannot read: a kind of a newer release, an unknown user", async () => {
   const { userId, client } = await joinWith(1);
   const channel = bench.keysOf(userId).channel + node.nodeId;
   await bench.store.redis.spublish(channel, "from-the-future\nx\ty");

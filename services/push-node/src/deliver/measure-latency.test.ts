@@ -32,7 +32,7 @@ const countOf = (priority: Priority, presence: string): Promise<number> =>
   read(node.metrics, "count", { priority, presence });
 
 describe("on a node", () => {
-  test("each message of a client that is there counts once, by its priority, when it is acknowledged", async () => {
+  test("counts each message to a connected client once, by its priority, when acknowledged", async () => {
     const client = await join(node, "u1");
     await bench.accept("u1", 1, "accept", { priority: "high" });
     await bench.accept("u1", 2, "accept", { priority: "low" });
@@ -57,7 +57,7 @@ describe("on a node", () => {
     client.close();
   });
 
-  test("what somebody had missed is counted apart: its time says nothing of the cluster", async () => {
+  test("counts missed messages apart: their time says nothing about the cluster", async () => {
     await bench.accept("u2", 1, "dispatch");
     await new Promise((resolve) => setTimeout(resolve, 5));
     const before = await countOf("normal", "away");
@@ -70,7 +70,7 @@ describe("on a node", () => {
     client.close();
   });
 
-  test("a priority survives the dispatcher's hand-over too", async () => {
+  test("keeps the priority through the dispatcher's hand-over", async () => {
     const client = await join(node, "u3");
     await bench.accept("u3", 1, "dispatch", { priority: "high" });
     await bench.accept("u3", 2, "accept", { priority: "high" });
@@ -82,7 +82,7 @@ describe("on a node", () => {
   });
 });
 
-describe("by itself", () => {
+describe("alone", () => {
   const message = (seq: number, atMs: number) => ({ seq, atMs, priority: "normal" }) as const;
   const connected = { priority: "normal", presence: "connected" } as const;
 
@@ -94,7 +94,7 @@ describe("by itself", () => {
     return { registry, latency, connection, setNow: (ms: number | undefined) => void (nowMs = ms) };
   }
 
-  test("the time is from acceptance to acknowledgement, and never below nought", async () => {
+  test("measures from acceptance to acknowledgement, never below zero", async () => {
     const { registry, latency, connection } = open();
     latency.sent(connection, message(1, 9_998_000));
     latency.sent(connection, message(2, 10_000_050));
@@ -104,7 +104,7 @@ describe("by itself", () => {
     expect(await read(registry, "bucket", { ...connected, le: "2.5" })).toBe(2);
   });
 
-  test("of a client that acknowledges nothing, only so much is kept", async () => {
+  test("keeps a bounded number for a client that acknowledges nothing", async () => {
     const { registry, latency, connection } = open();
     for (let seq = 1; seq <= 1_000; seq++) latency.sent(connection, message(seq, 9_999_000));
     expect(connection.unmeasured).toHaveLength(128);
@@ -117,7 +117,7 @@ describe("by itself", () => {
     expect(await read(registry, "count", connected)).toBe(65);
   });
 
-  test("while Redis' clock is not known, nothing is measured, and nothing is kept", async () => {
+  test("measures and keeps nothing while Redis' clock is unknown", async () => {
     const { registry, latency, connection, setNow } = open();
     setNow(undefined);
     latency.sent(connection, message(1, 9_999_000));

@@ -19,8 +19,8 @@ function still(perSecond: number, burstMs?: number) {
   };
 }
 
-describe("by a clock that is moved", () => {
-  test("a burst of ten seconds' worth, then one for each part of a second", () => {
+describe("with a fake clock", () => {
+  test("allows a burst of ten seconds' worth, then one message per part of a second", () => {
     const { pace, connection, pass, nowMs } = still(50);
     let sent = 0;
     while (pace.takeOne(connection, nowMs())) sent++;
@@ -33,7 +33,7 @@ describe("by a clock that is moved", () => {
     expect(pace.allowance(connection)).toBe(500);
   });
 
-  test("off: no limit, and no clock is asked", () => {
+  test("off: no limit, and the clock is not read", () => {
     const pace = new ReceivePace({
       clock: {
         monotonicMs: () => {
@@ -48,7 +48,7 @@ describe("by a clock that is moved", () => {
     expect(pace.allowance(connection)).toBe(Number.POSITIVE_INFINITY);
   });
 
-  test("over any arrivals and pages: never more in a window than its burst and its time allow, and no less", () => {
+  test("for any arrivals and pages: never more in a window than its burst and its time allow, and no less", () => {
     const step = fc.tuple(fc.integer({ min: 0, max: 3_000 }), fc.integer({ min: 0, max: 400 }), fc.boolean());
     fc.assert(
       fc.property(fc.array(step, { maxLength: 60 }), fc.integer({ min: 1, max: 200 }), (steps, perSecond) => {
@@ -78,7 +78,7 @@ describe("by a clock that is moved", () => {
     );
   });
 
-  test("who is closed does not wait on", async () => {
+  test("a closed connection does not wait on", async () => {
     const { pace, connection } = still(1);
     pace.spend(connection, 10);
     const ready = pace.ready(connection);
@@ -94,7 +94,7 @@ describe("on a node", () => {
   });
   afterAll(() => bench.close());
 
-  test("what is too much waits and arrives in order; another user's goes out at once", async () => {
+  test("delays the excess and keeps the order; another user's messages go out at once", async () => {
     const node = await bench.startNode({ receivePerUserPerSecond: 50, receiveBurstMs: 1_000 });
     const flooded = await join(node, "flooded", { ack: "turn" });
     const other = await join(node, "other", { ack: "turn" });
@@ -114,7 +114,7 @@ describe("on a node", () => {
     await waitFor(async () => (await bench.user("flooded"))["acked"] === "200", { what: "the last ack" });
   });
 
-  test("a backlog at connect is paced too, and a connection that closes meanwhile leaves nothing behind", async () => {
+  test("paces a backlog at connect too, and a connection that closes meanwhile leaves nothing behind", async () => {
     const node = await bench.startNode({ receivePerUserPerSecond: 20, receiveBurstMs: 500 });
     await bench.acceptMany("late", 60, "dispatch");
     const client = await join(node, "late");
@@ -128,7 +128,7 @@ describe("on a node", () => {
     expect(seqsOf(again)).toEqual(range(1, 60));
   });
 
-  test("more that wait than pages may be read at a time hold up nobody else's page", async () => {
+  test("more waiting connections than pages may be read at a time do not delay anyone else's page", async () => {
     // One message at once, and the next in twenty seconds.
     const node = await bench.startNode({ receivePerUserPerSecond: 0.05 });
     const users = range(1, 40).map((n) => `waiting-${n}`);
@@ -142,7 +142,7 @@ describe("on a node", () => {
     expect(waiting.map(({ phase }) => phase)).toEqual(users.map(() => "catching-up"));
   });
 
-  test("one that waives acknowledging is paced and acknowledged as it is sent", async () => {
+  test("paces a connection with ack=auto and acknowledges messages as they are sent", async () => {
     const node = await bench.startNode({ receivePerUserPerSecond: 50, receiveBurstMs: 500 });
     const client = await join(node, "auto", { query: "ack=auto" });
     await bench.acceptMany("auto", 60);

@@ -22,7 +22,7 @@ async function tell(userId: string, text: string): Promise<void> {
 }
 
 describe("a nudge", () => {
-  test("reads the inbox to its end, although nobody said how far that is", async () => {
+  test("reads the inbox to its end, although its length is unknown", async () => {
     const userId = newUser();
     const client = await join(node, userId);
     await bench.acceptMany(userId, 350, "dispatch");
@@ -32,7 +32,7 @@ describe("a nudge", () => {
     client.close();
   });
 
-  test("to its end also where pages are cut by their size", async () => {
+  test("reads to its end even if pages are cut by size", async () => {
     const userId = newUser();
     const client = await join(node, userId);
     for (let n = 1; n <= 12; n++) await bench.accept(userId, `${n}:`.padEnd(50_000, "x"), "dispatch");
@@ -42,7 +42,7 @@ describe("a nudge", () => {
     client.close();
   });
 
-  test("says the highest ack once more", async () => {
+  test("repeats the highest ack", async () => {
     const userId = newUser();
     const client = await join(node, userId);
     await bench.acceptMany(userId, 5);
@@ -73,7 +73,7 @@ describe("a nudge", () => {
 });
 
 describe("closing", () => {
-  test("an eviction closes that connection alone", async () => {
+  test("an eviction closes only that connection", async () => {
     const userId = newUser();
     const [one, two] = [await join(node, userId), await join(node, userId)];
     const { connection } = await one.frame("welcome");

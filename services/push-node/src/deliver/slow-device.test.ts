@@ -66,7 +66,7 @@ async function ackAll(userId: string, client: Awaited<ReturnType<typeof join>>):
 const inboxLength = (userId: string) => bench.store.redis.xlen(bench.keysOf(userId).inbox(userId));
 
 describe.each(["live", "with a backlog"] as const)("%s: a device whose socket stalls", (when) => {
-  test("gets all that a quicker one has acknowledged meanwhile; then it is kept no longer", async () => {
+  test("gets everything a quicker one has acknowledged meanwhile; then it is no longer kept", async () => {
     const userId = newUser();
     if (when === "with a backlog") await acceptLarge(userId, "dispatch");
     const { raw, connection } = await sleeper(slow, userId);
@@ -92,7 +92,7 @@ describe.each(["live", "with a backlog"] as const)("%s: a device whose socket st
   });
 });
 
-test("one that is further behind than the bound is told, without a hole before; resuming, it hears what is left", async () => {
+test("a device further behind than the bound is told, without an earlier hole; on resuming it gets what is left", async () => {
   const userId = newUser();
   const bounded = await bench.startNode({ ...node, slowHistorySize: 50 });
   const { raw, connection } = await sleeper(slow, userId);
@@ -123,7 +123,7 @@ test("one that is further behind than the bound is told, without a hole before; 
   laptop.close();
 });
 
-test("numbers that have ended are no loss, whoever trimmed them: nobody is told", async () => {
+test("ended numbers are no loss, whoever trimmed them: nobody is told", async () => {
   const userId = newUser();
   const { raw, connection } = await sleeper(slow, userId);
   await waitFor(() => connection.phase === "live", { what: "a live connection" });

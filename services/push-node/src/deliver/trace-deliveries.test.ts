@@ -49,7 +49,7 @@ const send = (connection: Connection, seq: number, ofTrace: string | undefined =
 const outcomes = () =>
   spans.filter(({ name }) => name === "await ack").map(({ attributes }) => attributes["petrel.outcome"]);
 
-test("what is not sampled begins nothing", () => {
+test("starts nothing for an unsampled message", () => {
   const connection = newConnection();
   deliveries.sent(connection, { seq: 1, atMs: 1, priority: "normal", id: "m1" });
   deliveries.acked(connection, 1);
@@ -82,7 +82,7 @@ test("an acknowledgement ends what it covers, and nothing else", async () => {
   });
 });
 
-test("a connection that closes ends its own", () => {
+test("a closing connection ends its own", () => {
   const [connection, other] = [newConnection(), newConnection("c2")];
   send(connection, 1);
   send(other, 1);
@@ -101,7 +101,7 @@ test("nothing waits longer than a minute", () => {
   expect(outcomes()).toEqual(["unacknowledged", "unacknowledged"]);
 });
 
-test("of one connection no more than 64 wait: the oldest ends; of all of them 10,000", () => {
+test("keeps at most 64 per connection, ending the oldest, and 10,000 in all", () => {
   const connection = newConnection();
   for (let seq = 1; seq <= 70; seq++) send(connection, seq);
   expect(outcomes().filter((outcome) => outcome === undefined)).toHaveLength(64);

@@ -110,7 +110,7 @@ function never(): never {
   throw new Error("no client");
 }
 
-test("a ring that may hold nothing: the log serves, and the newest goes out all the same", async () => {
+test("without room in the ring, the log serves, and new messages still go out", async () => {
   const node = await bench.startNode({ topicRingBytes: 0 });
   const [client, back] = await crowd(node, 2);
   if (client === undefined || back === undefined) throw new Error("no clients");
@@ -158,7 +158,7 @@ async function holdable(node: PushNode, userId: string, topic: string): Promise<
   };
 }
 
-test("a socket that takes nothing delays nobody, holds a bounded number of bytes, and is told what it lost", async () => {
+test("a socket that reads nothing delays nobody, buffers a bounded number of bytes, and is told what it lost", async () => {
   const node = await bench.startNode({ outboundBoundBytes: 64 * 1024 });
   const slow = await holdable(node, "slow", "heavy");
   const [quick] = await crowd(node, 1);

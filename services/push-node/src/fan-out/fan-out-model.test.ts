@@ -205,7 +205,7 @@ const step: fc.Arbitrary<Step> = fc.oneof(
 
 const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
 
-test("what members see is what the model says, for any order of events", async () => {
+test("members see what the model says, for any order of events", async () => {
   const met = { restarts: 0, recovered: 0, refused: 0, messages: 0 };
   await fc.assert(
     fc.asyncProperty(

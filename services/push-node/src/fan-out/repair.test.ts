@@ -67,7 +67,7 @@ async function beginGeneration(topic: string): Promise<void> {
   await bench.store.redis.hset(generation, "replid", `another-${Math.random()}`);
 }
 
-describe("a message that was lost on its way", () => {
+describe("a message lost on its way", () => {
   test("comes from the log before the next one does", async () => {
     const { client } = await subscribe("gap");
     await topics.publish("gap", 1);
@@ -80,7 +80,7 @@ describe("a message that was lost on its way", () => {
     expect(await figure(node, "petrel_topic_repairs_total", { outcome: "filled" })).toBeGreaterThan(0);
   });
 
-  test("shows at the look, where no other follows; a topic that has moved is not looked at", async () => {
+  test("is found by the periodic check if no other follows; a topic that has moved is not checked", async () => {
     const { client } = await subscribe("last");
     await topics.publish("last", 1);
     await untilOffset(client, "last", 1);
@@ -99,7 +99,7 @@ describe("a message that was lost on its way", () => {
     expect(offsetsOf(client, "last")).toEqual([1, 2]);
   });
 
-  test("and left the log meanwhile: told with what is left, then live", async () => {
+  test("that has left the log meanwhile is reported with what is left, then live", async () => {
     const { client, answer } = await subscribe("small.hole");
     await topics.publish("small.hole", 1, { history: SMALL });
     await topics.publishRange("small.hole", 2, 20, { history: SMALL, isLost: true });
@@ -124,7 +124,7 @@ describe("a message that was lost on its way", () => {
   });
 });
 
-test("a link that is lost: what was published meanwhile comes when it is back, in order", async () => {
+test("after a lost link, what was published meanwhile comes in order", async () => {
   const all = await Promise.all(range(1, 4).map((n) => subscribe(`cut.${n}`)));
   for (let round = 0; round < 3; round++) {
     const before = await figure(node, "petrel_topic_log_reads_total");
@@ -148,7 +148,7 @@ function never(): never {
 }
 
 describe("a new epoch", () => {
-  test("is told before its first message; where nothing was lost, nothing is missing", async () => {
+  test("is announced before its first message; if nothing was lost, nothing is missing", async () => {
     const { client, answer } = await subscribe("planned");
     await topics.publishRange("planned", 1, 3);
     await untilOffset(client, "planned", 3);
@@ -166,7 +166,7 @@ describe("a new epoch", () => {
     ]);
   });
 
-  test("is noticed by the look too", async () => {
+  test("is found by the periodic check too", async () => {
     const { client, answer } = await subscribe("noticed");
     await topics.publish("noticed", 1);
     await untilOffset(client, "noticed", 1);
@@ -176,7 +176,7 @@ describe("a new epoch", () => {
     expect(epoch).not.toBe(answer.epoch);
   });
 
-  test("with a lost tail: told that something is missing; the numbers go on under the new epoch", async () => {
+  test("with a lost tail: subscribers are told of the loss; the numbers go on under the new epoch", async () => {
     const { client } = await subscribe("tail");
     const { redis } = bench.store;
     const keys = topics.keysOf("tail");
@@ -208,8 +208,8 @@ describe("a new epoch", () => {
   });
 });
 
-describe("what is kept", () => {
-  test("bounded by number: `oldest` follows without a read", async () => {
+describe("retention", () => {
+  test("by number: `oldest` follows without a read", async () => {
     const first = await subscribe("small.count");
     await topics.publishRange("small.count", 1, 12, { history: SMALL });
     await untilOffset(first.client, "small.count", 12);
@@ -225,7 +225,7 @@ describe("what is kept", () => {
     expect(await figure(node, "petrel_topic_log_reads_total")).toBe(reads);
   });
 
-  test("bounded by age: it is gone when its time is over", async () => {
+  test("by age: a message is gone when its time is over", async () => {
     const first = await subscribe("short.age");
     await topics.publish("short.age", 1, { history: { ageMs: 1_000 } });
     await untilOffset(first.client, "short.age", 1);
@@ -236,7 +236,7 @@ describe("what is kept", () => {
     expect((await subscribe("short.age", { epoch, offset: 1 })).answer.recovered).toBe(true);
   });
 
-  test("over its time to live it is skipped in a replay, and nothing is missing", async () => {
+  test("an expired message is skipped in a replay, and nothing is missing", async () => {
     const first = await subscribe("ttl");
     await topics.publish("ttl", 1, { ttlMs: 1 });
     await topics.publish("ttl", 2);
@@ -250,7 +250,7 @@ describe("what is kept", () => {
     expect(offsetsOf(back.client, "ttl")).toEqual([2]);
   });
 
-  test("nothing, where there is no history: live all the same", async () => {
+  test("without history: nothing is kept, live messages still come", async () => {
     const { client, answer } = await subscribe("none.kept");
     await topics.publishRange("none.kept", 1, 3, { history: { size: 0 } });
     await untilOffset(client, "none.kept", 3);
@@ -261,7 +261,7 @@ describe("what is kept", () => {
   });
 });
 
-test("a position that this node has not heard of yet is asked about before it is called lost", async () => {
+test("looks an unknown position up before it calls it lost", async () => {
   const { answer } = await subscribe("ahead");
   // Another node's clients were sent it, and one of them comes here.
   await topics.publish("ahead", 1, { isLost: true });
@@ -272,7 +272,7 @@ test("a position that this node has not heard of yet is asked about before it is
   expect(offsetsOf(client, "ahead")).toEqual([2]);
 });
 
-test("a topic that nobody wants is let go of after some rounds, and can be had again", async () => {
+test("lets go of an unused topic after some rounds, and can have it again", async () => {
   const { client } = await subscribe("leaving");
   const channel = `${topics.keysOf("leaving").topicChannel}leaving`;
   const listeners = async () =>

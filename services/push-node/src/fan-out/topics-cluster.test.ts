@@ -46,7 +46,7 @@ afterAll(async () => {
   await cluster.stop();
 });
 
-test("topics of all partitions come; after a link to a master is lost, what was missed comes from its log", async () => {
+test("topics of all partitions come; after a lost link to a master, missed messages come from its log", async () => {
   const names = range(1, 24).map((n) => `t${n}`);
   expect(new Set(names.map((name) => partitionOfTopic(name, PARTITIONS))).size).toBe(PARTITIONS);
   const client = await join(node, "alice", { token: tokenFor("alice", "*") });

@@ -7,7 +7,7 @@ test.each([
   [1_000, 250, 50],
   [10_000, 300, 50],
 ])(
-  "where a dispatcher looks for acks after %d ms: %d ms in the client, %d in the node",
+  "with a dispatcher that checks for acks after %d ms: %d ms in the client, %d in the node",
   (timeoutMs, clientMs, nodeMs) => {
     expect(ackTimesOf(timeoutMs)).toEqual({ clientMs, nodeMs });
   },

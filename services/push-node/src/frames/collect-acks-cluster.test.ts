@@ -38,7 +38,7 @@ async function connect(): Promise<Redis> {
   return link;
 }
 
-test("a master that does not answer holds up the acknowledgements of its own users only", async () => {
+test("a master that does not answer delays only its own users' acknowledgements", async () => {
   cluster = await startRedisCluster({
     replicas: 0,
     nodeTimeoutMs: 120_000,

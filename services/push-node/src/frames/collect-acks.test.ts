@@ -32,8 +32,8 @@ async function untilAcked(userId: string, seq: number): Promise<void> {
   });
 }
 
-describe("on their way", () => {
-  test("many of one turn are one call a partition, with each user's highest", async () => {
+describe("acks to Redis", () => {
+  test("many in one turn are one call per partition, with each user's highest", async () => {
     const userIds = Array.from({ length: 20 }, newUser);
     const clients = await Promise.all(userIds.map((userId) => join(node, userId)));
     await Promise.all(userIds.map((userId) => bench.acceptMany(userId, 10)));
@@ -50,7 +50,7 @@ describe("on their way", () => {
     for (const client of clients) client.close();
   });
 
-  test("never back", async () => {
+  test("never move back", async () => {
     const userId = newUser();
     const client = await join(node, userId);
     await bench.acceptMany(userId, 5);
@@ -67,7 +67,7 @@ describe("on their way", () => {
     client.close();
   });
 
-  test("one user's on two nodes: the highest counts", async () => {
+  test("of one user on two nodes: the highest counts", async () => {
     const userId = newUser();
     const second = await bench.startNode();
     const [a, b] = [await join(node, userId), await join(second, userId)];
@@ -85,7 +85,7 @@ describe("on their way", () => {
 });
 
 describe("ack=auto", () => {
-  test("what the socket took is acked: backlog and live", async () => {
+  test("acknowledges what the socket accepted: backlog and live", async () => {
     const userId = newUser();
     await bench.acceptMany(userId, 150, "dispatch");
     const client = await join(node, userId, { query: "ack=auto" });
@@ -97,7 +97,7 @@ describe("ack=auto", () => {
     client.close();
   });
 
-  test("what it did not accept is not", async () => {
+  test("does not acknowledge what the socket did not accept", async () => {
     const userId = newUser();
     for (let n = 1; n <= 400; n += 8) {
       await Promise.all(
@@ -166,7 +166,7 @@ describe("a foreign epoch", () => {
 });
 
 describe("while Redis is away", () => {
-  test("acks are kept, the highest of each user, and written when it is back", async () => {
+  test("keeps acks, the highest of each user, and writes them when it is back", async () => {
     const userId = newUser();
     const client = await join(node, userId);
     await bench.acceptMany(userId, 10);
@@ -186,7 +186,7 @@ describe("while Redis is away", () => {
     client.close();
   });
 
-  test("an ack that could not even be sent is retried until it is written", async () => {
+  test("retries an ack that could not even be sent until it is written", async () => {
     const cut = await bench.startNode();
     const [userId, other] = [newUser(), newUser()];
     const clients = [await join(cut, userId), await join(cut, other)];
@@ -205,7 +205,7 @@ describe("while Redis is away", () => {
     for (const client of clients) client.close();
   });
 
-  test("over a crash and a new start on the same port", async () => {
+  test("survives a crash and restart on the same port", async () => {
     const directory = await mkdtemp(joinPath(tmpdir(), "petrel-acks-"));
     const own = await openNodeBench({ appendOnly: true, directory, extraArgs: ["--appendfsync", "always"] });
     try {
@@ -246,7 +246,7 @@ describe("while Redis is away", () => {
   });
 });
 
-test("a user with broken data holds up nobody else", async () => {
+test("a user with broken data does not block others", async () => {
   // Of the same partition, so that their acks share a call.
   const partition = bench.keysOf("broken").partition;
   const fine =

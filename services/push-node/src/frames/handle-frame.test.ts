@@ -74,8 +74,8 @@ describe("bad frames close with 4400 and say why", () => {
   });
 });
 
-describe("good frames", () => {
-  test("a ping is answered; unknown fields are ignored", async () => {
+describe("valid frames", () => {
+  test("answers a ping and ignores unknown fields", async () => {
     const client = await join(node, newUser());
     client.send({ type: "ping", more: { than: "asked" } });
     await client.frame("pong");
@@ -83,7 +83,7 @@ describe("good frames", () => {
     client.close();
   });
 
-  test("a long topic is not sent back whole", async () => {
+  test("does not send a long topic back in full", async () => {
     const client = await join(node, newUser());
     client.send({ type: "subscribe", topic: "t".repeat(1_000) });
     expect(await client.frame("error")).toMatchObject({ ref: "t".repeat(128) });
@@ -92,7 +92,7 @@ describe("good frames", () => {
 });
 
 describe("a fresh token", () => {
-  test("for the same user: accepted, and counted from", async () => {
+  test("for the same user: accepted, and its lifetime counts from then", async () => {
     const client = await join(node, newUser(), { token: `until.${Date.now() + 60_000}.fresh` });
     client.send({ type: "token", token: "user.fresh" });
     const { expiresIn } = await client.frame("token_accepted");
@@ -115,7 +115,7 @@ describe("a fresh token", () => {
     expect(client.closed()).toMatchObject({ code: 4401 });
   });
 
-  test("one that cannot be checked now costs nobody a good connection", async () => {
+  test("one that cannot be checked now does not end a good connection", async () => {
     const client = await join(node, newUser());
     client.send({ type: "token", token: "down" });
     expect(await client.frame("error")).toMatchObject({ code: "PETREL_UNAVAILABLE", ref: "token" });
@@ -170,7 +170,7 @@ describe("what ws refuses", () => {
   });
 });
 
-test("a client that keeps asking and reads nothing is closed before it fills the memory", async () => {
+test("closes a client that keeps asking and reads nothing before it fills the memory", async () => {
   const narrow = await bench.startNode({ outboundBoundBytes: 16 * 1024 });
   const raw = await openRaw({ port: narrow.port, headers: { authorization: "Bearer user.asker" } });
   await waitFor(() => narrow.registry.size === 1, { what: "the registration" });

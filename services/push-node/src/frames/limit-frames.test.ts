@@ -23,7 +23,7 @@ async function raw(userId: string): Promise<RawClient> {
 }
 
 describe("a user's frames", () => {
-  test("beyond the limit: error, 4429, and what else was sent is not answered", async () => {
+  test("beyond the limit: error, 4429, and later frames are not answered", async () => {
     const client = await join(node, "chatty");
     for (let i = 0; i < 1_000; i++) client.sendText(PING);
     expect(await client.untilClosed()).toMatchObject({ code: 4429 });
@@ -79,7 +79,7 @@ describe("a user's frames", () => {
     client.close();
   });
 
-  test("acks that move forward are free; saying the same again and again is not", async () => {
+  test("acks that move forward are free; repeating the same one is not", async () => {
     const client = await join(node, "acks");
     await bench.acceptMany("acks", 300);
     await client.untilMessages(300);
@@ -103,7 +103,7 @@ describe("before welcome", () => {
     client.socket.destroy();
   });
 
-  test("frames that are kept until then are small together", async () => {
+  test("frames kept until then are small in total", async () => {
     const patient = await bench.startNode({ verifyToken: () => new Promise(() => undefined) });
     const client = approach(patient, { token: "user.a" });
     await waitFor(() => client.socket.readyState === client.socket.OPEN, { what: "the upgrade" });

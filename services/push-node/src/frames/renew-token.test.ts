@@ -47,7 +47,7 @@ async function expectOpen(client: WsClient): Promise<void> {
   expect(client.closed()).toBeUndefined();
 }
 
-test("the connection lives under the new token from then on, and no longer under the old", async () => {
+test("the connection uses the new token from then on, and no longer the old one", async () => {
   const userId = newUser();
   const client = await signIn(node, userId);
   client.send(fresh(userId));
@@ -113,7 +113,7 @@ describe("while it is being checked", () => {
     expect(client.frames.some(({ type }) => type === "token_accepted")).toBe(false);
   });
 
-  test("it is revoked while nobody hears, and registering again happens before the answer: not lost", async () => {
+  test("it is revoked while the subscription is down, and registering again happens before the answer: not lost", async () => {
     const { slow, held } = await startHeld();
     const userId = newUser();
     const client = await signIn(slow, userId);
@@ -125,7 +125,7 @@ describe("while it is being checked", () => {
     await expectRevoked(client);
   });
 
-  test("a newer one comes: that one counts", async () => {
+  test("a newer one arrives: that one counts", async () => {
     const { slow, held } = await startHeld();
     const userId = newUser();
     const client = await signIn(slow, userId);
@@ -145,8 +145,8 @@ describe("while it is being checked", () => {
   });
 });
 
-describe("a token's end", () => {
-  test("a fresh one that is over already is not accepted", async () => {
+describe("a token's expiry", () => {
+  test("a fresh one that has already expired is refused", async () => {
     const userId = newUser();
     const client = await signIn(node, userId);
     client.send({ type: "token", token: tokenWith({ userId, expiresAtMs: Date.now() - 1 }) });
@@ -154,7 +154,7 @@ describe("a token's end", () => {
     expect(typesOf(client.frames)).toEqual(["welcome", "error"]);
   });
 
-  test("one that has less than 30 s left: told right behind the welcome", async () => {
+  test("with less than 30 s left: announced right after the welcome", async () => {
     const client = approach(node, {
       token: tokenWith({ userId: newUser(), expiresAtMs: Date.now() + 10_000 }),
     });
@@ -164,7 +164,7 @@ describe("a token's end", () => {
     client.close();
   });
 
-  test("before the welcome nothing is said, so that it is not missed", async () => {
+  test("nothing is announced before the welcome, where it would be missed", async () => {
     let release = (): void => undefined;
     const released = new Promise<void>((resolve) => (release = resolve));
     const slow = await bench.startNode({ verifyToken: verifyTestToken });

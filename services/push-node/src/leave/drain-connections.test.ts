@@ -13,7 +13,7 @@ afterEach(() => bench.store.server.signal("SIGCONT"));
 afterAll(() => bench.close());
 
 describe("a drain", () => {
-  test("asks each client to move at its own moment, closes it a second later with 1012, and leaves no route", async () => {
+  test("asks each client to move at its own time, closes it a second later with 1012, and leaves no route", async () => {
     const windowMs = 600;
     const node = await bench.startNode({ drainWindowMs: windowMs });
     const userIds = Array.from({ length: 40 }, (_, i) => `mover${i}`);
@@ -50,7 +50,7 @@ describe("a drain", () => {
     expect(node.registry.size).toBe(0);
   });
 
-  test("the moments are even over the window, whatever chance does", async () => {
+  test("spreads the times evenly over the window, whatever the random numbers", async () => {
     const node = await bench.startNode({ drainWindowMs: 1_000 });
     const clients = await Promise.all(Array.from({ length: 20 }, (_, i) => join(node, `even${i}`)));
     const drained = node.drain();
@@ -66,7 +66,7 @@ describe("a drain", () => {
     await drained;
   });
 
-  test("a client that moves on time is told by no 1012, and the drain ends with the last one, not with the window", async () => {
+  test("sends no 1012 to a client that moves on time, and ends with the last client, not with the window", async () => {
     // Waiting for its window would outlast the test.
     const node = await bench.startNode({ drainWindowMs: 600_000 });
     const other = await bench.startNode();
@@ -81,7 +81,7 @@ describe("a drain", () => {
     expect(node.closes).not.toContain(1012);
   });
 
-  test("one that is only being registered is asked after its welcome, which is when it acts on it", async () => {
+  test("asks a client that is being registered after its welcome, when it can act on it", async () => {
     const node = await bench.startNode({ drainWindowMs: 600 });
     bench.store.server.signal("SIGSTOP");
     const client = approach(node, { token: "user.halfway" });
@@ -94,7 +94,7 @@ describe("a drain", () => {
     expect(await client.untilClosed()).toMatchObject({ code: 1012 });
   });
 
-  test("messages go on while the window lasts, and acks that were taken are written", async () => {
+  test("keeps delivering during the window, and writes the acks it accepted", async () => {
     const node = await bench.startNode({ drainWindowMs: 800 });
     const client = await join(node, "worker");
     const drained = node.drain(() => 0.99);
@@ -107,7 +107,7 @@ describe("a drain", () => {
     expect(await bench.user("worker")).toMatchObject({ seq: "1", acked: "1" });
   });
 
-  test("acks of the very last turn are written before it ends", async () => {
+  test("writes acks of the very last turn before it ends", async () => {
     const node = await bench.startNode({ drainWindowMs: 0 });
     const client = await join(node, "last-word");
     await bench.acceptMany("last-word", 3);
@@ -141,7 +141,7 @@ describe("a drain", () => {
     expect(await bench.user("in-flight")).toMatchObject({ acked: "3" });
   });
 
-  test("does not wait for ever for one that does not answer", async () => {
+  test("does not wait forever for one that does not answer", async () => {
     const node = await bench.startNode({ drainWindowMs: 0 });
     const raw = await openRaw({ port: node.port, headers: { authorization: "Bearer user.mute" } });
     await waitFor(() => node.registry.size === 1, { what: "the connection" });
@@ -151,7 +151,7 @@ describe("a drain", () => {
     await waitFor(async () => (await bench.routes("mute")).length === 0, { what: "no route" });
   });
 
-  test("a node without connections is done at once; new ones are refused", async () => {
+  test("is done at once on a node without connections; new ones are refused", async () => {
     const node = await bench.startNode({ drainWindowMs: 600_000 });
     await node.drain();
     const client = approach(node, { token: "user.newcomer" });

@@ -51,7 +51,7 @@ describe("a grace lease is left by", () => {
   });
 });
 
-describe("none is left by", () => {
+describe("no grace lease is left by", () => {
   test("a sign-out: 1000", async () => {
     const node = await bench.startNode();
     const userId = newUser();
@@ -59,7 +59,7 @@ describe("none is left by", () => {
     expect(await leftBehind(userId)).toEqual([]);
   });
 
-  test("a close of ours after which the client is to stop: here a bad frame, 4400", async () => {
+  test("a close of ours that tells the client to stop: here a bad frame, 4400", async () => {
     const node = await bench.startNode();
     const userId = newUser();
     const client = await join(node, userId);
@@ -68,7 +68,7 @@ describe("none is left by", () => {
     expect(await leftBehind(userId)).toEqual([]);
   });
 
-  test("one that was replaced by newer ones", async () => {
+  test("a connection replaced by newer ones", async () => {
     const node = await bench.startNode({ maxConnectionsPerUser: 1 });
     const userId = newUser();
     const first = await join(node, userId);
@@ -78,7 +78,7 @@ describe("none is left by", () => {
     expect((await bench.routes(userId)).filter(isGrace)).toEqual([]);
   });
 
-  test("a node that is set to leave none", async () => {
+  test("a node configured to leave none", async () => {
     const node = await bench.startNode({ routeGraceMs: 0 });
     const userId = newUser();
     (await join(node, userId)).socket.close(1001);
@@ -86,7 +86,7 @@ describe("none is left by", () => {
   });
 });
 
-test("a client that moves while its node stops takes no other device's place", async () => {
+test("a client that moves while its node stops does not use another device's slot", async () => {
   const limit = { maxConnectionsPerUser: 2, drainWindowMs: 3_000 };
   const [stopping, other] = await Promise.all([bench.startNode(limit), bench.startNode(limit)]);
   const userId = newUser();

@@ -44,7 +44,7 @@ async function untilAllClosed(clients: readonly WsClient[]): Promise<void> {
 }
 
 describe("another generation", () => {
-  test("asks one after another; until its moment each stays, and has its route", async () => {
+  test("asks clients one after another; each stays until its time and has its route", async () => {
     const userIds = range(1, 20).map((n) => `u${n}`);
     const clients = await Promise.all(userIds.map((userId) => join(node, userId)));
     await becomeAnotherMaster();
@@ -66,7 +66,7 @@ describe("another generation", () => {
     }
   });
 
-  test("whoever gets a message under the new epoch goes at once, the others stay", async () => {
+  test("moves at once whoever gets a message under the new epoch; the others stay", async () => {
     const clients = await Promise.all(range(1, 10).map((n) => join(node, `u${n}`)));
     await becomeAnotherMaster();
     await waitFor(() => clients.some(wasAsked), { what: "the first" });
@@ -81,7 +81,7 @@ describe("another generation", () => {
     await again.untilMessages(1);
   });
 
-  test("who has something open goes first, and gets what came meanwhile before", async () => {
+  test("moves clients with open messages first, and delivers what came meanwhile before", async () => {
     const clients = await Promise.all(range(1, 10).map((n) => join(node, `u${n}`)));
     const [last] = clients.slice(-1);
     if (last === undefined) throw new Error("nobody");
@@ -94,7 +94,7 @@ describe("another generation", () => {
     expect(seqsOf(last)).toEqual([1]);
   });
 
-  test("an ack that no longer counts makes its client move, not leave at once", async () => {
+  test("makes a client with an outdated ack move, instead of leaving at once", async () => {
     const client = await join(node, "u1");
     await bench.accept("u1", "before");
     await client.untilMessages(1);
@@ -110,7 +110,7 @@ describe("another generation", () => {
     expect(other.closed()).toBeUndefined();
   });
 
-  test("the new socket beside the old one takes nobody's place", async () => {
+  test("the new socket beside the old one takes nobody's slot", async () => {
     await node.stop();
     const small = (node = await bench.startNode({ clock, maxConnectionsPerUser: 1 }));
     const client = await join(small, "u1");
@@ -129,7 +129,7 @@ describe("another generation", () => {
     );
   });
 
-  test("while they move, and while handshakes are turned away, absence is held; then no longer", async () => {
+  test("absence is held while they move and while handshakes are refused, then no longer", async () => {
     const { generation } = bench.keysOf("u1");
     const since = async (): Promise<number> => Number(await bench.store.redis.hget(generation, "since"));
     const clients = await Promise.all(range(1, 3).map((n) => join(node, `u${n}`)));

@@ -25,7 +25,7 @@ describe("a plan", () => {
     expect(planRebalance(loads, "a")?.share).toBe(share);
   });
 
-  test("those who have come since the newest that lacks clients joined stay", () => {
+  test("clients that came after the newest node with too few joined stay", () => {
     const loads = [load("a", 300, 1), load("b", 300, 50), load("c", 0, 20), load("d", 0, 30)];
     expect(planRebalance(loads, "a")?.olderThanMs).toBe(30);
   });
@@ -84,7 +84,7 @@ const clusters = fc.record({
   most: fc.integer({ min: 1, max: 60 }),
 });
 
-test("by round robin: within a tenth of the mean, each client at most once", () => {
+test("by round robin: within a tenth of the mean, each client moves at most once", () => {
   fc.assert(
     fc.property(clusters, ({ start, added, most }) => {
       const { counts, clients } = simulate(start, added, most, roundRobin());
@@ -96,7 +96,7 @@ test("by round robin: within a tenth of the mean, each client at most once", () 
   );
 });
 
-test("by least connections: only what is above the mean moves", () => {
+test("by least connections: only the excess above the mean moves", () => {
   fc.assert(
     fc.property(clusters, ({ start, added, most }) => {
       const { counts, clients } = simulate(start, added, most, leastConnections);
@@ -111,12 +111,12 @@ test("by least connections: only what is above the mean moves", () => {
   );
 });
 
-test("a balancer that sends everybody back ends it: nobody moves twice", () => {
+test("a balancer that sends everyone back ends it: nobody moves twice", () => {
   const { clients } = simulate([200, 200], 1, 20, () => 0);
   expect(Math.max(...clients.map(({ moves }) => moves))).toBe(1);
 });
 
-test("the figures of the documentation: from two nodes to three", () => {
+test("matches the documentation's figures: from two nodes to three", () => {
   const moved = (choose: (counts: number[]) => number): number =>
     simulate([300, 300], 1, 10, choose).clients.filter(({ moves }) => moves > 0).length / 600;
   const [robin, least] = [moved(roundRobin()), moved(leastConnections)];

@@ -76,7 +76,7 @@ function load(node: string, connections: number, joinedAtMs = JOINED_MS): NodeLo
   return { node, connections, joinedAtMs };
 }
 
-test("nobody is asked before the same nodes have been there for a while", async () => {
+test("asks nobody until the set of nodes has been the same for a while", async () => {
   const { rebalance, state, wereAsked } = open(100);
   await rebalance.start();
   await vi.advanceTimersByTimeAsync(SETTLE_MS - ROUND_MS);
@@ -94,7 +94,7 @@ test("nobody is asked before the same nodes have been there for a while", async 
   rebalance.stop();
 });
 
-test("no more than the rate are asked, and no more than what is above the mean", async () => {
+test("asks at most at the configured rate, and only the excess above the mean", async () => {
   const { rebalance, connections, state, wereAsked, asked, reported } = open(24);
   state.others = [load("b", 0), load("c", 24)];
   await rebalance.start();
@@ -111,7 +111,7 @@ test("no more than the rate are asked, and no more than what is above the mean",
   rebalance.stop();
 });
 
-test("the old socket stays for a second after its moment, then it is closed with 1012", async () => {
+test("keeps the old socket for a second after its time, then closes it with 1012", async () => {
   const { rebalance, connections } = open(4);
   await rebalance.start();
   await vi.advanceTimersByTimeAsync(SETTLE_MS);
@@ -124,7 +124,7 @@ test("the old socket stays for a second after its moment, then it is closed with
   rebalance.stop();
 });
 
-test("whoever came after the new node joined stays; so do those that are not welcomed yet, or move already", async () => {
+test("leaves clients that came after the new node joined, and those not yet welcomed or already moving", async () => {
   const { rebalance, connections, wereAsked } = open(6, JOINED_MS);
   const old = [new FakeConnection(0), new FakeConnection(0), new FakeConnection(0)];
   connections.push(...old);
@@ -136,7 +136,7 @@ test("whoever came after the new node joined stays; so do those that are not wel
   rebalance.stop();
 });
 
-test("nobody is asked while the node stops, or its clients move for another reason", async () => {
+test("asks nobody while the node stops, or its clients move for another reason", async () => {
   const { rebalance, state, wereAsked } = open(100);
   state.isHeldUp = true;
   await rebalance.start();
@@ -148,7 +148,7 @@ test("nobody is asked while the node stops, or its clients move for another reas
   rebalance.stop();
 });
 
-test("a node that an operator drains is no node to the others, and joins anew afterwards", async () => {
+test("a drained node does not count for the others, and joins anew afterwards", async () => {
   const { rebalance, state, wereAsked, reported } = open(100);
   await rebalance.start();
   state.isDraining = true;
@@ -164,7 +164,7 @@ test("a node that an operator drains is no node to the others, and joins anew af
   rebalance.stop();
 });
 
-test("a stop leaves those that were asked to the drain, and the other nodes know at once", async () => {
+test("a stop leaves clients already asked to the drain, and the other nodes know at once", async () => {
   const { rebalance, connections, state } = open(4);
   await rebalance.start();
   await vi.advanceTimersByTimeAsync(SETTLE_MS);

@@ -13,7 +13,7 @@ let store: OpenStore;
 beforeAll(async () => void (store = await openStore()));
 afterAll(() => store.close());
 
-test("the key exists while the node runs; an expired one is reported once, and set again", async () => {
+test("the key exists while the node runs; an expired one is reported once and set again", async () => {
   let ended = 0;
   const presence = await announceWhileRunning(store.scripts, "n.1", 600, logger, () => ended++);
   const firstMs = await store.redis.pexpiretime("petrel:node:n.1");

@@ -9,7 +9,7 @@ let store: OpenStore;
 beforeAll(async () => void (store = await openStore()));
 afterAll(() => store.close());
 
-test("it is Redis's time, not this machine's, even between two queries", async () => {
+test("it is Redis' time, not this machine's, even between two reads", async () => {
   let [skewMs, slowMs] = [0, 0];
   const clock = { wallMs: () => 0, monotonicMs: () => performance.now() + (skewMs += slowMs) };
   const logger = createLogger({ service: "test", level: "silent" });

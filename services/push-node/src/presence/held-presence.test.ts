@@ -30,7 +30,7 @@ function find(topic: string, userId: string): HeldUser {
   return user;
 }
 
-test("each connection counts once, however often it is named", () => {
+test("counts each connection once, however often it is named", () => {
   held.join("t", "alice", first);
   held.join("t", "alice", first);
   held.join("t", "alice", second);
@@ -40,7 +40,7 @@ test("each connection counts once, however often it is named", () => {
   expect(held.size).toBe(1);
 });
 
-test("after the last connection the user stays for three seconds, in each topic for itself", () => {
+test("keeps the user for three seconds after the last connection, in each topic on its own", () => {
   held.join("t", "alice", first);
   held.leave("t", "alice", first);
   clock.step(1_000);
@@ -57,7 +57,7 @@ test("after the last connection the user stays for three seconds, in each topic 
   expect(said).toEqual(["u alice gone"]);
 });
 
-test("whoever comes back in that time stays, and the time begins anew with the next end", () => {
+test("keeps a user who returns in that time; the next end starts the time again", () => {
   held.join("t", "alice", first);
   held.leave("t", "alice", first);
   clock.step(2_000);
@@ -73,7 +73,7 @@ test("whoever comes back in that time stays, and the time begins anew with the n
   expect(said.at(-1)).toBe("t alice gone");
 });
 
-test("an erased user goes at once, and the end of a connection that is still closing changes nothing", () => {
+test("removes an erased user at once; the end of a connection still closing changes nothing", () => {
   held.join("t", "alice", first);
   held.join("u", "alice", first);
   held.join("u", "bob", second);
@@ -88,7 +88,7 @@ test("an erased user goes at once, and the end of a connection that is still clo
   expect(saidOf(find("u", "bob"))).toBe(1);
 });
 
-test("a topic that has no presence any more is empty at once", () => {
+test("empties a topic at once that no longer has presence", () => {
   held.join("t", "alice", first);
   held.join("u", "alice", first);
   held.forgetTopic("t");
@@ -96,7 +96,7 @@ test("a topic that has no presence any more is empty at once", () => {
   expect(saidOf(find("u", "alice"))).toBe(1);
 });
 
-test("who is gone is kept until Redis knows it, and no longer", () => {
+test("keeps a removed user until Redis knows it, and no longer", () => {
   held.join("t", "alice", first);
   const user = find("t", "alice");
   user.written = 1;

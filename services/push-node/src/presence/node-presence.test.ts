@@ -82,8 +82,8 @@ async function here(of = topic): Promise<string> {
 const untilHere = (expected: string, of = topic): Promise<unknown> =>
   waitFor(async () => (await here(of)) === expected, { what: expected });
 
-describe("a client that asks", () => {
-  test("is told who is there after its subscribed, itself included; then as it changes, over all nodes", async () => {
+describe("a client that asks for presence", () => {
+  test("gets the users after its subscribed, itself included; then changes, over all nodes", async () => {
     const bob = await enter(nodes[0], "bob");
     bob.send({ type: "subscribe", topic, presence: true });
     await untilTold(bob, ["bob"]);
@@ -119,7 +119,7 @@ describe("a client that asks", () => {
     for (const one of [alice, bob, watcher]) one.close();
   });
 
-  test("of a rule that says count is told how many, not who", async () => {
+  test("gets numbers, not names, with the rule count", async () => {
     const of = `count.${topic}`;
     const bob = await enter(nodes[0], "bob");
     bob.send({ type: "subscribe", topic: of, presence: true });
@@ -128,7 +128,7 @@ describe("a client that asks", () => {
     bob.close();
   });
 
-  test("is told counts alone where more than 200 are there", async () => {
+  test("gets only counts if more than 200 users are in the topic", async () => {
     const holder = { node: `others-${topic}`, number: 1 };
     const keys = topics.keysOf(topic);
     await renewHolder(bench.store.scripts, keys, { holder, leaseMs: 60_000, begins: true });
@@ -174,7 +174,7 @@ describe("a client that asks", () => {
     bob.close();
   });
 
-  test("is told no more once its token lacks the right, and stays subscribed", async () => {
+  test("gets no more once its token lacks the right, and stays subscribed", async () => {
     const bob = await enter(nodes[0], "bob");
     bob.send({ type: "subscribe", topic, presence: true });
     await untilTold(bob, ["bob"]);
@@ -191,8 +191,8 @@ describe("a client that asks", () => {
   });
 });
 
-describe("who counts", () => {
-  test("whoever is subscribed, asking or not, also by a topic that the server keeps; not by a broadcast", async () => {
+describe("counted users", () => {
+  test("include everyone subscribed, asking or not, also by a kept topic; not by a broadcast", async () => {
     const carol = await enter(nodes[0], "carol", ["subscribe"]);
     await keepTopic(bench.store.scripts, bench.keysOf("carol"), "carol", topic);
     await untilHere("carol 1");
@@ -203,7 +203,7 @@ describe("who counts", () => {
     carol.close();
   });
 
-  test("a user stays for three seconds after the last connection, and whoever comes back was never away", async () => {
+  test("include a user for three seconds after the last connection; one who returns was never away", async () => {
     const watcher = await enter(nodes[1], "watcher");
     watcher.send({ type: "subscribe", topic, presence: true });
     await untilTold(watcher, ["watcher"]);
@@ -233,7 +233,7 @@ describe("who counts", () => {
     for (const one of [again, bob, watcher]) one.close();
   });
 
-  test("not who was erased: gone at once", async () => {
+  test("do not include an erased one: gone at once", async () => {
     // There the three seconds never end.
     const still = await bench.startNode({ topicsFile: file, clock: createStoppedClock() });
     const watcher = await enter(nodes[1], "watcher");
@@ -247,7 +247,7 @@ describe("who counts", () => {
     watcher.close();
   });
 
-  test("nobody any more once the rule says off; again, once it says list", async () => {
+  test("are none once the rule says off; and again some once it says list", async () => {
     const alice = await enter(nodes[0], "alice");
     alice.send({ type: "subscribe", topic });
     await untilHere("alice 1");
@@ -275,7 +275,7 @@ describe("a node", () => {
     expect(await bench.store.redis.hget(keys.presenceCounts(topic), "alice")).toMatch(/^0 1 /);
   });
 
-  test("looks again when it has missed words", async () => {
+  test("checks again when it has missed announcements", async () => {
     const node = await bench.startNode({ topicsFile: file });
     const bob = await enter(node, "bob");
     bob.send({ type: "subscribe", topic, presence: true });
@@ -290,7 +290,7 @@ describe("a node", () => {
     bob.close();
   });
 
-  test("keeps one lease, however many are there, and asks for it again after its link was away", async () => {
+  test("keeps one lease, however many users it holds, and verifies it after its link was away", async () => {
     const alice = await enter(nodes[0], "alice");
     alice.send({ type: "subscribe", topic });
     await untilHere("alice 1");

@@ -85,7 +85,7 @@ const until = (topic: string, state: string): Promise<unknown> =>
 
 const [a, b] = [{}, {}];
 
-test("what is held stands in Redis; what changes together goes in one call", async () => {
+test("writes what is held to Redis; what changes together is one call", async () => {
   for (let i = 0; i < 100; i++) held.join(`t${i % 10}`, `u${i}`, a);
   held.join("t0", "alice", a);
   held.leave("t0", "alice", a);
@@ -96,7 +96,7 @@ test("what is held stands in Redis; what changes together goes in one call", asy
   expect(begun).toBe(1);
 });
 
-test("more than a call takes goes in several, in order; a change on its way is said again", async () => {
+test("splits what exceeds a call, in order; repeats a change made during the call", async () => {
   let open = (): void => undefined;
   runner.gate = new Promise((resolve) => (open = resolve));
   for (let i = 0; i < 450; i++) held.join("t", `u${i}`, a);
@@ -107,7 +107,7 @@ test("more than a call takes goes in several, in order; a change on its way is s
   expect(runner.count("report-presence.v2")).toBe(3);
 });
 
-test("a change while its call is under way follows", async () => {
+test("sends a change made during its call afterwards", async () => {
   held.join("t", "alice", a);
   await until("t", "alice 1");
   let open = (): void => undefined;
@@ -120,7 +120,7 @@ test("a change while its call is under way follows", async () => {
   await until("t", "alice 1");
 });
 
-test("an answer that is lost, or a call that is refused, is made up for", async () => {
+test("makes up for a lost answer, or a refused call", async () => {
   runner.fault = "answer-lost";
   held.join("t", "alice", a);
   await waitFor(() => runner.calls.length >= 2, { what: "another try" });
@@ -137,7 +137,7 @@ test("an answer that is lost, or a call that is refused, is made up for", async 
   await until("t", "alice 1");
 });
 
-test("whoever is gone is said to be gone, and forgotten", async () => {
+test("reports a removed user as removed, then forgets it", async () => {
   held.join("t", "alice", a);
   await until("t", "alice 1");
   held.forgetUser("alice");
@@ -145,7 +145,7 @@ test("whoever is gone is said to be gone, and forgotten", async () => {
   await waitFor(() => held.size === 0, { what: "it to be forgotten" });
 });
 
-test("where Redis has lost all, everything is said anew at the next renewal", async () => {
+test("if Redis has lost everything, reports everything again at the next renewal", async () => {
   held.join("t", "alice", a);
   held.join("u", "bob", a);
   await until("u", "bob 1");
@@ -156,7 +156,7 @@ test("where Redis has lost all, everything is said anew at the next renewal", as
   expect(begun).toBe(2);
 });
 
-test("on a master that has lost the last writes too, and what should not be there goes", async () => {
+test("on a master that lost the last writes too, and removes what should not be there", async () => {
   held.join("t", "alice", a);
   held.join("t", "bob", a);
   await until("t", "alice bob 2");
@@ -180,7 +180,7 @@ test("on a master that has lost the last writes too, and what should not be ther
   await until("t", "alice carol 2");
 });
 
-test("a node that was taken for gone says everything anew", async () => {
+test("a node taken for gone reports everything again", async () => {
   held.join("t", "alice", a);
   held.join("t", "bob", a);
   await until("t", "alice bob 2");
@@ -193,7 +193,7 @@ test("a node that was taken for gone says everything anew", async () => {
   await until("t", "alice bob carol 3");
 });
 
-test("a node whose beginning comes again, after it was taken for gone, says everything anew", async () => {
+test("a node whose begin call is repeated after it was taken for gone reports everything again", async () => {
   for (const next of ["renewal", "change"] as const) {
     held.join(next, "alice", a);
     await until(next, "alice 1");
@@ -215,7 +215,7 @@ test("a node whose beginning comes again, after it was taken for gone, says ever
   await until("other", "bob 1");
 });
 
-test("where nobody is held there is no lease to keep", async () => {
+test("without users there is no lease to keep", async () => {
   report.renew();
   held.join("t", "alice", a);
   await until("t", "alice 1");
@@ -228,7 +228,7 @@ test("where nobody is held there is no lease to keep", async () => {
   expect(runner.calls.length).toBe(calls);
 });
 
-test("a stop says what is left to say, and lets the lease end soon", async () => {
+test("a stop reports what is left, and lets the lease end soon", async () => {
   held.join("t", "alice", a);
   await until("t", "alice 1");
   held.join("t", "alice", b);

@@ -104,7 +104,7 @@ const frame = (here: string[], connections = here.length): unknown => ({
 const untilTold = (one: TestMember, count: number): Promise<unknown> =>
   waitFor(() => one.told.length >= count, { what: `${count} frames` });
 
-test("a newcomer is told at once, and it alone, once its own coming is written", async () => {
+test("tells only the newcomer at once, after its own arrival is written", async () => {
   await says({ bob: 1 });
   const bob = member("bob");
   tell.ask(bob);
@@ -126,7 +126,7 @@ test("a newcomer is told at once, and it alone, once its own coming is written",
   expect(reads).toBe(2);
 });
 
-test("a newcomer whose coming is not written yet is not told by another one's read", async () => {
+test("another one's read does not tell a newcomer whose arrival is not yet written", async () => {
   await says({ bob: 1 });
   unwritten.add("alice");
   const [alice, bob] = [member("alice"), member("bob")];
@@ -141,7 +141,7 @@ test("a newcomer whose coming is not written yet is not told by another one's re
   expect(alice.told).toEqual([frame(["alice", "bob"])]);
 });
 
-test("then a second passes between two frames, and what changes in it is one frame, by one read", async () => {
+test("then sends at most one frame a second, with all changes, from one read", async () => {
   await says({ alice: 1 });
   const all = ["alice", "bob", "carol"].map(member);
   for (const one of all) tell.ask(one);
@@ -165,7 +165,7 @@ test("then a second passes between two frames, and what changes in it is one fra
   expect(reads).toBe(3);
 });
 
-test("what did not change is not told", async () => {
+test("sends nothing if nothing changed", async () => {
   await says({ alice: 1 });
   const alice = member("alice");
   tell.ask(alice);
@@ -180,7 +180,7 @@ test("what did not change is not told", async () => {
   expect(alice.told[1]).toEqual(frame(["alice"], 2));
 });
 
-test("a socket that does not drain is told later, what is the case then", async () => {
+test("tells a socket that does not drain later, with the state then", async () => {
   await says({ alice: 1 });
   const [slow, quick] = [member("alice"), member("alice")];
   tell.ask(slow);
@@ -202,7 +202,7 @@ test("a socket that does not drain is told later, what is the case then", async 
   expect(slow.told).toEqual([frame(["alice"]), frame(["alice", "bob", "carol"])]);
 });
 
-test("a change that no word told of shows at the next look", async () => {
+test("finds an unannounced change at the next check", async () => {
   await says({ alice: 1 });
   const alice = member("alice");
   tell.ask(alice);
@@ -214,7 +214,7 @@ test("a change that no word told of shows at the next look", async () => {
   expect(alice.told[1]).toEqual(frame(["alice", "bob"]));
 });
 
-test("who does not ask any more is told nothing, and nothing is read for it", async () => {
+test("sends and reads nothing for a client that no longer asks", async () => {
   await says({ alice: 1 });
   const alice = member("alice");
   tell.ask(alice);
@@ -231,7 +231,7 @@ test("who does not ask any more is told nothing, and nothing is read for it", as
   expect(reads).toBe(2);
 });
 
-test("a rule says how much is told: counts only, or nothing at all", async () => {
+test("follows the rule: counts only, or nothing at all", async () => {
   await says({ alice: 1, bob: 2 });
   rule = "count";
   const alice = member("alice");
@@ -249,7 +249,7 @@ test("a rule says how much is told: counts only, or nothing at all", async () =>
   expect(alice.told[1]).toEqual(frame(["alice", "bob", "carol"], 4));
 });
 
-test("after a rule has said off, nobody is told before its own coming is written anew", async () => {
+test("after a rule said off, tells nobody before its own arrival is written again", async () => {
   await says({ bob: 1, carol: 1 });
   const [bob, carol] = [member("bob"), member("carol")];
   tell.ask(bob);
@@ -270,7 +270,7 @@ test("after a rule has said off, nobody is told before its own coming is written
   expect(bob.told[1]).toEqual(frame(["bob", "carol", "dave"]));
 });
 
-test("many are told in slices, each once", async () => {
+test("tells many in slices, each once", async () => {
   await says({ alice: 1 });
   const all = Array.from({ length: 600 }, () => member("alice"));
   for (const one of all) tell.ask(one);
@@ -282,7 +282,7 @@ test("many are told in slices, each once", async () => {
   expect(reads).toBe(2);
 });
 
-test("where Redis does not answer, it is read again", async () => {
+test("reads again if Redis does not answer", async () => {
   await says({ alice: 1 });
   const alice = member("alice");
   tell.ask(alice);

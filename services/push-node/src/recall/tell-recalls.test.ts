@@ -58,7 +58,7 @@ function holdAnswers(method: "run" | "runForList", name: string): () => void {
 const toldOf = (client: WsClient) =>
   client.frames.filter(({ type }) => type === "recalled").map(({ seq, id }) => [seq, id]);
 
-describe("a connection that was sent it", () => {
+describe("a connection that was sent the message", () => {
   test("gets `recalled`, once, with its seq and id; the next message comes as always", async () => {
     const user = newUser();
     const [one, other] = [await join(node, user), await join(node, user)];
@@ -79,7 +79,7 @@ describe("a connection that was sent it", () => {
     expect(toldOf(one)).toEqual([[1, `${user}_1`]]);
   });
 
-  test("is told when its node could not hear of it, once it registers again", async () => {
+  test("is told on registering again, if its node missed it", async () => {
     const user = newUser();
     const client = await join(node, user);
     await accept(user, 1);
@@ -112,7 +112,7 @@ describe("a client that comes back", () => {
     expect(again.frames.map(({ type }) => type).indexOf("recalled")).toBe(1);
   });
 
-  test("and says it had it all is told too: nobody had acknowledged it", async () => {
+  test("and reports having it all is told too: nobody had acknowledged it", async () => {
     const user = newUser();
     const first = await join(node, user);
     const { epoch } = (await first.frame("welcome")) as unknown as { epoch: string };
@@ -134,7 +134,7 @@ describe("a client that comes back", () => {
     expect(toldOf(later)).toEqual([]);
   });
 
-  test("without a position had nothing, and is told nothing", async () => {
+  test("without a position had nothing and is told nothing", async () => {
     const user = newUser();
     await accept(user, 1);
     await accept(user, 2);
@@ -149,8 +149,8 @@ describe("a client that comes back", () => {
   });
 });
 
-describe("a connection that was not sent it yet", () => {
-  test("is neither sent it nor told, where it had been read from the inbox already", async () => {
+describe("a connection that was not yet sent the message", () => {
+  test("is neither sent it nor told, if it had already been read from the inbox", async () => {
     const user = newUser();
     await accept(user, 1);
     await accept(user, 2);
@@ -168,7 +168,7 @@ describe("a connection that was not sent it yet", () => {
     await waitFor(async () => (await bench.user(user))["acked"] === "3", { what: "the ack" });
   });
 
-  test("nor where a dispatcher hands it over late", async () => {
+  test("nor if a dispatcher hands it over late", async () => {
     const user = newUser();
     const client = await join(node, user);
     await accept(user, 1, "dispatch");
@@ -184,7 +184,7 @@ describe("a connection that was not sent it yet", () => {
     expect(toldOf(client)).toEqual([]);
   });
 
-  test("is not told either where that number was passed over before its recall is heard", async () => {
+  test("is not told either if that number was skipped before its recall arrives", async () => {
     const user = newUser();
     const client = await join(node, user);
     const [connection] = node.registry.ofUser(user);
@@ -207,7 +207,7 @@ describe("a connection that was not sent it yet", () => {
     expect(toldOf(client)).toEqual([]);
   });
 
-  test("one that resumes is told, though the recall is heard before the answer that registers it", async () => {
+  test("is told if it resumes, though the recall arrives before the answer that registers it", async () => {
     const user = newUser();
     const first = await join(node, user);
     const { epoch } = (await first.frame("welcome")) as unknown as { epoch: string };
@@ -234,7 +234,7 @@ describe("a connection that was not sent it yet", () => {
     expect(toldOf(client)).toEqual([[2, `${user}_2`]]);
   });
 
-  test("where its recall is heard before the answer that registers it", async () => {
+  test("is neither if its recall arrives before the answer that registers it", async () => {
     const user = newUser();
     await accept(user, 1);
     await accept(user, 2);

@@ -65,7 +65,7 @@ describe.skipIf(!hasFerretDb())("what a client publishes, with an archive", () =
   }
   const rowOf = ({ id }: Frame): Promise<ArchivedRow | undefined> => archive.find(String(id));
 
-  test("is there when it is answered, with its place and who published it", async () => {
+  test("is archived when it is answered, with its position and publisher", async () => {
     const client = await talker(required, "ann");
     const answer = await publish(client, "kept.a", { n: 1 });
     expect(answer).toMatchObject({ type: "published", offset: 1 });
@@ -83,7 +83,7 @@ describe.skipIf(!hasFerretDb())("what a client publishes, with an archive", () =
     expect(await rowOf(await publish(client, "talk.a", 1))).toBeUndefined();
   });
 
-  test("with a key: once, and other data leave it as it is", async () => {
+  test("with a key: archived once, and other data leave it as it is", async () => {
     const client = await talker(required, "ben");
     const key = { idempotencyKey: "k" };
     const first = await publish(client, "kept.b", 1, key);
@@ -92,7 +92,7 @@ describe.skipIf(!hasFerretDb())("what a client publishes, with an archive", () =
     expect(await rowOf(first)).toMatchObject({ data: "1", state: "published", seq: 1 });
   });
 
-  test("while the archive is away: refused where it is required, else spooled", async () => {
+  test("while the archive is away: refused if it is required, else spooled", async () => {
     const [one, other] = [await talker(required, "cat"), await talker(later, "dan")];
     server.signal("SIGKILL");
     expect(await publish(one, "kept.c", 1)).toMatchObject({ type: "error", code: "PETREL_UNAVAILABLE" });
@@ -143,7 +143,7 @@ describe("the order of its steps", () => {
     return said;
   }
 
-  test("the archive first; its place before the answer; what an earlier attempt left is put right", async () => {
+  test("is the archive first, the position before the answer; what an earlier attempt left is corrected", async () => {
     expect(await steps("new", published)).toEqual([["write", "p0_a"], "publish", ["published", 7]]);
     expect(await steps("known", published)).toEqual([
       ["write", "p0_a"],

@@ -67,7 +67,7 @@ describe("kept topics", () => {
     await subscribed(client, "mine");
   });
 
-  test("come and go at once on live connections of all nodes; told twice, once", async () => {
+  test("come and go at once on live connections of all nodes; announced twice, applied once", async () => {
     const userId = newUser();
     const clients = await Promise.all([join(node, userId), join(other, userId)]);
     await keep(userId, "now");
@@ -86,7 +86,7 @@ describe("kept topics", () => {
     }
   });
 
-  test("a client's own subscription survives the server's, and the other way round", async () => {
+  test("a client's own subscription survives the server's, and vice versa", async () => {
     const userId = newUser();
     const client = await join(node, userId, { token: tokenFor(userId, "both") });
     client.send({ type: "subscribe", topic: "both" });
@@ -103,7 +103,7 @@ describe("kept topics", () => {
     expect(framesOf(client, "both").at(-1)).toEqual({ type: "unsubscribed", topic: "both" });
   });
 
-  test("what a client has resumed and let go again ends with the server's word", async () => {
+  test("what a client has resumed and left again ends when the server says so", async () => {
     const userId = newUser();
     await keep(userId, "resumed");
     const client = await join(node, userId, { token: tokenFor(userId, "resumed") });
@@ -116,7 +116,7 @@ describe("kept topics", () => {
     await ended(client, "resumed", "removed");
   });
 
-  test("what a node was not told, it learns when it registers its connections again", async () => {
+  test("a node learns missed changes when it registers its connections again", async () => {
     const userId = newUser();
     const client = await join(node, userId);
     await keep(userId, "stays");
@@ -192,7 +192,7 @@ describe("what a token allows", () => {
     expect(await client.frame("error")).toMatchObject({ code: "PETREL_FORBIDDEN", ref: "room.1" });
   });
 
-  test("one that is taken away while the topic is opened does not let it in", async () => {
+  test("a token revoked while the topic is opened does not let it in", async () => {
     const slow = await bench.startNode();
     const run = slow.scripts.runForList.bind(slow.scripts);
     let release = (): void => undefined;
@@ -215,7 +215,7 @@ describe("what a token allows", () => {
     expect(framesOf(client, "opening")).toEqual([]);
   });
 
-  test("the answer about a topic that cannot be opened comes too, and the connection goes on", async () => {
+  test("the error for a topic that cannot be opened comes too, and the connection goes on", async () => {
     const deaf = await bench.startNode();
     const run = deaf.scripts.runForList.bind(deaf.scripts);
     deaf.scripts.runForList = async (name, keys, args) => {

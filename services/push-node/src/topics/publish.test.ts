@@ -56,7 +56,7 @@ function answerOf(client: WsClient, ref: string): Promise<Frame> {
   );
 }
 
-test("what a client publishes comes to all, itself too, with its name, in one order with the others'", async () => {
+test("a client's message reaches everyone, itself too, with its name, in one order with the others'", async () => {
   const [one, other] = await Promise.all([talker(), talker()]);
   for (const { client } of [one, other]) {
     client.send({ type: "subscribe", topic: "talk.1" });
@@ -84,14 +84,14 @@ test("what a client publishes comes to all, itself too, with its name, in one or
   }
 });
 
-test("subscribing is not required", async () => {
+test("does not require subscribing", async () => {
   const { client } = await talker();
   client.send({ type: "publish", ref: "r", topic: "talk.2", data: null });
   expect(await answerOf(client, "r")).toMatchObject({ type: "published", offset: 1 });
 });
 
 describe("an idempotency key", () => {
-  test("makes a resend the same message; other data is another's", async () => {
+  test("makes a resend the same message; other data is refused", async () => {
     const { client, userId } = await talker();
     const frame = { type: "publish", topic: "talk.key", data: { a: 1 }, idempotencyKey: "k1" };
     client.send({ ...frame, ref: "1" });
@@ -125,7 +125,7 @@ describe("an idempotency key", () => {
   });
 });
 
-describe("is refused, and the connection stays", () => {
+describe("refused, and the connection stays", () => {
   const refused: [string, object, object][] = [
     ["where the rule does not allow it", { topic: "quiet" }, { code: "PETREL_FORBIDDEN" }],
     ["where the token does not", { topic: "talk.no" }, { code: "PETREL_FORBIDDEN" }],
@@ -155,7 +155,7 @@ describe("is refused, and the connection stays", () => {
     client.close();
   });
 
-  test("a number that is too large would become null; null itself is taken", async () => {
+  test("a number that is too large is refused instead of becoming null; null itself is accepted", async () => {
     const { client } = await talker();
     client.sendText('{"type":"publish","ref":"1","topic":"talk.large","data":{"a":[1e400]}}');
     expect(await answerOf(client, "1")).toMatchObject({ code: "PETREL_INVALID_REQUEST", on: "publish" });
@@ -163,13 +163,13 @@ describe("is refused, and the connection stays", () => {
     expect(await answerOf(client, "2")).toMatchObject({ type: "published", offset: 1 });
   });
 
-  test("64 KiB to the byte are taken", async () => {
+  test("accepts exactly 64 KiB", async () => {
     const { client } = await talker();
     client.send({ type: "publish", ref: "r", topic: "talk.full", data: "x".repeat(64 * 1024 - 2) });
     expect(await answerOf(client, "r")).toMatchObject({ type: "published" });
   });
 
-  test("too fast: what is beyond is refused, and told to wait; nothing of it is published", async () => {
+  test("too fast: the excess is refused with a wait; nothing of it is published", async () => {
     const { client } = await talker();
     for (const n of range(1, 10)) client.send({ type: "publish", ref: `r${n}`, topic: "slow.1", data: n });
     const answers = await Promise.all(range(1, 10).map((n) => answerOf(client, `r${n}`)));
@@ -183,7 +183,7 @@ describe("is refused, and the connection stays", () => {
   });
 });
 
-test("an answer that is missing says so: with a key it may be sent again", async () => {
+test("a missing answer is reported: with a key the message may be sent again", async () => {
   const broken = await bench.startNode({ topicsFile: joinPath(directory, "topics.json") });
   const run = broken.scripts.run.bind(broken.scripts);
   let isBroken = true;

@@ -32,7 +32,7 @@ const joinWith = (...grants: Parameters<typeof tokenFor>[1][]) => {
 };
 
 describe("subscribing", () => {
-  test("from the newest on: nothing of before, everything after", async () => {
+  test("from the newest on: nothing earlier, everything later", async () => {
     await topics.publishRange("from-newest", 1, 3);
     const client = await joinWith("from-*");
     client.send({ type: "subscribe", topic: "from-newest" });
@@ -83,7 +83,7 @@ describe("subscribing", () => {
     client.close();
   });
 
-  test("a foreign epoch, and an offset beyond the newest: no error, not recovered, live from there", async () => {
+  test("a foreign epoch, or an offset beyond the newest: no error, not recovered, live from there", async () => {
     await topics.publishRange("odd", 1, 3);
     const client = await joinWith("odd");
     client.send({ type: "subscribe", topic: "odd", epoch: "another", offset: 1 });
@@ -113,7 +113,7 @@ describe("subscribing", () => {
     expect(offsetsOf(client, "again")).toEqual([1, 2, 3, 4, 3, 4, 5]);
   });
 
-  test("leaving: answered once each, nothing after it; leaving what one does not have is answered too", async () => {
+  test("leaving: answered once each, nothing after it; leaving an unsubscribed topic is answered too", async () => {
     const [client, other] = [await joinWith("leave"), await joinWith("leave")];
     for (const one of [client, other]) {
       one.send({ type: "subscribe", topic: "leave" });
@@ -133,7 +133,7 @@ describe("subscribing", () => {
     expect(node.topics.follow.topicOf("leave")?.members).toHaveLength(1);
   });
 
-  test("many in one frame: one answer each, in order, those that are refused too", async () => {
+  test("many in one frame: one answer each, in order, including refused ones", async () => {
     const client = await joinWith("many.*");
     client.send({
       type: "subscribe",
@@ -174,7 +174,7 @@ describe("subscribing", () => {
   });
 });
 
-describe("mistakes close nothing", () => {
+describe("mistakes do not close the connection", () => {
   test.each([
     [
       { type: "subscribe", topic: "" },
@@ -243,7 +243,7 @@ describe("mistakes close nothing", () => {
     client.close();
   });
 
-  test("without a claim nothing may be subscribed, but `$all` may", async () => {
+  test("without a claim only `$all` may be subscribed", async () => {
     const client = await join(node, "nobody");
     client.send({ type: "subscribe", topic: "anything" });
     expect(await client.frame("error")).toMatchObject({ code: "PETREL_FORBIDDEN", ref: "anything" });
@@ -252,7 +252,7 @@ describe("mistakes close nothing", () => {
     expect(await subscribed(client, "$all", 2)).toMatchObject({ recovered: true });
   });
 
-  test("one topic too many is refused, one that it has is not", async () => {
+  test("refuses one topic too many, but not one it already has", async () => {
     const client = await joinWith("n*");
     client.send({ type: "subscribe", topics: range(1, 6).map((n) => ({ topic: `n${n}` })) });
     expect(await client.frame("error")).toMatchObject({ code: "PETREL_TOO_MANY_TOPICS", ref: "n6" });
@@ -265,7 +265,7 @@ describe("mistakes close nothing", () => {
 });
 
 describe("`$all`", () => {
-  test("comes unasked after welcome, in the same write, and carries what is broadcast", async () => {
+  test("comes unasked after welcome, in the same write, and carries broadcasts", async () => {
     const client = await join(node, "everyone");
     expect(client.frames.slice(0, 2)).toMatchObject([
       { type: "welcome", features: ["ack", "resume", "topics", "publish"] },
@@ -275,7 +275,7 @@ describe("`$all`", () => {
     expect(await untilOffset(client, "$all", offset)).toMatchObject({ data: "hello", offset });
   });
 
-  test("is resumed by the query", async () => {
+  test("is resumed through the query", async () => {
     const first = await join(node, "resumes");
     const { epoch, offset } = await subscribed(first, "$all");
     first.close();
@@ -290,7 +290,7 @@ describe("`$all`", () => {
   });
 });
 
-test("a frame of many topics counts as some frames, not as one and not as each", async () => {
+test("a frame of many topics counts as several frames, not as one and not as one each", async () => {
   const limited = await bench.startNode({ framesPerUserPerSecond: 30 });
   const client = await join(limited, "eager", { token: tokenFor("eager", "*") });
   const ask = { type: "subscribe", topics: range(1, 100).map((n) => ({ topic: `eager.${n}` })) };

@@ -46,6 +46,6 @@ test("each sampled message of a pass has its span, below its publisher's", () =>
   expect([ended, passed]).toEqual([2, [1, 2]]);
 });
 
-test("without tracing nothing stands between", () => {
+test("without tracing nothing is wrapped", () => {
   expect(traceFanOut(NO_TRACING, "node.1", next)).toBe(next);
 });
