@@ -33,7 +33,7 @@ describe.skipIf(!hasFerretDb())("MongoArchive on FerretDB", () => {
 
   describeArchive("MongoArchive", () => openAt(server.url("conformance")));
 
-  test("a server that is down fails every call within the timeout; once it is back they go on", async () => {
+  test("a server that is down fails every call within the timeout; once it is back they succeed", async () => {
     const archive = await openAt(server.url("down"), 3_000);
     const row = newRow();
     await archive.write([row]);

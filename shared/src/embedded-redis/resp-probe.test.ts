@@ -12,7 +12,7 @@ beforeAll(async () => {
 });
 afterAll(() => redis.stop());
 
-test("replies of every kind, in order", async () => {
+test("reads replies of every kind, in order", async () => {
   const long = "ü".repeat(200_000);
   const replies = await probeRedis(redis.url, [
     ["SET", "k", long],
@@ -28,7 +28,7 @@ test("replies of every kind, in order", async () => {
   expect(replies[6]).toEqual([]);
 });
 
-test("a password and a user of the URL are used; a wrong one is said to be refused", async () => {
+test("uses the URL's password and user, and reports a wrong one as refused", async () => {
   await probeRedis(redis.url, [["ACL", "SETUSER", "ada", "on", ">s€cret", "+@all", "~*"]]);
   const withUser = (password: string): string =>
     redis.url.replace("//", `//ada:${encodeURIComponent(password)}@`);
@@ -36,7 +36,7 @@ test("a password and a user of the URL are used; a wrong one is said to be refus
   await expect(probeRedis(withUser("other"), [["PING"]])).rejects.toThrow(/login was refused \(WRONGPASS/);
 });
 
-test("nobody there, somebody silent, somebody else", async () => {
+test("reports a closed port, a silent server, and another protocol", async () => {
   await expect(probeRedis(`redis://127.0.0.1:${await freePort()}`, [["PING"]])).rejects.toThrow(
     /ECONNREFUSED/,
   );

@@ -15,12 +15,12 @@ test.each([
   expect(parsed !== undefined && isSupported(parsed)).toBe(supported);
 });
 
-test("something else has no version", () => {
+test("finds no version in other text", () => {
   expect(parseVersionOutput("nginx version: nginx/1.22.1")).toBeUndefined();
   expect(parseInfo("# Server\r\n")).toBeUndefined();
 });
 
-test("INFO of both", () => {
+test("reads INFO of both products", () => {
   expect(parseInfo("# Server\r\nredis_version:7.0.15\r\nos:Linux\r\n")).toEqual({
     product: "Redis",
     version: "7.0.15",

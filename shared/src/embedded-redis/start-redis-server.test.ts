@@ -23,7 +23,7 @@ async function start(extraArgs: string[] = [], password?: string) {
   return startRedisServer({ binary, port, directory, environment: process.env, extraArgs, ...login });
 }
 
-test("it runs with the settings that Petrel needs", async () => {
+test("runs with the settings that Petrel needs", async () => {
   const server = await start();
   const names = ["appendonly", "appendfsync", "save", "maxmemory-policy", "bind", "stream-node-max-bytes"];
   const [settings] = await probeRedis(server.url, [["CONFIG", "GET", ...names]]);
@@ -42,7 +42,7 @@ test("it runs with the settings that Petrel needs", async () => {
   expect(await server.exited).toMatchObject({ code: 0 });
 });
 
-test("data is still there after a stop, and what was synced after a crash", async () => {
+test("keeps data over a stop, and synced data over a crash", async () => {
   const first = await start();
   await probeRedis(first.url, [["SET", "k", "kept"]]);
   await first.stop();
@@ -59,11 +59,11 @@ test("data is still there after a stop, and what was synced after a crash", asyn
   await third.stop();
 });
 
-test("a setting it does not know is an error that says which", async () => {
+test("names a setting it does not know", async () => {
   await expect(start(["--no-such-setting", "1"])).rejects.toThrow(/ended at once.*no-such-setting/s);
 });
 
-test("with a password, nobody gets in without it", async () => {
+test("with a password, nobody connects without it", async () => {
   const open = await start();
   await probeRedis(open.url, [["SET", "k", "kept"]]);
   await open.stop();
@@ -77,7 +77,7 @@ test("with a password, nobody gets in without it", async () => {
   await server.stop();
 });
 
-test("the password is no argument, which every list of processes shows, and in no error", async () => {
+test("keeps the password out of arguments, which every process list shows, and out of errors", async () => {
   const found = await findRedisServer({ environment: process.env });
   // Redis changes its title once it runs.
   const path = join(directory, "noting-server");
@@ -95,7 +95,7 @@ test("the password is no argument, which every list of processes shows, and in n
   );
 });
 
-test("a port that somebody has is an error, not somebody else's server", async () => {
+test("reports a port in use instead of using another's server", async () => {
   const first = await start();
   const binary = await findRedisServer({ environment: process.env });
   const other = await mkdtemp(join(tmpdir(), "petrel-redis-"));

@@ -12,12 +12,12 @@ test("the ceiling doubles with each attempt, up to the cap", () => {
   expect(waits).toEqual([99, 199, 399, 799, 999, 999, 999]);
 });
 
-test("it is spread from nothing to the ceiling", () => {
+test("spreads from zero to the ceiling", () => {
   expect(backoffMs(3, { baseMs: 100, capMs: 1_000, random: () => 0 })).toBe(0);
   expect(backoffMs(3, { baseMs: 100, capMs: 1_000, random: () => 0.5 })).toBe(400);
 });
 
-test("it is a whole number of milliseconds below the cap, for any attempt", () => {
+test("is a whole number of milliseconds below the cap, for any attempt", () => {
   fc.assert(
     fc.property(fc.nat(), fc.integer({ min: 1, max: 10_000 }), (attempt, capMs) => {
       const wait = backoffMs(attempt, { baseMs: 10, capMs });

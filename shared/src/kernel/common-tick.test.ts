@@ -3,12 +3,12 @@ import { assert, double, integer, property } from "fast-check";
 import { expect, it } from "vitest";
 import { untilCommonTick } from "./common-tick.js";
 
-it("rounds that begin within a second of each other end together", () => {
+it("rounds that start within a second of each other end together", () => {
   const ends = [10_000.5, 10_090, 10_999.9].map((nowMs) => nowMs + untilCommonTick(1_000, nowMs));
   for (const end of ends) expect(end).toBeCloseTo(11_000, 6);
 });
 
-it("never later than asked, and at most a second earlier", () => {
+it("is never later than asked, and at most a second earlier", () => {
   assert(
     property(double({ min: 0, max: 1e9, noNaN: true }), integer({ min: 0, max: 1e6 }), (nowMs, ms) => {
       const waitMs = untilCommonTick(ms, nowMs);

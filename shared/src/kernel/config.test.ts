@@ -29,7 +29,7 @@ const schema = {
   words: list("WORDS", "what it says", { default: [] }),
 } as const satisfies Schema;
 
-test("defaults stand where a variable is unset or empty", () => {
+test("uses defaults for unset and empty variables", () => {
   expect(readConfig(schema, { NAME: "n", COUNT: "", NOTE: "", WORDS: "" })).toEqual({
     count: 3,
     name: "n",
@@ -42,7 +42,7 @@ test("defaults stand where a variable is unset or empty", () => {
   });
 });
 
-test("values are read by their kind", () => {
+test("parses values by their kind", () => {
   const environment = {
     COUNT: "10",
     NAME: "n",
@@ -65,7 +65,7 @@ test("values are read by their kind", () => {
   });
 });
 
-test("one line break at the end does not count: a Secret made from a file has it", () => {
+test("ignores one trailing line break: a Secret made from a file has it", () => {
   const environment = { NAME: "n\n", COUNT: "4\r\n", NOTE: "\n", MODE: "fast\n", WORDS: "a,b\n" };
   expect(readConfig(schema, environment)).toMatchObject({
     name: "n",
@@ -96,20 +96,20 @@ test.each([
   ["MODE", "FAST"],
   ["LOUD", "yes"],
   ["LOUD", "1"],
-])("%s=%j is refused, by name", (variable, value) => {
+])("refuses %s=%j by name", (variable, value) => {
   expect(() => readConfig(schema, { NAME: "n", [variable]: value })).toThrow(ConfigError);
   expect(() => readConfig(schema, { NAME: "n", [variable]: value })).toThrow(
     new RegExp(`^${variable} must be `),
   );
 });
 
-test("a URL that is refused is not repeated: it may hold a password", () => {
+test("does not repeat a refused URL: it may hold a password", () => {
   expect(() => readConfig(schema, { NAME: "n", ADDRESS: "http://u:secret@h" })).toThrow(
     "ADDRESS must be a URL with redis:// or rediss://",
   );
 });
 
-test("all that is wrong is said at once", () => {
+test("reports all faults at once", () => {
   expect(() => readConfig(schema, { COUNT: "x", MODE: "x" })).toThrow(/COUNT.*NAME is required.*MODE/s);
 });
 
@@ -126,7 +126,7 @@ test("the schema documents itself", () => {
   ]);
 });
 
-test("what all services share has defaults, so that nothing is required", () => {
+test("common settings have defaults, so that nothing is required", () => {
   const config = readConfig({ ...commonSettings, ...redisSettings, port: portSetting(7100) }, {});
   expect(config).toMatchObject({
     port: 7100,
@@ -137,7 +137,7 @@ test("what all services share has defaults, so that nothing is required", () => 
   expect(() => readConfig({ port: portSetting(1) }, { PORT: "65536" })).toThrow(ConfigError);
 });
 
-test("a share is a number from 0 to 1", () => {
+test("a ratio is a number from 0 to 1", () => {
   const sampled = { sample: share("SAMPLE", "how many", { default: 0 }) };
   const read = (SAMPLE: string): number => readConfig(sampled, { SAMPLE }).sample;
   expect(["", "0", "1", "0.01", ".5", "1.0"].map(read)).toEqual([0, 0, 1, 0.01, 0.5, 1]);

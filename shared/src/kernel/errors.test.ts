@@ -4,7 +4,7 @@ import { expect, test } from "vitest";
 import { errorCatalogue, errorDefinition, type ErrorCode } from "../protocol/error-codes.js";
 import { describeError, PetrelError } from "./errors.js";
 
-test("status and retryability are the catalogue's", () => {
+test("takes status and retryability from the catalogue", () => {
   for (const code of Object.keys(errorCatalogue) as ErrorCode[]) {
     const error = new PetrelError(code, "m");
     expect(error.status).toBe(errorDefinition(code).status ?? 500);
@@ -12,7 +12,7 @@ test("status and retryability are the catalogue's", () => {
   }
 });
 
-test("the body is the contract's shape; details only where there are some, the cause never", () => {
+test("the body has the contract's shape; details only if there are any, the cause never", () => {
   expect(new PetrelError("PETREL_NOT_FOUND", "m", { cause: new Error("secret") }).toBody()).toStrictEqual({
     error: { code: "PETREL_NOT_FOUND", message: "m", retryable: false },
   });
@@ -23,19 +23,19 @@ test("the body is the contract's shape; details only where there are some, the c
   );
 });
 
-test("the cause is kept for the log", () => {
+test("keeps the cause for the log", () => {
   const cause = new Error("why");
   expect(new PetrelError("PETREL_INTERNAL", "m", { cause }).cause).toBe(cause);
 });
 
-test("429 and 503 always say when to come back", () => {
+test("429 and 503 always say when to retry", () => {
   expect(new PetrelError("PETREL_RATE_LIMITED", "m").retryAfterSeconds).toBe(1);
   expect(new PetrelError("PETREL_UNAVAILABLE", "m").retryAfterSeconds).toBe(1);
   expect(new PetrelError("PETREL_UNAVAILABLE", "m", { retryAfterSeconds: 9 }).retryAfterSeconds).toBe(9);
   expect(new PetrelError("PETREL_NOT_FOUND", "m").retryAfterSeconds).toBeUndefined();
 });
 
-test("anything thrown can be described", () => {
+test("describes anything thrown", () => {
   expect([new Error("e"), "text", undefined, null, 7].map(describeError)).toEqual([
     "e",
     "text",

@@ -40,7 +40,7 @@ it("a stop cuts the pause short", async () => {
   expect(rounds).toBe(1);
 });
 
-it("a stop waits for the round under way, which sees that it is asked to stop", async () => {
+it("a stop waits for the current round, which sees that it is asked to stop", async () => {
   const underWay = deferred();
   let seen: AbortSignal | undefined;
   const loop = new Loop(async (signal) => {
@@ -58,6 +58,6 @@ it("a stop waits for the round under way, which sees that it is asked to stop", 
   await stopped;
 });
 
-it("without a start there is nothing to stop", async () => {
+it("without a start, a stop does nothing", async () => {
   await new Loop(() => Promise.resolve(0)).stop();
 });

@@ -13,6 +13,6 @@ test.each([
   for (const text of texts) expect(text).toMatch(new RegExp(`^[\\w-]{${characters}}$`));
 });
 
-test("two pools do not give the same", () => {
+test("two pools give different texts", () => {
   expect(new RandomText(6).next()).not.toBe(new RandomText(6).next());
 });

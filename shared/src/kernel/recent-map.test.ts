@@ -12,7 +12,7 @@ test("remembers what was set, never more than its bound", () => {
   expect(map.get("k0")).toBeUndefined();
 });
 
-test("whoever is asked for stays, however many others come", () => {
+test("keeps entries that are read, however many others come", () => {
   const map = new RecentMap<number>(10);
   map.set("busy", 7);
   for (let i = 0; i < 1_000; i++) {
@@ -21,7 +21,7 @@ test("whoever is asked for stays, however many others come", () => {
   }
 });
 
-test("what is set again is there once, with its last value", () => {
+test("an entry set again exists once, with its last value", () => {
   const map = new RecentMap<number>(4);
   map.set("a", 1);
   map.set("b", 1);

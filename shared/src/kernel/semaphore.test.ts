@@ -2,7 +2,7 @@
 import { expect, test } from "vitest";
 import { Semaphore } from "./semaphore.js";
 
-test("never more than the limit, in order, and a failure frees its slot", async () => {
+test("never exceeds the limit, keeps the order, and a failure frees its slot", async () => {
   const semaphore = new Semaphore(3);
   const started: number[] = [];
   let running = 0;

@@ -20,7 +20,7 @@ function heldBatcher(
   return { batcher, calls, items: () => calls.map((call) => call.items) };
 }
 
-test("what is added in one turn goes in one call, in order", async () => {
+test("items added in one turn go out in one call, in order", async () => {
   const { batcher, items } = heldBatcher(1);
   for (const item of [1, 2, 3]) batcher.add(item);
   expect(batcher.waiting).toBe(3);
@@ -37,7 +37,7 @@ test("an idle caller does not linger", async () => {
   expect(items()).toEqual([[1]]);
 });
 
-test("while as many calls as allowed are under way, the next batch grows", async () => {
+test("while the allowed number of calls is in flight, the next batch grows", async () => {
   const { batcher, calls, items } = heldBatcher(2);
   for (const item of [1, 2, 3, 4, 5]) {
     batcher.add(item);
@@ -51,7 +51,7 @@ test("while as many calls as allowed are under way, the next batch grows", async
   expect(items()).toEqual([[1], [2], [3, 4, 5]]);
 });
 
-test("drained() waits for what waits and for what is under way", async () => {
+test("drained() waits for queued items and calls in flight", async () => {
   const { batcher, calls } = heldBatcher(1);
   await batcher.drained();
   batcher.add(1);
@@ -68,7 +68,7 @@ test("drained() waits for what waits and for what is under way", async () => {
   await whenDrained;
 });
 
-test("a call takes so many items at most; the rest goes in others, as places allow", async () => {
+test("a call takes a bounded number of items; the rest goes in others, as slots allow", async () => {
   const { batcher, calls, items } = heldBatcher(2, { maxItems: 2 });
   for (const item of [1, 2, 3, 4, 5]) batcher.add(item);
   await nextTurn();
@@ -84,7 +84,7 @@ test("a call takes so many items at most; the rest goes in others, as places all
   expect(items()).toEqual([[1, 2], [3, 4], [5]]);
 });
 
-test("where it lingers, what comes within that time goes along", async () => {
+test("items that come while it lingers join the batch", async () => {
   const { batcher, calls, items } = heldBatcher(1, { lingerMs: 20 });
   batcher.add(1);
   await nextTurn();
@@ -127,7 +127,7 @@ test("every item goes out once, in order, whatever the interleaving", async () =
   );
 });
 
-test("flushed: what lingers goes with the next turn", async () => {
+test("a flush sends lingering items in the next turn", async () => {
   const { batcher, items } = heldBatcher(1, { lingerMs: 60_000 });
   batcher.flush();
   batcher.add(1);
@@ -138,7 +138,7 @@ test("flushed: what lingers goes with the next turn", async () => {
   expect(items()).toEqual([[1]]);
 });
 
-test("hurried while a call is under way: what waits goes right after it", async () => {
+test("a flush during a call sends waiting items right after it", async () => {
   const { batcher, calls, items } = heldBatcher(1, { lingerMs: 60_000 });
   batcher.add(1);
   batcher.flush();
@@ -150,7 +150,7 @@ test("hurried while a call is under way: what waits goes right after it", async 
   expect(items()).toEqual([[1], [2]]);
 });
 
-test("what waits can be taken back: it is in no call, and nobody waits for it", async () => {
+test("waiting items can be taken back: they are in no call, and nobody waits for them", async () => {
   const { batcher, calls, items } = heldBatcher(1);
   batcher.add(1);
   await nextTurn();
@@ -169,7 +169,7 @@ test("what waits can be taken back: it is in no call, and nobody waits for it", 
   expect(batcher.isIdle).toBe(true);
 });
 
-test("what nobody waits for any more is dropped before the next call, and told", async () => {
+test("drops and reports abandoned items before the next call", async () => {
   const over = new Set<number>();
   const dropped: number[] = [];
   const { batcher, calls, items } = heldBatcher(1, {

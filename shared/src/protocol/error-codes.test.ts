@@ -16,14 +16,14 @@ test("docs/send/errors.md lists exactly the catalogue, in its order", () => {
   );
 });
 
-test("a code of a socket names its close code", () => {
+test("a socket's code names its close code", () => {
   for (const code of codes) {
     const { status, isReason, meaning } = errorDefinition(code);
     if (status === undefined && isReason !== true) expect(meaning, code).toMatch(/\((1|4)\d{3}\)\.$/);
   }
 });
 
-test("an error that asks for patience is retryable", () => {
+test("an error that says when to retry is retryable", () => {
   for (const code of codes) {
     const { status, retryable } = errorDefinition(code);
     if (status === 429 || status === 503) expect(retryable, code).toBe(true);

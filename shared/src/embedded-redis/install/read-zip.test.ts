@@ -5,7 +5,7 @@ import { expect, test } from "vitest";
 import { writeZip } from "../../testing/write-zip.js";
 import { readZipEntry } from "./read-zip.js";
 
-test("any file of any archive is read back", () => {
+test("reads any file of any archive", () => {
   const file = fc.record({
     name: fc.stringMatching(/^[a-z/._-]{1,40}$/),
     content: fc.uint8Array({ maxLength: 5_000 }).map((bytes) => Buffer.from(bytes)),
@@ -30,11 +30,11 @@ const archive = writeZip([
   { name: "server", content },
 ]);
 
-test("a file that is not there", () => {
+test("reports a missing file", () => {
   expect(() => readZipEntry(archive, "serve")).toThrow("the archive has no serve");
 });
 
-test("what was cut off, or changed on its way, is no file", () => {
+test("rejects what was cut off or changed on its way", () => {
   expect(() => readZipEntry(archive.subarray(0, -1), "server")).toThrow();
   expect(() => readZipEntry(archive.subarray(0, 30), "server")).toThrow("the archive is broken");
   expect(() => readZipEntry(Buffer.alloc(0), "server")).toThrow("the archive is broken");
@@ -43,7 +43,7 @@ test("what was cut off, or changed on its way, is no file", () => {
   expect(() => readZipEntry(changed, "server")).toThrow();
 });
 
-test("what unpacks to more than it says is found out before it is unpacked", () => {
+test("detects what unpacks to more than it says before unpacking it", () => {
   const bomb = writeZip([{ name: "server", content: Buffer.alloc(10_000_000) }]);
   const size = Buffer.alloc(4);
   size.writeUInt32LE(10_000_000);

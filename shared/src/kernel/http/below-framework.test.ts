@@ -96,7 +96,7 @@ test.each([
   ["a body that stalls", `${post(json, "Content-Length: 20")}\r\n{"a":`],
   ["one in chunks", `${post(json, "Transfer-Encoding: chunked")}\r\n5\r\n{"a":\r\n`],
   ["one of another type", `${post("Content-Type: text/xml", "Transfer-Encoding: chunked")}\r\n`],
-])("%s: 408, and it may be sent again", async (_what, bytes) => {
+])("%s: 408, retryable", async (_what, bytes) => {
   expectOneError(await exchange(bytes), 408, "PETREL_REQUEST_TIMEOUT");
 });
 
@@ -125,7 +125,7 @@ test.each([
 test.each([
   [["Content-Type: application/x-www-form-urlencoded", "Content-Length: 3"], "a=b"],
   [["Content-Type: application/octet-stream", "Transfer-Encoding: chunked"], "1\r\na\r\n0\r\n\r\n"],
-])("a byte is a body: %s", async (fields, body) => {
+])("one byte is a body: %s", async (fields, body) => {
   const head = `POST /nothing HTTP/1.1\r\nHost: a\r\n${fields.join("\r\n")}\r\n\r\n`;
   expectOneError(await exchange(head + body), 415, "PETREL_UNSUPPORTED_MEDIA_TYPE");
 });

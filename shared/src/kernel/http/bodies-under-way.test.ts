@@ -80,7 +80,7 @@ async function dialAll(
   return clients;
 }
 
-test("of an address the oldest gives its slot up, and is told to come again", async () => {
+test("the oldest of an address gives up its slot and is told to retry", async () => {
   const app = await startApp({ maxBodies: 100, maxBodiesPerAddress: 5 });
   const other = await dialAll(app, 1, half(), "127.0.0.2");
   const clients = await dialAll(app, 12, half());
@@ -94,7 +94,7 @@ test("of an address the oldest gives its slot up, and is told to come again", as
   }
 });
 
-test("where all slots are taken the address that has most gives one up", async () => {
+test("if all slots are taken the address with the most gives one up", async () => {
   const app = await startApp({ maxBodies: 6, maxBodiesPerAddress: 6 });
   const few = await dialAll(app, 2, half(), "127.0.0.2");
   const many = await dialAll(app, 4, half(), "127.0.0.3");
@@ -106,7 +106,7 @@ test("where all slots are taken the address that has most gives one up", async (
   }
 });
 
-test("behind a trusted proxy the client's own address counts", async () => {
+test("counts the client's own address behind a trusted proxy", async () => {
   const app = await startApp({ maxBodies: 100, maxBodiesPerAddress: 2 }, ["127.0.0.1"]);
   const others: Client[] = [];
   for (let i = 1; i <= 5; i++) {
@@ -117,7 +117,7 @@ test("behind a trusted proxy the client's own address counts", async () => {
   expect(others.some(({ isGone }) => isGone())).toBe(false);
 });
 
-test("a slot is free again when the body has come, and a body that comes with its head takes none", async () => {
+test("frees a slot when the body has arrived; a body that comes with its head takes none", async () => {
   const app = await startApp({ maxBodies: 1, maxBodiesPerAddress: 1 });
   const [first] = await dialAll(app, 1, half());
   for (let i = 0; i < 5; i++) {
@@ -132,7 +132,7 @@ test("a slot is free again when the body has come, and a body that comes with it
   expect(first?.isGone()).toBe(false);
 });
 
-test("one that is refused in the turn of its head takes one slot, not two", async () => {
+test("one refused in the turn of its head takes one slot, not two", async () => {
   const app = await startApp({ maxBodies: 100, maxBodiesPerAddress: 2 });
   const [waiting] = await dialAll(app, 1, half());
   const head = "POST /late HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n";
@@ -144,14 +144,14 @@ test("one that is refused in the turn of its head takes one slot, not two", asyn
   expect(waiting?.received()).toMatch(/^HTTP\/1\.1 200 /);
 });
 
-test("whose body is not read yet when its time is over is answered as soon as somebody would read it", async () => {
+test("a request whose body is unread when its time is over is answered as soon as something would read it", async () => {
   const app = await startApp({ bodyTimeoutMs: 200 });
   const late = await dial(app.port, half("/late"));
   await waitFor(() => late.isGone(), { what: "the end" });
   expect(late.received()).toMatch(/^HTTP\/1\.1 408 .*"PETREL_REQUEST_TIMEOUT"/is);
 });
 
-test("bytes are bounded: the address whose bodies are largest gives up", async () => {
+test("bounds bytes: the address whose bodies are largest gives up", async () => {
   const bounds: BodyBounds = {
     max: 100,
     maxPerAddress: 100,

@@ -29,14 +29,14 @@ describe("a trusted proxy's X-Forwarded-For", () => {
 });
 
 test.each(["203.0.113.9", "2001:db8:2::9", "192.0.2.8", "11.0.0.1"])(
-  "what %s says counts for nothing",
+  "ignores what %s says",
   (peer) => {
     expect(clientAddress(peer, "198.51.100.1", proxies)).toBe(peer);
     expect(clientAddress(peer, "10.0.0.1", new TrustedProxies([]))).toBe(peer);
   },
 );
 
-test("a socket that is gone has no address", () => {
+test("a closed socket has no address", () => {
   expect(clientAddress(undefined, "203.0.113.9", proxies)).toBe("");
 });
 
@@ -60,9 +60,9 @@ test.each([
   "",
   "10.0.0.0/-1",
   "::ffff:10.0.0.0/90",
-])("%j is no block", (entry) => expect(() => new TrustedProxies([entry])).toThrow(/TRUSTED_PROXIES/));
+])("%j is not a block", (entry) => expect(() => new TrustedProxies([entry])).toThrow(/TRUSTED_PROXIES/));
 
-test("a block of mapped addresses is one of IPv4", () => {
+test("a block of mapped addresses is an IPv4 block", () => {
   expect(new TrustedProxies(["::ffff:10.0.0.0/104"]).includes("10.200.0.1")).toBe(true);
   expect(new TrustedProxies(["0.0.0.0/0"]).includes("203.0.113.9")).toBe(true);
 });
@@ -84,7 +84,7 @@ const ours = fc.constantFrom(
 );
 const anything = fc.oneof(fc.ipV4(), fc.ipV6(), fc.string({ maxLength: 20 }), ours);
 
-test("whatever a client writes into the header, it counts by the address it comes from", () => {
+test("counts a client by the address it comes from, whatever it writes into the header", () => {
   fc.assert(
     fc.property(
       fc.array(anything, { maxLength: 5 }),
@@ -101,7 +101,7 @@ test("whatever a client writes into the header, it counts by the address it come
   );
 });
 
-test("one network, one key; one address, one spelling", () => {
+test("gives one network one key, and one address one spelling", () => {
   fc.assert(
     fc.property(fc.ipV6(), (text) => {
       const address = readAddress(text) ?? "";
@@ -125,7 +125,7 @@ test("one network, one key; one address, one spelling", () => {
   );
 });
 
-test("any text: an address, or none, never an exception", () => {
+test("any text gives an address or none, never an exception", () => {
   fc.assert(
     fc.property(fc.string({ maxLength: 60 }), (text) => {
       expect(() => clientAddress("10.1.2.3", text, proxies)).not.toThrow();

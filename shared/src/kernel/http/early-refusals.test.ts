@@ -87,7 +87,7 @@ test.each([
   expect(text.split("HTTP/1.1")).toHaveLength(2);
 });
 
-test("a small body that is refused costs nobody the connection", async () => {
+test("refusing a small body does not cost the connection", async () => {
   const port = await startApp();
   const socket = connect({ port, host: "127.0.0.1" });
   open.push(() => socket.destroy());
@@ -99,7 +99,7 @@ test("a small body that is refused costs nobody the connection", async () => {
   await waitFor(() => text.includes("1.2.3"), { what: "the next answer" });
 });
 
-test("who waits to be asked for a body is not, where it would be refused", async () => {
+test("does not ask for a body with 100-continue if it would be refused", async () => {
   const port = await startApp();
   const ask = async (path: string, bytes: number): Promise<string> => {
     const socket = connect({ port, host: "127.0.0.1" });
@@ -121,7 +121,7 @@ test.each([
   ["for too long", { totalMs: 500 }, 50, 100],
   ["nothing", { silenceMs: 500 }, 0, 0],
   ["too much", { maxBytes: 1_000_000 }, 1, 100_000],
-])("a client that goes on sending %s is cut", async (_what, bounds, everyMs, bytes) => {
+])("cuts a client that goes on sending %s", async (_what, bounds, everyMs, bytes) => {
   const lingering = new LingeringSockets(
     { ...defaultLingerBounds, totalMs: 3_600_000, silenceMs: 3_600_000, ...bounds },
     () => false,

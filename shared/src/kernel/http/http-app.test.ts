@@ -66,7 +66,7 @@ beforeAll(async () => {
 afterAll(() => app.close());
 
 test.each(["POST", "PUT", "PATCH", "DELETE"] as const)(
-  "%s of a route that takes no body: none or an empty object; any field is refused",
+  "%s of a route without a body: none or an empty object; any field is refused",
   async (method) => {
     const ask = (body?: string) =>
       app.inject({
@@ -110,7 +110,7 @@ function expectError(
 const json = { "content-type": "application/json" };
 const form = { "content-type": "application/x-www-form-urlencoded" };
 
-describe("a request that is wrong", () => {
+describe("an invalid request", () => {
   test.each([
     ["malformed JSON", 400, "PETREL_INVALID_JSON", json, `{"count":`],
     ["an empty body", 400, "PETREL_INVALID_REQUEST", json, ""],
@@ -191,7 +191,7 @@ describe("a request that is wrong", () => {
     expectError(await app.inject({ method: "GET", url: "/things/%zz" }), 400, "PETREL_INVALID_REQUEST");
   });
 
-  test("a parameter beyond any id", async () => {
+  test("a parameter longer than any id", async () => {
     const answer = await app.inject({ method: "GET", url: `/things/${"x".repeat(513)}` });
     expect([400, 404]).toContain(answer.statusCode);
     expectError(
@@ -202,7 +202,7 @@ describe("a request that is wrong", () => {
   });
 });
 
-describe("what is right", () => {
+describe("a valid request", () => {
   test("nothing is coerced, stripped or filled in", async () => {
     const sent = { count: 1, data: { any: [1, "2", null, { deep: true }], more: "x" } };
     const answer = await app.inject({ method: "POST", url: "/things", payload: sent });
@@ -216,7 +216,7 @@ describe("what is right", () => {
   });
 });
 
-describe("what a route throws", () => {
+describe("an error from a route", () => {
   test.each([
     ["fault", 500, "PETREL_INTERNAL"],
     ["syntax", 500, "PETREL_INTERNAL"],
@@ -239,7 +239,7 @@ describe("what a route throws", () => {
     });
   });
 
-  test("401 says how to authenticate; 429 and 503 say when to come back, in whole seconds, at least 1", async () => {
+  test("401 says how to authenticate; 429 and 503 say when to retry, in whole seconds, at least 1", async () => {
     const headers = async (how: string) =>
       (await app.inject({ method: "GET", url: `/fails/${how}` })).headers;
     expect((await headers("unauthenticated"))["www-authenticate"]).toMatch(/^Bearer/);
@@ -263,7 +263,7 @@ describe("health and version", () => {
     });
   });
 
-  test("ready says what is not", async () => {
+  test("ready names what is not ready", async () => {
     expect((await app.inject("/health/ready")).statusCode).toBe(200);
     isReady = false;
     const answer = await app.inject("/health/ready");
@@ -272,7 +272,7 @@ describe("health and version", () => {
     expect(answer.json()).toEqual({ status: "not ready", checks: { redis: "does not answer" } });
   });
 
-  test("the documentation lists the routes, and not these", async () => {
+  test("the OpenAPI document lists the routes, and not these", async () => {
     const { openapi, paths } = (await app.inject("/docs/json")).json<{ openapi: string; paths: object }>();
     expect(openapi).toBe("3.1.0");
     expect(Object.keys(paths)).toContain("/things");
@@ -310,7 +310,7 @@ describe("below the framework, over a real socket", () => {
     expectError(await exchange(bytes), 400, "PETREL_INVALID_REQUEST");
   });
 
-  test("gzip that nobody asked for is not read as JSON", async () => {
+  test("does not read unexpected gzip as JSON", async () => {
     const body = gzipSync(`{"count":1}`);
     const head =
       "POST /things HTTP/1.1\r\nHost: h\r\nConnection: close\r\nContent-Type: application/json\r\n" +

@@ -64,7 +64,7 @@ async function dial(
 
 const WHOLE = "GET /health/live HTTP/1.1\r\nHost: a\r\n\r\n";
 
-test("no byte, half a head, a head without its body: an answer, then the end, though the client never closes", async () => {
+test("without a byte, with half a head, or a head without its body: an answer, then the end, though the client never closes", async () => {
   const { port, held } = await startApp({ headersTimeoutMs: 300, requestTimeoutMs: 600 });
   const never = { allowHalfOpen: true };
   const post =
@@ -91,7 +91,7 @@ test("a further request on the same socket has the same time, and a pause has an
   await waitFor(() => idle.isGone(), { what: "the pause's end" });
 });
 
-test("headers too large", async () => {
+test("refuses headers that are too large", async () => {
   const { port } = await startApp({ maxHeaderBytes: 4_096 });
   const large = await dial(port, `GET / HTTP/1.1\r\nX: ${"x".repeat(5_000)}\r\n\r\n`);
   await waitFor(() => large.isGone(), { what: "the end" });
@@ -99,7 +99,7 @@ test("headers too large", async () => {
   expect(large.received()).toContain("too large");
 });
 
-test("sockets that say nothing make room, oldest first, for one that speaks", async () => {
+test("silent sockets make room, oldest first, for one that sends", async () => {
   const { port, cut } = await startApp({ maxPendingSockets: 20, maxPendingPerAddress: 20 });
   const silent: Client[] = [];
   for (let i = 0; i < 60; i++) silent.push(await dial(port, i % 2 === 0 ? "" : "GET /he"));
@@ -116,7 +116,7 @@ test("sockets that say nothing make room, oldest first, for one that speaks", as
   await waitFor(() => good.received().split("200 OK").length === 3, { what: "another answer" });
 });
 
-test("an address has its share; a trusted proxy's is everybody's", async () => {
+test("an address has its share; a trusted proxy's is everyone's", async () => {
   const { port, cut } = await startApp({ maxPendingSockets: 30, maxPendingPerAddress: 5 }, ["127.0.0.9"]);
   const quiet = await dial(port, "", { localAddress: "127.0.0.2" });
   for (let i = 0; i < 20; i++) await dial(port, "", { localAddress: "127.0.0.3" });
@@ -129,7 +129,7 @@ test("an address has its share; a trusted proxy's is everybody's", async () => {
   await waitFor(() => quiet.received().includes('"live"'), { what: "the answer" });
 });
 
-test("in TLS too: neither a silent socket nor one that has shaken hands and says nothing keeps others out", async () => {
+test("over TLS too, neither a silent socket nor one silent after its handshake keeps others out", async () => {
   let cut = 0;
   const bounds: HttpBounds = { ...defaultHttpBounds, maxPendingSockets: 10, maxPendingPerAddress: 10 };
   const server = createTlsServer(
@@ -169,7 +169,7 @@ test("in TLS too: neither a silent socket nor one that has shaken hands and says
   expect(cut).toBe(before);
 });
 
-test("a socket that is gone gives its slot back", async () => {
+test("a closed socket gives its slot back", async () => {
   let cut = 0;
   const bounds: HttpBounds = { ...defaultHttpBounds, maxPendingSockets: 3, maxPendingPerAddress: 3 };
   const server = createServer(nodeServerOptions(bounds));
@@ -192,7 +192,7 @@ test("a socket that is gone gives its slot back", async () => {
   expect(cut).toBe(0);
 });
 
-test("an upgrade that is only offered is served like every other request, and its socket's end harms nobody", async () => {
+test("serves a request that only offers an upgrade like any other, and its socket's end harms nobody", async () => {
   const { port, held } = await startApp({});
   const offer =
     "GET /health/live HTTP/1.1\r\nHost: a\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABk\r\n\r\n";
@@ -203,7 +203,7 @@ test("an upgrade that is only offered is served like every other request, and it
   await waitFor(async () => (await held()) === 0, { what: "its end" });
 });
 
-test("however many headers a client sends, what a proxy puts behind them is read", async () => {
+test("reads what a proxy appends, however many headers a client sends", async () => {
   const server = createServer(nodeServerOptions(defaultHttpBounds), ({ headers }, answer) => {
     const peer = "127.0.0.1";
     answer.end(clientAddress(peer, String(headers["x-forwarded-for"]), new TrustedProxies([peer])));

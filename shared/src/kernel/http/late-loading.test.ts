@@ -33,7 +33,7 @@ const script = `
   }
   process.stdout.write(JSON.stringify(seen));`;
 
-test("each part is loaded when it is first needed", async () => {
+test("loads each part when it is first needed", async () => {
   const { stdout } = await promisify(execFile)(process.execPath, ["--input-type=module", "--eval", script], {
     cwd: fileURLToPath(new URL("../../../..", import.meta.url)),
   });

@@ -81,7 +81,7 @@ function ask(agent: Agent, port: number, body: string | undefined): Promise<bool
   });
 }
 
-test("who stops is not ready, for whoever asks on an open connection", async () => {
+test("a stopping process is not ready, for whoever asks on an open connection", async () => {
   const { app, port } = await startApp();
   const ask = "GET /health/ready HTTP/1.1\r\nhost: a\r\n\r\n";
   const probe = await dial(port, ask);
@@ -94,7 +94,7 @@ test("who stops is not ready, for whoever asks on an open connection", async () 
   await closed;
 });
 
-test("clients that keep their connections busy are told to go, and none is cut", async () => {
+test("tells clients with busy connections to leave, and cuts none", async () => {
   const { app, port } = await startApp();
   const failures: unknown[] = [];
   let busy = 0;
@@ -118,7 +118,7 @@ test("clients that keep their connections busy are told to go, and none is cut",
   expect(failures).toEqual([]);
 });
 
-test("half a head, half a body, an idle connection and one that never spoke do not hold it up", async () => {
+test("half a head, half a body, an idle connection and a silent one do not delay it", async () => {
   const { app, port } = await startApp({ stopWindowMs: 200 });
   const head =
     "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n{";
@@ -137,7 +137,7 @@ test("half a head, half a body, an idle connection and one that never spoke do n
   expect([body, ...others].map(({ error }) => error())).toEqual([undefined, undefined, undefined, undefined]);
 });
 
-test("a half-sent body that comes to its end within the window is taken", async () => {
+test("accepts a half-sent body that is completed within the window", async () => {
   const { app, port } = await startApp({ stopWindowMs: 60_000 });
   const head =
     "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: 10\r\n\r\n{";
@@ -152,7 +152,7 @@ test("a half-sent body that comes to its end within the window is taken", async 
   expect(client.received()).toMatch(/^HTTP\/1\.1 200 .*connection: close/is);
 });
 
-test("work under way is waited for, longer than the window; its client hears that it was the last", async () => {
+test("waits for requests in progress longer than the window; their client hears that it was the last answer", async () => {
   const { app, port, proceed } = await startApp({ stopWindowMs: 100 });
   const asked = once(app.server, "request");
   const client = await dial(port, "GET /slow HTTP/1.1\r\nHost: a\r\n\r\n");
@@ -166,7 +166,7 @@ test("work under way is waited for, longer than the window; its client hears tha
   expect(client.received()).toMatch(/^HTTP\/1\.1 200 .*connection: close.*"slow":true/is);
 });
 
-test("a client that does not read its answer is not waited for without end", async () => {
+test("does not wait forever for a client that does not read its answer", async () => {
   const { app, port } = await startApp({ stopWindowMs: 100 });
   const asked = once(app.server, "request");
   const client = await dial(port, "GET /large HTTP/1.1\r\nHost: a\r\n\r\n");

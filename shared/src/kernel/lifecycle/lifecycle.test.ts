@@ -8,7 +8,7 @@ import { createLifecycle } from "./lifecycle.js";
 
 const logger = createLogger({ service: "test", level: "silent" });
 
-test("parts are closed in reverse order, each once, also where one fails and stop is asked for twice", async () => {
+test("closes parts in reverse order, each once, even if one fails and stop is called twice", async () => {
   const exit = vi.fn();
   const lifecycle = createLifecycle({ logger, stopDeadlineMs: 5_000, exit });
   const closed: string[] = [];
@@ -27,7 +27,7 @@ test("parts are closed in reverse order, each once, also where one fails and sto
   expect(exit).not.toHaveBeenCalled();
 });
 
-test("a part that hangs does not keep the process beyond the deadline", async () => {
+test("a hanging part does not keep the process beyond the deadline", async () => {
   const exited = new Promise<number>((resolve) => {
     const lifecycle = createLifecycle({ logger, stopDeadlineMs: 20, exit: resolve });
     lifecycle.onStop("hanging", () => new Promise(() => {}));
@@ -60,7 +60,7 @@ function service(start: string) {
 
 const stayAlive = `setInterval(() => {}, 1000); console.log("READY");`;
 
-test.each(["SIGTERM", "SIGINT"] as const)("%s closes the parts and ends with 0", async (signal) => {
+test.each(["SIGTERM", "SIGINT"] as const)("%s closes the parts and exits with 0", async (signal) => {
   const { child, ended, ready } = service(
     `lifecycle.onStop("part", () => console.log("PART CLOSED")); ${stayAlive}`,
   );
@@ -71,7 +71,7 @@ test.each(["SIGTERM", "SIGINT"] as const)("%s closes the parts and ends with 0",
   expect(code).toBe(0);
 });
 
-test("a stop that hangs ends with 1", async () => {
+test("a stop that hangs exits with 1", async () => {
   const { child, ended, ready } = service(
     `lifecycle.onStop("part", () => new Promise(() => {})); ${stayAlive}`,
   );
@@ -82,7 +82,7 @@ test("a stop that hangs ends with 1", async () => {
   expect(code).toBe(1);
 });
 
-test("a start that fails closes what was opened, says one clear line, and ends with 1", async () => {
+test("a failed start closes what was opened, prints one clear line, and exits with 1", async () => {
   const { ended } = service(`
     lifecycle.onStop("part", () => console.log("PART CLOSED"));
     throw new PetrelError("PETREL_UNAVAILABLE", "Redis does not answer.");`);
@@ -95,14 +95,14 @@ test("a start that fails closes what was opened, says one clear line, and ends w
   expect(code).toBe(1);
 });
 
-test("an exception that nobody caught is logged and ends the process with 1", async () => {
+test("an uncaught exception is logged and ends the process with 1", async () => {
   const { ended } = service(`setTimeout(() => { throw new Error("oops"); }, 1); ${stayAlive}`);
   const { code, output } = await ended;
   expect(output).toContain("oops");
   expect(code).toBe(1);
 });
 
-test("what Node warns of is a line of JSON like any other, once", async () => {
+test("a Node warning is a line of JSON like any other, once", async () => {
   const { child, ended, ready } = service(`
     const target = new EventTarget();
     for (let i = 0; i < 12; i++) target.addEventListener("x", () => {});
@@ -123,7 +123,7 @@ test("what Node warns of is a line of JSON like any other, once", async () => {
   expect(warnings.filter(({ code }) => code === "PETREL_TEST")).toHaveLength(1);
 });
 
-test("a wrong configuration is one line on stderr, and 1", async () => {
+test("a wrong configuration is one line on stderr, and exit code 1", async () => {
   const { ended } = service(
     `configOrExit("collect", () => { throw new ConfigError("PORT must be a whole number"); });`,
   );

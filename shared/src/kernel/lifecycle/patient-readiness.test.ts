@@ -31,7 +31,7 @@ beforeEach(() => {
   asked = 0;
 });
 
-test("a fault decides when it has lasted, and is named from its beginning", async () => {
+test("a fault counts once it has lasted, and is named from its beginning", async () => {
   const readiness = open();
   expect(await readiness()).toEqual({ ready: true, checks: { redis: "ok", draining: "ok" } });
   fault = "gone";
@@ -47,7 +47,7 @@ test("a fault decides when it has lasted, and is named from its beginning", asyn
   expect((await readiness()).ready).toBe(true);
 });
 
-test("who is asked seldom is not taken for one that failed all the time since", async () => {
+test("a part that is asked rarely does not count as failing all the time since", async () => {
   const readiness = open();
   await readiness();
   nowMs += 600_000;
@@ -55,7 +55,7 @@ test("who is asked seldom is not taken for one that failed all the time since", 
   expect((await readiness()).ready).toBe(true);
 });
 
-test("what has never worked decides at once, and so does a drain", async () => {
+test("what has never worked counts at once, and so does a drain", async () => {
   fault = "not yet";
   sockets = 1;
   const readiness = open();
@@ -66,7 +66,7 @@ test("what has never worked decides at once, and so does a drain", async () => {
   expect(await readiness()).toEqual({ ready: false, checks: { redis: "ok", draining: "stopping" } });
 });
 
-test("who holds sockets stays, however long the fault lasts", async () => {
+test("a service that holds sockets stays ready, however long the fault lasts", async () => {
   const readiness = open();
   await readiness();
   sockets = 1;

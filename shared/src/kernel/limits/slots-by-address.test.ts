@@ -7,7 +7,7 @@ import { SlotsByAddress } from "./slots-by-address.js";
 
 const address = fc.integer({ min: 0, max: 4 }).map((n) => `a${n}`);
 
-test("counts, and the largest of them, as in a plain model", () => {
+test("counts items and finds the largest address, as in a plain model", () => {
   fc.assert(
     fc.property(fc.array(fc.tuple(fc.boolean(), address), { maxLength: 200 }), (steps) => {
       const counts = new AddressCounts();
@@ -25,7 +25,7 @@ test("counts, and the largest of them, as in a plain model", () => {
   );
 });
 
-test("never more than the bounds; whoever comes has a slot; each item leaves once", () => {
+test("never exceeds the bounds; every newcomer has a slot; each item leaves once", () => {
   const steps = fc.array(fc.tuple(fc.integer({ min: 0, max: 3 }), address, fc.nat()), { maxLength: 200 });
   fc.assert(
     fc.property(
@@ -65,7 +65,7 @@ test("never more than the bounds; whoever comes has a slot; each item leaves onc
   );
 });
 
-test("who needs its slot only for a moment keeps it, however many come from elsewhere meanwhile", () => {
+test("an item that needs its slot only for a moment keeps it, however many come from elsewhere meanwhile", () => {
   fc.assert(
     fc.property(fc.integer({ min: 1, max: 20 }), fc.integer({ min: 0, max: 60 }), (flooders, meanwhile) => {
       const lost: string[] = [];
@@ -85,7 +85,7 @@ test("who needs its slot only for a moment keeps it, however many come from else
   );
 });
 
-test("an address that many share has no share of its own, and still no more than all", () => {
+test("an address that many share has no share of its own, but the common bound", () => {
   const lost: number[] = [];
   const slots = new SlotsByAddress<number>({
     max: 10,

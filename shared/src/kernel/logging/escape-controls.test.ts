@@ -16,7 +16,7 @@ const commands = [
   "\u2028",
 ];
 
-it.each(commands)("leaves nothing of %j that a terminal obeys", (command) => {
+it.each(commands)("removes from %j everything that a terminal obeys", (command) => {
   expect(escapeControls(`a${command}b`)).toMatch(/^[\x20-\x7e]+$/);
 });
 
@@ -25,7 +25,7 @@ it("keeps tabs, lines and every script", () => {
   expect(escapeControls(text)).toBe(text);
 });
 
-it("keeps what a line of JSON says", () => {
+it("keeps the meaning of a JSON line", () => {
   fc.assert(
     fc.property(fc.json({ maxDepth: 2 }), fc.constantFrom(...commands), (json, command) => {
       const line = JSON.stringify({ [command]: command, value: JSON.parse(json) as unknown });

@@ -23,12 +23,12 @@ test.each([
   ["a password in a URL", '{"url":"rediss://default:hush@host:6379/0"}', "hush"],
   ["a private key", '{"e":"-----BEGIN PRIVATE KEY-----\\nMIIhush\\n-----END PRIVATE KEY-----"}', "MIIhush"],
   ["a private key, cut off", '{"e":"-----BEGIN EC PRIVATE KEY-----\\nMIIhush', "MIIhush"],
-])("%s is taken out", (_name, line, hidden) => {
+])("hides %s", (_name, line, hidden) => {
   expect(line).toContain(hidden);
   expect(hideSecrets(line)).not.toContain(hidden);
 });
 
-test("what is no secret stays", () => {
+test("keeps what is not a secret", () => {
   const line = JSON.stringify({
     time: "2026-01-02T03:04:05.678Z",
     node: "push-node-1.mb3x9k2a",
@@ -43,7 +43,7 @@ test("what is no secret stays", () => {
   expect(hideSecrets(line)).toBe(line);
 });
 
-test("any credential, wherever it stands in whatever line", () => {
+test("hides any credential, wherever it is in whatever line", () => {
   const text = fc.string({ maxLength: 40 });
   const bytes = fc.uint8Array({ minLength: 32, maxLength: 32 });
   fc.assert(
@@ -57,7 +57,7 @@ test("any credential, wherever it stands in whatever line", () => {
   );
 });
 
-test("a long line takes no long time: no form runs away", () => {
+test("handles a long line fast: no pattern runs away", () => {
   const pieces = [
     "eyJ",
     "eyJ-",
@@ -79,7 +79,7 @@ test("a long line takes no long time: no form runs away", () => {
   }
 });
 
-test("a token is found wherever one expression would find it", () => {
+test("finds a token wherever a single expression would find it", () => {
   const piece = fc.constantFrom("eyJ", "eyJaaaaaa", "-", ".", "a", "_", " ", '"', "aaaaaa", "é");
   const simple = /\beyJ[\w-]{6,}\.[\w-]+\.[\w-]*/g;
   fc.assert(

@@ -62,7 +62,7 @@ function expectNumbered(lines: readonly Line[], atLeast: number): void {
   expect(numbers).toEqual(numbers.map((_, i) => i));
 }
 
-test("a stop under load: each line is there, and the last says that it has stopped", async () => {
+test("writes every line of a stop under load, the last saying that it has stopped", async () => {
   const {
     process: service,
     text,
@@ -80,7 +80,7 @@ test("a stop under load: each line is there, and the last says that it has stopp
   expect(lines.slice(-1)).toMatchObject([{ msg: "stopped" }]);
 });
 
-test("a crash under load: each line before it is there, and the last says why", async () => {
+test("writes every line before a crash under load, the last saying why", async () => {
   const { text, exited } = start(`
     await runService({ logger, stopDeadlineMs: 20_000 }, async () => {
       setInterval(() => {
@@ -101,13 +101,13 @@ test("a crash under load: each line before it is there, and the last says why", 
   ]);
 });
 
-test("an exit in the middle of a turn: each line is there", async () => {
+test("writes every line on an exit in the middle of a turn", async () => {
   const { text, exited } = start("load(); setImmediate(() => { load(); process.exit(3); });");
   expect(await exited).toBe(3);
   expectNumbered(read(text()), 400);
 });
 
-test("nobody reads: the process goes on, what waits is bounded, and what was dropped is counted", async () => {
+test("without a reader: the process goes on, waiting lines are bounded, and dropped ones are counted", async () => {
   const {
     process: service,
     text,
@@ -137,7 +137,7 @@ test("nobody reads: the process goes on, what waits is bounded, and what was dro
   expect(numbers.length + (dropped?.lines ?? 0)).toBe(200_000);
 });
 
-test("nobody reads a pipe, and nobody will: the process still ends when it is asked to", async () => {
+test("without a reader ever: the process still ends when asked to", async () => {
   const directory = mkdtempSync(join(tmpdir(), "petrel-lines-"));
   const pipe = join(directory, "stdout");
   expect(spawnSync("mkfifo", [pipe]).status).toBe(0);
@@ -169,7 +169,7 @@ test("nobody reads a pipe, and nobody will: the process still ends when it is as
   }
 });
 
-test("a reader that was full until the end gets all that waited for it, in order", async () => {
+test("a reader that was blocked until the end gets all waiting lines, in order", async () => {
   const directory = mkdtempSync(join(tmpdir(), "petrel-lines-"));
   const pipe = join(directory, "stdout");
   expect(spawnSync("mkfifo", [pipe]).status).toBe(0);

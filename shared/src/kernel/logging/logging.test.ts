@@ -20,13 +20,13 @@ function logged(fields: object): string {
   return stdout;
 }
 
-test("one JSON line with service, level by name, and an RFC 3339 time", () => {
+test("writes one JSON line with service, level by name, and an RFC 3339 time", () => {
   const line = JSON.parse(logged({ user: "u1" })) as Record<string, unknown>;
   expect(line).toMatchObject({ service: "test", level: "info", user: "u1", msg: "said" });
   expect(line["time"]).toMatch(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/);
 });
 
-test("credentials are removed", () => {
+test("removes credentials", () => {
   const names = [
     "authorization",
     "token",
@@ -43,14 +43,14 @@ test("credentials are removed", () => {
   expect(text).not.toContain("hush");
 });
 
-test("a line holds nothing that a terminal obeys, and says the same", () => {
+test("a line holds nothing that a terminal obeys, and keeps its meaning", () => {
   const said = "\u009b2J\u009d0;title\u009c\u007f\u202e";
   const line = logged({ said });
   expect(line.trimEnd()).toMatch(/^[\x20-\x7e]+$/);
   expect(JSON.parse(line)).toMatchObject({ said });
 });
 
-test("an error says what happened, not what it was about", () => {
+test("an error says what happened, not the data it was about", () => {
   const script = `
     import { createLogger } from "@petrel/shared/kernel/logging/logging";
     const reply = Object.assign(new Error("OOM command not allowed"), { command: { name: "evalsha", args: ["hush"] } });
@@ -75,14 +75,14 @@ test("an error says what happened, not what it was about", () => {
   expect(stdout).not.toContain("hush");
 });
 
-test("what has the form of a credential is replaced wherever it stands", () => {
+test("replaces what looks like a credential wherever it is", () => {
   const secret = "A".repeat(43);
   expect(
     logged({ reason: `refused pk_1.${secret}`, deep: { er: { still: `pk_2.${secret}` } } }),
   ).not.toContain(secret);
 });
 
-test("a service whose output nobody reads any more still ends when it is asked to", async () => {
+test("a service whose output nobody reads any more still ends when asked to", async () => {
   const script = `
     import { createLogger } from "@petrel/shared/kernel/logging/logging";
     import { runService } from "@petrel/shared/kernel/lifecycle/lifecycle";
@@ -105,7 +105,7 @@ test("a service whose output nobody reads any more still ends when it is asked t
   clearTimeout(insist);
 });
 
-test("what everybody meets in an outage is told once, and counted at the end of the process", () => {
+test("logs a common fault of an outage once, with a count at the end of the process", () => {
   const script = `
     import { createLogger } from "@petrel/shared/kernel/logging/logging";
     const logger = createLogger({ service: "test", level: "info" }).child({ node: "n" });

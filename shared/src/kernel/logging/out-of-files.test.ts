@@ -2,7 +2,7 @@
 import { spawnSync } from "node:child_process";
 import { expect, test } from "vitest";
 
-test("a process without file descriptors is not ready, says so once, and is ready again", () => {
+test("a process without file descriptors is not ready, says so once, and recovers", () => {
   const script = `
     import { closeSync, openSync } from "node:fs";
     import { createLogger } from "@petrel/shared/kernel/logging/logging";

@@ -2,7 +2,7 @@
 import { expect, test } from "vitest";
 import { Outage } from "./outage.js";
 
-test("one line when it begins, when its reason changes, and when it is over", () => {
+test("logs one line when it begins, when its reason changes, and when it is over", () => {
   let nowMs = 0;
   const lines: unknown[] = [];
   const note = (...line: unknown[]): void => void lines.push(line);

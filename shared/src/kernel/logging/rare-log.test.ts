@@ -3,7 +3,7 @@
 import { expect, test } from "vitest";
 import { createRareLog } from "./rare-log.js";
 
-test("one line in an interval, for each message, with how often it was", () => {
+test("logs one line per interval and message, with its count", () => {
   let nowMs = 0;
   const lines: unknown[] = [];
   const clock = { wallMs: () => 0, monotonicMs: () => nowMs };

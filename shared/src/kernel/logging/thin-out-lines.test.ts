@@ -29,7 +29,7 @@ function open() {
   return { thinOut, line, runUntil, written, waiting: () => later.length };
 }
 
-test("of equal failures one is written, then one a minute, with how many there were", () => {
+test("logs one of equal failures, then one a minute, with their count", () => {
   const { line, runUntil, written } = open();
   // A thousand a second, for three minutes, each of another connection.
   for (let i = 0; i < 180_000; i++) {
@@ -42,7 +42,7 @@ test("of equal failures one is written, then one a minute, with how many there w
   expect(written[0]).toMatchObject({ fields: { connection: "c0" }, times: 1 });
 });
 
-test("a second one is told at the end of the minute, in its own words", () => {
+test("logs a second one at the end of the minute, in its own words", () => {
   const { line, runUntil, written, waiting } = open();
   line({ connection: "a", reason: "r" });
   runUntil(10_000);
@@ -55,7 +55,7 @@ test("a second one is told at the end of the minute, in its own words", () => {
   expect(waiting()).toBe(0);
 });
 
-test("another reason, another text and another level are others; what has no reason is always written", () => {
+test("treats another reason, text or level as another failure; always logs what has no reason", () => {
   const { line, written } = open();
   const other = [{ reason: "a" }, { reason: "b" }, new Error("x"), { err: new Error("y") }];
   for (const fields of [...other, ...other]) line(fields);
@@ -68,7 +68,7 @@ test("another reason, another text and another level are others; what has no rea
   expect(written).toHaveLength(47);
 });
 
-test("what stands nowhere else is always written: acts that could not be noted, messages that hung", () => {
+test("always logs what is recorded nowhere else: unaudited acts, stuck messages", () => {
   const { line, written } = open();
   for (let i = 0; i < 100; i++) {
     line({ audit: { target: `k${i}` }, reason: "away" });
@@ -77,7 +77,7 @@ test("what stands nowhere else is always written: acts that could not be noted, 
   expect(written).toHaveLength(200);
 });
 
-test("whatever comes when, each is counted once, and no kind is written twice in a minute", () => {
+test("counts each line once, and writes no kind twice in a minute, whatever the timing", () => {
   const step = fc.record({ waitMs: fc.nat(90_000), reason: fc.constantFrom("a", "b") });
   fc.assert(
     fc.property(fc.array(step, { maxLength: 60 }), (steps) => {

@@ -17,7 +17,7 @@ function sortedLines(text: string): string[] {
     );
 }
 
-test("its text is that of the library's histogram", async () => {
+test("exposes the same text as the library's histogram", async () => {
   const own = new Registry();
   own.setDefaultLabels({ component: "test" });
   const histogram = new DurationHistogram<"kind" | "link">(own, { ...options, bounds });
@@ -41,7 +41,7 @@ test("its text is that of the library's histogram", async () => {
   expect(text).toContain('petrel_some_seconds_bucket{kind="a",link="x",le="30",component="test"} 9');
 });
 
-test("what was not observed is shown as 0, so that a rate has something to begin from", async () => {
+test("exposes unobserved series as 0, so that a rate has a start", async () => {
   const registry = new Registry();
   new DurationHistogram<never>(registry, { ...options, bounds: [1] }).series({});
   expect(await registry.metrics()).toContain('petrel_some_seconds_bucket{le="+Inf"} 0');

@@ -28,11 +28,11 @@ async function read(name: string): Promise<number> {
   return Number(/ (\S+)$/m.exec(text.trim().split("\n").at(-1) ?? "")?.[1]);
 }
 
-test("nothing is said before the first look", async () => {
+test("reports nothing before the first sample", async () => {
   for (const name of ["min", "max", "mean", "stddev", "p50", "p90", "p99"]) expect(await read(name)).toBe(0);
 });
 
-test("one look in a hundred that is late shows in the p99, and reading does not change that", async () => {
+test("one late sample in a hundred shows in the p99, and reading does not change that", async () => {
   for (let i = 0; i < 100; i++) look(i < 2 ? 400 : 0);
   for (let i = 0; i < 2; i++) {
     expect(await read("p99")).toBeCloseTo(0.4);
@@ -43,7 +43,7 @@ test("one look in a hundred that is late shows in the p99, and reading does not 
   }
 });
 
-test("a minute later it is forgotten", async () => {
+test("forgets it a minute later", async () => {
   look(400);
   expect(await read("")).toBeCloseTo(0.4);
   for (let i = 0; i < 119; i++) look(1);
@@ -52,7 +52,7 @@ test("a minute later it is forgotten", async () => {
   expect(await read("max")).toBeCloseTo(0.001);
 });
 
-test("the last look's, too", async () => {
+test("reports the last sample's, too", async () => {
   const last = async (): Promise<number> => {
     const text = await registry.getSingleMetricAsString("nodejs_eventloop_lag_seconds");
     return Number(/ (\S+)$/.exec(text.trim())?.[1]);

@@ -17,7 +17,7 @@ beforeAll(async () => {
 });
 afterAll(() => new Promise((resolve) => server.close(resolve)));
 
-test("GET /metrics: Prometheus' text, labelled with the component", async () => {
+test("GET /metrics returns Prometheus' text, labelled with the component", async () => {
   const answer = await fetch(`${base}/metrics`);
   expect(answer.headers.get("content-type")).toContain("text/plain");
   const text = await answer.text();
@@ -30,20 +30,20 @@ test("GET /metrics: Prometheus' text, labelled with the component", async () => 
 test.each([
   ["GET", "/"],
   ["POST", "/metrics"],
-])("%s %s is not there", async (method, path) => {
+])("%s %s does not exist", async (method, path) => {
   expect((await fetch(`${base}${path}`, { method })).status).toBe(404);
 });
 
-test("nothing that walks over all open sockets at each reading", async () => {
+test("exposes nothing that walks over all open sockets at each scrape", async () => {
   const text = await (await fetch(`${base}/metrics`)).text();
   expect(text).not.toMatch(/^(process_open_fds|nodejs_active_)/m);
 });
 
-test("two registries do not share", async () => {
+test("two registries share nothing", async () => {
   expect(await createRegistry("other").metrics()).not.toContain("petrel_things_total");
 });
 
-test("a port that is taken is said", async () => {
+test("reports a port in use", async () => {
   const { port } = server.address() as AddressInfo;
   await expect(serveMetrics({ registry: createRegistry("other"), port, host: "127.0.0.1" })).rejects.toThrow(
     "EADDRINUSE",

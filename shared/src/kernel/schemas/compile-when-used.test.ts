@@ -51,7 +51,7 @@ test.each<[string, string, unknown, number]>([
   expect(answer.statusCode).toBe(status);
 });
 
-test("a schema is compiled once, and not before its route is asked", async () => {
+test("compiles a schema once, and not before its route is called", async () => {
   const { buildSerializer } = compileWhenUsed();
   let reads = 0;
   const serialize = (
@@ -75,7 +75,7 @@ test("a schema is compiled once, and not before its route is asked", async () =>
   expect(reads).toBe(readsOfOne);
 });
 
-test("of two applications that share what is compiled, the second compiles nothing that the first has used", async () => {
+test("of two applications that share compiled schemas, the second compiles nothing that the first has used", async () => {
   const known = new CompiledSchemas();
   const compile = vi.fn(() => () => true);
   const validate = known.validator({}, thing, compile);
@@ -86,7 +86,7 @@ test("of two applications that share what is compiled, the second compiles nothi
   expect(known.serializer({}, thing, () => () => "text")({})).toBe("text");
 });
 
-test("applications that share what is compiled answer each for itself", async () => {
+test("applications that share compiled schemas answer each for itself", async () => {
   const known = new CompiledSchemas();
   const both = [1, 2].map(() => build({ schemaController: { compilersFactory: compileWhenUsed(known) } }));
   for (const payload of [{ count: 0 }, { count: 2 }, { count: "2" }, { count: 3 }])

@@ -65,7 +65,7 @@ test("makes the JSON that TypeBox makes", () => {
   );
 });
 
-test("what is optional is not required", () => {
+test("optional fields are not required", () => {
   const make = (t: Builders): TSchema =>
     t.Object({ a: t.String(), b: t.Optional(t.Integer({ title: "B" })), c: t.Null() }, { title: "O" });
   expect(JSON.stringify(make(Type))).toBe(JSON.stringify(make(TypeBox as unknown as Builders)));

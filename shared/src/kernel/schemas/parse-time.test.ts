@@ -38,7 +38,7 @@ describe("a time", () => {
     "+02030-01-01T00:00:00Z",
     "1900000000",
     "2030-01-02T03:04:05Z\n",
-  ])("not %j", (text) => expect(parseTime(text)).toBeUndefined());
+  ])("refuses %j", (text) => expect(parseTime(text)).toBeUndefined());
 
   test("reads what JavaScript writes, at any offset", () => {
     assert(

@@ -41,7 +41,7 @@ function lookFor(days: number): void {
   }
 }
 
-test("one that runs out is said when it is due and when it is over, once each", () => {
+test("reports an expiring one when it is due and when it has expired, once each", () => {
   const chain = chainOf("shop", 90);
   times.watch({ use: "listener", kind: "chain", read: () => chain });
   lookFor(75);
@@ -55,7 +55,7 @@ test("one that runs out is said when it is due and when it is over, once each", 
   ]);
 });
 
-test("one that lives shortly is due in its last quarter; its successor is another one", () => {
+test("a short-lived one is due in its last quarter; its successor counts separately", () => {
   let chain = chainOf("first", 4);
   times.watch({ use: "redis_client", kind: "chain", read: () => chain });
   lookFor(2.9);
@@ -69,7 +69,7 @@ test("one that lives shortly is due in its last quarter; its successor is anothe
   expect(said.slice(1)).toEqual(["redis_client CN=second: tls: a certificate expires soon"]);
 });
 
-test("a chain is over with its first, authorities with their last; the gauge says when", async () => {
+test("a chain expires with its first certificate, authorities with their last; the gauge says when", async () => {
   const short = makeAuthority("short", { fromMs: startMs, untilMs: startMs + 10 * DAY_MS }).cert;
   let own: string | undefined = chainOf("own", 100) + short;
   times.watch(
@@ -99,7 +99,7 @@ test("a chain is over with its first, authorities with their last; the gauge say
   expect(await gauge("petrel_certificate_expires_seconds")).toMatchObject({ listener: inDays(100) });
 });
 
-test("text that holds no certificate is said, and has no time", async () => {
+test("reports text without a certificate, which has no time", async () => {
   times.watch({ use: "redis_ca", kind: "authorities", read: () => "no certificate" });
   expect(said).toEqual(["redis_ca undefined: tls: a certificate cannot be read"]);
 });

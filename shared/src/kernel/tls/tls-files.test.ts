@@ -117,7 +117,7 @@ const nameOf = (socket: TLSSocket): unknown => socket.getPeerCertificate().subje
 const OK = "HTTP/1.1 200 OK";
 
 describe("a server's certificate", () => {
-  test("is served; who speaks no TLS, or an old one, gets nothing", async () => {
+  test("is served; clients without TLS, or with an old version, get nothing", async () => {
     const { port } = await listen();
     expect(await ask(port)).toBe(OK);
     expect(await ask(port, { minVersion: "TLSv1.1", maxVersion: "TLSv1.1" })).toMatch(
@@ -132,7 +132,7 @@ describe("a server's certificate", () => {
     expect(answer).not.toContain("HTTP/1.1 200");
   });
 
-  test("that is replaced on the disk is served to new connections; those that are there live on", async () => {
+  test("that is replaced on disk is served to new connections; existing ones stay", async () => {
     const { port, tls } = await listen();
     const before = await shake(port);
     expect(nameOf(before)).toBe("first");
@@ -143,7 +143,7 @@ describe("a server's certificate", () => {
     expect(said).toEqual(["tls: new certificates are in use"]);
   });
 
-  test("is looked at by itself, and at SIGHUP", async () => {
+  test("is checked periodically, and at SIGHUP", async () => {
     const polled = await openTlsFiles({
       certFile: file("cert.pem"),
       keyFile: file("key.pem"),
@@ -159,7 +159,7 @@ describe("a server's certificate", () => {
     await waitFor(async () => nameOf(await shake(port)) === "renewed", { what: "the signal's effect" });
   });
 
-  test("without its key is not served: half a replacement waits for the other half, and is said once", async () => {
+  test("without its key is not served: half a replacement waits for the other half, and is logged once", async () => {
     const { port, tls } = await listen();
     await put({ cert: renewedIdentity.cert });
     await tls.reload();
@@ -188,7 +188,7 @@ describe("a server's certificate", () => {
     expect(nameOf(await shake(port))).toBe("renewed");
   });
 
-  test("that is gone keeps the old one", async () => {
+  test("that was deleted keeps the old one", async () => {
     const { port, tls } = await listen();
     await rm(file("key.pem"));
     await tls.reload();
@@ -208,8 +208,8 @@ describe("a server's certificate", () => {
   });
 });
 
-describe("a client's certificate, where authorities are given", () => {
-  test("must be there, and by one of them", async () => {
+describe("a client's certificate, if authorities are configured", () => {
+  test("is required, and must be signed by one of them", async () => {
     const { port } = await listen(mutual());
     expect(await ask(port)).toMatch(/^(ERR_SSL|ECONNRESET|closed)/);
     expect(await ask(port, intruderIdentity)).toMatch(/^(ERR_SSL|ECONNRESET|closed)/);
@@ -225,7 +225,7 @@ describe("a client's certificate, where authorities are given", () => {
     ["a DNS name", "shop.example.test"],
     ["a URI", "spiffe://example.test/shop"],
     ["a common name", "shop"],
-  ])("must be of a name on the list: %s", async (_kind, name) => {
+  ])("must have a name on the list: %s", async (_kind, name) => {
     const { port } = await listen({ ...mutual(), clientNames: ["nobody.example.test", name] });
     expect(await ask(port, shopIdentity)).toBe(OK);
     expect(await ask(port, otherIdentity)).toMatch(/^(closed|ECONNRESET)$/);
@@ -241,12 +241,12 @@ describe("a client's certificate, where authorities are given", () => {
     "spiffe://example.test",
     "URI:spiffe://example.test/shop",
     "hop",
-  ])("of a part of a name, or by a pattern, is not on the list: %s", async (name) => {
+  ])("with part of a name, or a pattern, is not on the list: %s", async (name) => {
     const { port } = await listen({ ...mutual(), clientNames: [name] });
     expect(await ask(port, shopIdentity)).toMatch(/^(closed|ECONNRESET)$/);
   });
 
-  test("is asked for anew at each connection: an authority that is taken out lets nobody in by an old session", async () => {
+  test("is verified again at each connection: a removed authority admits nobody through an old session", async () => {
     const { port, tls } = await listen(mutual());
     let session: Buffer | undefined;
     const socket = connect({ port, host: "127.0.0.1", ca: tlsAuthority, ...shopIdentity });
@@ -263,7 +263,7 @@ describe("a client's certificate, where authorities are given", () => {
   });
 });
 
-test("what is no TLS handshake holds no place for long, and harms nobody", async () => {
+test("an invalid TLS handshake holds no slot for long and harms nobody", async () => {
   const { port } = await listen();
   const silentOnes = Array.from({ length: 20 }, () => connectTcp(port, "127.0.0.1"));
   for (const socket of silentOnes) {
@@ -283,7 +283,7 @@ describe("the settings", () => {
     TLS_KEY_FILE: file("key.pem"),
   });
 
-  test("without any, all is plain", async () => {
+  test("without any, everything is plain", async () => {
     expect(await open({})).toMatchObject({ http: undefined, metrics: undefined });
   });
 
@@ -293,7 +293,7 @@ describe("the settings", () => {
     ["authorities without a certificate", () => ({ TLS_CLIENT_CA_FILE: "x" }), /TLS_CLIENT_CA_FILE needs/],
     ["the other listener's alike", () => ({ METRICS_CLIENT_CA_FILE: "x" }), /METRICS_CLIENT_CA_FILE needs/],
     ["names without authorities", () => ({ ...pair(), TLS_CLIENT_NAMES: "shop" }), /TLS_CLIENT_NAMES needs/],
-  ])("are refused where they do not fit together: %s", async (_what, environment, reason) => {
+  ])("are refused if they do not fit together: %s", async (_what, environment, reason) => {
     await expect(open(environment())).rejects.toThrow(reason);
   });
 
@@ -308,7 +308,7 @@ describe("the settings", () => {
     expect([describeIt(tls.http), describeIt(tls.metrics)]).toEqual([http, metrics]);
   });
 
-  test("the internal listener may have authorities of its own; it tells of health too", async () => {
+  test("the internal listener may have its own authorities; it serves health too", async () => {
     const tls = await open({ ...pair(), METRICS_CLIENT_CA_FILE: file("client-ca.pem") });
     expect(tls.http?.serverOptions.requestCert).toBe(false);
     const server = await serveMetrics({
@@ -336,7 +336,7 @@ describe("calls to others", () => {
       ...more,
     });
 
-  test("believe the authorities that are named, and show what is asked for", async () => {
+  test("trust the configured authorities, and present what is asked for", async () => {
     const { port } = await listen(mutual());
     await writeFile(file("shop.pem"), shopIdentity.cert);
     await writeFile(file("shop-key.pem"), shopIdentity.key);
@@ -354,7 +354,7 @@ describe("calls to others", () => {
     );
   });
 
-  test("use a certificate that is replaced, and go on with the old one while the new one is broken", async () => {
+  test("use a replaced certificate, and keep the old one while the new one is broken", async () => {
     const { port } = await listen({ ...mutual(), clientNames: ["shop"] });
     await writeFile(file("own.pem"), otherIdentity.cert);
     await writeFile(file("own-key.pem"), otherIdentity.key);

@@ -7,7 +7,7 @@ import { readTopicRules } from "./read-topics-file.js";
 const rule = (fields: string): string =>
   `{\n  "rules": [\n    {\n      "topics": "room.*",\n      ${fields}\n    }\n  ]\n}\n`;
 
-test("a rule says what differs from the defaults; the first that matches holds", () => {
+test("a rule states what differs from the defaults; the first matching one applies", () => {
   const rules = readTopicRules(
     JSON.stringify({
       rules: [
@@ -88,14 +88,14 @@ test.each<[string, string]>([
   expect(() => readTopicRules(source)).toThrow(said);
 });
 
-test("a rule for `$all` says whether the archive is its history; one for all other topics says nothing of it", () => {
+test("a rule for `$all` may set the archive; one for all other topics does not affect it", () => {
   const of = (...rules: readonly object[]): boolean =>
     new TopicRules(readTopicRules(JSON.stringify({ rules }))).ruleOf("$all").archive;
   expect(of({ topics: "*", archive: true })).toBe(false);
   expect(of({ topics: "*" }, { topics: "$all", archive: true })).toBe(true);
 });
 
-test("refuses an archive that is not there", () => {
+test("refuses `archive` without an archive", () => {
   const source = '{"rules": [\n{"topics": "a"},\n{"topics": "b",\n"archive": true}]}';
   expect(readTopicRules(source)[1]?.archive).toBe(true);
   expect(() => readTopicRules(source, ({ archive }) => archive)).toThrow(
@@ -103,7 +103,7 @@ test("refuses an archive that is not there", () => {
   );
 });
 
-test("bounds the number of rules, and takes as many", () => {
+test("accepts rules up to the maximum, and no more", () => {
   const many = (count: number): string =>
     `{"rules":[\n${Array.from({ length: count }, (_, i) => `{"topics":"t${i}"}`).join(",\n")}]}`;
   expect(readTopicRules(many(1_000))).toHaveLength(1_000);

@@ -37,14 +37,14 @@ afterEach(() => {
   rmSync(directory, { recursive: true });
 });
 
-test("without a file every topic has the defaults, and nothing is followed", () => {
+test("without a file every topic has the defaults, and nothing is watched", () => {
   const rules = new TopicsFile(undefined);
   rules.follow({ logger, lifecycle });
   expect(rules.ruleOf("news")).toMatchObject({ historySize: 100, historySeconds: 86_400, presence: "off" });
   expect(stops).toEqual([]);
 });
 
-test("the example of docs/operate/topic-rules.md is good, and means what the page says", () => {
+test("the example in docs/operate/topic-rules.md is valid and means what the page says", () => {
   const page = readFileSync(new URL("../../../../docs/operate/topic-rules.md", import.meta.url), "utf8");
   const [, example = ""] = /<!-- runs in .*? -->\n```json\n([^]*?)```/.exec(page) ?? [];
   writeFileSync(file, example);
@@ -67,7 +67,7 @@ test("the example of docs/operate/topic-rules.md is good, and means what the pag
   }
 });
 
-test("a wrong file, or none where one is named, ends the start with one line", () => {
+test("a wrong or missing file ends the start with one line", () => {
   expect(() => new TopicsFile(file)).toThrow(ConfigError);
   expect(() => new TopicsFile(file)).toThrow(/^TOPICS_FILE cannot be used: .*ENOENT/);
   writeFileSync(file, '{ "rules": [\n{ "topics": "a",\n"historySize": "many" }] }');
@@ -76,7 +76,7 @@ test("a wrong file, or none where one is named, ends the start with one line", (
   );
 });
 
-test("SIGHUP brings a new file into force, and a wrong one changes nothing, each time it is asked", () => {
+test("SIGHUP loads a new file, and a wrong one changes nothing, each time", () => {
   put({ topics: "news", historySize: 5 });
   const rules = open();
   expect(rules.ruleOf("news").historySize).toBe(5);
@@ -105,7 +105,7 @@ test("SIGHUP brings a new file into force, and a wrong one changes nothing, each
   ]);
 });
 
-test("a change is found without a signal too, and a wrong file is said once", () => {
+test("finds a change without a signal too, and logs a wrong file once", () => {
   vi.useFakeTimers();
   put({ topics: "news", historySize: 5 });
   const rules = open();
@@ -121,7 +121,7 @@ test("a change is found without a signal too, and a wrong file is said once", ()
   expect(said).toHaveLength(3);
 });
 
-test("after the stop a signal changes nothing", () => {
+test("ignores signals after the stop", () => {
   put({ topics: "news", historySize: 5 });
   const rules = open();
   for (const stop of stops.splice(0)) stop();

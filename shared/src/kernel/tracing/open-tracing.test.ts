@@ -108,7 +108,7 @@ describe("off", () => {
 });
 
 describe("settings", () => {
-  test("a file needs its name, and a place that can be written", async () => {
+  test("a file needs a name, and a writable place", async () => {
     await expect(open({})).rejects.toThrow(ConfigError);
     await expect(open({ traceFile: join(directory, "nowhere", "spans") })).rejects.toThrow("ENOENT");
   });
@@ -118,13 +118,13 @@ describe("settings", () => {
     expect(traceSampleRatio).toBe(Number(text));
   });
 
-  test.each(["-0.1", "1.1", "2", "half", "1e-3", " 1", "0x1"])("no ratio: %s", (text) => {
+  test.each(["-0.1", "1.1", "2", "half", "1e-3", " 1", "0x1"])("not a ratio: %s", (text) => {
     expect(() => readConfig(tracingSettings, { TRACE_SAMPLE_RATIO: text })).toThrow("from 0 to 1");
   });
 });
 
-describe("whom it samples", () => {
-  test("the producer decides where it says so, the ratio else", async () => {
+describe("sampling", () => {
+  test("follows the producer's decision, else the ratio", async () => {
     const all = (await open({ traceFile: join(directory, "a"), traceSampleRatio: 1 })).tracing;
     const none = (await open({ traceFile: join(directory, "b"), traceSampleRatio: 0 })).tracing;
     const unsampled = parent.replace(/01$/, "00");
@@ -146,7 +146,7 @@ describe("whom it samples", () => {
   });
 });
 
-test("a file: a line a span, with what it is a child of", async () => {
+test("writes a span per line to a file, with its parent", async () => {
   const traceFile = join(directory, "spans");
   const { tracing, counts, stop } = await open({ traceFile });
   const first = tracing.beginTrace("first", parent, { kind: "server", attributes: { "petrel.seq": 1 } });
@@ -208,7 +208,7 @@ describe("a collector", () => {
     expect(bodies[0]).toContain("petrel-test");
   });
 
-  test("that refuses costs the spans, which are counted", async () => {
+  test("that refuses costs only the spans, which are counted", async () => {
     const otlpEndpoint = await listen((_request, response) => void response.writeHead(400).end());
     const { tracing, counts } = await open({ tracing: "otlp", otlpEndpoint });
     tracing.beginTrace("first", parent, start)?.end();
@@ -216,14 +216,14 @@ describe("a collector", () => {
     expect(counts.exported).toBe(0);
   });
 
-  test("that is not there: so does it", async () => {
+  test("that is down costs only the spans, too", async () => {
     const otlpEndpoint = `http://127.0.0.1:${await freePort()}`;
     const { tracing, counts } = await open({ tracing: "otlp", otlpEndpoint });
     tracing.beginTrace("first", parent, start)?.end();
     await waitFor(() => counts.dropped === 1, { what: "the span to be dropped", deadlineMs: 25_000 });
   });
 
-  test("that hangs: no more wait for it than the queue holds, and the stop does not wait for it", async () => {
+  test("that hangs delays no more spans than the queue holds, and not the stop", async () => {
     let asked = 0;
     const otlpEndpoint = await listen(() => asked++);
     const { tracing, counts, stop } = await open({ tracing: "otlp", otlpEndpoint });
@@ -235,7 +235,7 @@ describe("a collector", () => {
   });
 });
 
-test("for log lines: the trace of what is sampled, and nothing of what is not", () => {
+test("log lines have the trace of what is sampled, and nothing else", () => {
   expect(traceIdOf(parent)).toEqual({ traceId: "4bf92f3577b34da6a3ce929d0e0e4736" });
   expect(traceIdOf(undefined)).toEqual({});
   expect(traceIdsOf([{ trace: parent }, {}, { trace: parent }])).toEqual({
@@ -244,7 +244,7 @@ test("for log lines: the trace of what is sampled, and nothing of what is not", 
   expect(traceIdsOf([{}, {}])).toEqual({});
 });
 
-test("a derived context: the same for the same parent and name, another else", () => {
+test("derives the same context from the same parent and name, otherwise another", () => {
   const one = derivedContext(parent, "offer m1");
   expect(one).toEqual(derivedContext(parent, "offer m1"));
   expect(one?.context).toMatch(/^00-4bf92f3577b34da6a3ce929d0e0e4736-[0-9a-f]{16}-01$/);

@@ -31,14 +31,14 @@ const base: StoredEvent = {
   trace: undefined,
 };
 
-test("each type has a letter of its own", () => {
+test("each type has its own letter", () => {
   expect(new Set(eventTypes.map(letterOfEvent)).size).toBe(eventTypes.length);
   for (const type of eventTypes) expect(eventOfLetter(letterOfEvent(type))).toBe(type);
   expect(isEventType("message.read")).toBe(false);
   expect(isEventType("toString")).toBe(false);
 });
 
-test("a stored event is read back", () => {
+test("reads a stored event back", () => {
   fc.assert(
     fc.property(stored, (event) => {
       expect(decodeStoredEvent(encodeStoredEvent(event))).toEqual(event);
@@ -46,11 +46,11 @@ test("a stored event is read back", () => {
   );
 });
 
-test("an event of a later release is left out", () => {
+test("ignores a later release's event", () => {
   expect(decodeStoredEvent(encodeStoredEvent(base).replace("\tp\t", "\tz\t"))).toBeUndefined();
 });
 
-test("a position and a cursor are read back, and nothing else is", () => {
+test("reads a position and a cursor back, and nothing else", () => {
   fc.assert(
     fc.property(position, (one) => {
       expect(decodeEventPosition(encodeEventPosition(one))).toEqual(one);

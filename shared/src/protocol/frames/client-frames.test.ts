@@ -39,7 +39,7 @@ test.each([
     `{"type":"publish","ref":"","topic":"","data":{"a":[1]},"idempotencyKey":"k"}`,
     { type: "publish", ref: "", topic: "", data: { a: [1] }, idempotencyKey: "k" },
   ],
-])("%s is taken, unknown fields ignored", (text, frame) => {
+])("accepts %s, ignoring unknown fields", (text, frame) => {
   expect(parseClientFrame(text)).toEqual({ ok: true, frame });
 });
 
@@ -80,7 +80,7 @@ test.each([
   `{"type":"toString"}`,
   `{"type":7}`,
   `{"type":"ack","seq":7}x`,
-])("%s is refused, with what is wrong", (text) => {
+])("refuses %s and says what is wrong", (text) => {
   const parsed = parseClientFrame(text);
   expect(parsed.ok).toBe(false);
   expect(!parsed.ok && parsed.problem).toMatch(/\.$/);
@@ -94,7 +94,7 @@ test("no text makes it throw", () => {
   );
 });
 
-test("an ack reads the same by the short cut and by the long way", () => {
+test("an ack reads the same on the fast path and on the general one", () => {
   fc.assert(
     fc.property(fc.nat({ max: Number.MAX_SAFE_INTEGER }), (seq) => {
       const short = parseClientFrame(`{"type":"ack","seq":${seq}}`);

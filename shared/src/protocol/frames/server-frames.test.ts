@@ -22,7 +22,7 @@ test("a message's frame is JSON with the contract's fields, whatever its data", 
   );
 });
 
-test("the data's text is not touched", () => {
+test("does not change the data's text", () => {
   expect(encodeMessageFrame("m", 1, "t", `{"n":12345678901234567890}`)).toContain(
     `"data":{"n":12345678901234567890}`,
   );
@@ -36,7 +36,7 @@ test("other frames are JSON objects with a type", () => {
   });
 });
 
-test("a topic's message says where it stands, and who sent it where that was a client", () => {
+test("a topic's message has its position, and its sender if that was a client", () => {
   const at = "2026-01-02T03:04:05.678Z";
   const data = { a: ["\t", 1] };
   const frame = { type: "message", id: "p0_x", topic: "room.1", offset: 7, at };

@@ -18,7 +18,7 @@ describe("apns", () => {
       },
       data: { anything: [{}, null, 1.5], "mutable-content": "here it is the app's own" },
     },
-  ])("%j passes", (value) => {
+  ])("accepts %j", (value) => {
     expect(checkApnsOverrides(value)).toBeUndefined();
   });
 
@@ -41,7 +41,7 @@ describe("apns", () => {
     [{ data: [] }, "data: must be an object"],
     [{ data: { aps: {} } }, "data/aps: this name is taken"],
     [{ data: { petrel: 1 } }, "data/petrel: this name is taken"],
-  ])("%j is refused: %s", (value, fault) => {
+  ])("refuses %j: %s", (value, fault) => {
     const found = checkApnsOverrides(value);
     if (typeof fault === "string") expect(found).toBe(fault);
     else expect(found).toMatch(fault);

@@ -36,11 +36,11 @@ test.each([
   "a%20b",
   "a*",
   "a,b",
-])("%j is no user id", (id) => {
+])("%j is not a user id", (id) => {
   expect(isUserId(id)).toBe(false);
 });
 
-test("any short name of its characters is one, but for the steps of a path", () => {
+test("any short name of its characters is one, except path segments", () => {
   const characters = [".", "a", "-", "@"];
   let names = [""];
   for (let length = 1; length <= 5; length++) {
@@ -53,7 +53,7 @@ test.each(["a", "A-z_09", "x".repeat(64)])("%j is a message id", (id) => {
   expect(isMessageId(id)).toBe(true);
 });
 
-test.each(["", "x".repeat(65), "a.b", "a b", "a\n", "a:b", "a{b}"])("%j is no message id", (id) => {
+test.each(["", "x".repeat(65), "a.b", "a b", "a\n", "a:b", "a{b}"])("%j is not a message id", (id) => {
   expect(isMessageId(id)).toBe(false);
 });
 

@@ -17,7 +17,7 @@ const envelope: fc.Arbitrary<Envelope> = fc.record({
   trace: fc.constantFrom(undefined, "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"),
 });
 
-test("envelopes come out as they went in, in order, whatever their data", () => {
+test("decodes envelopes as they were encoded, in order, whatever their data", () => {
   fc.assert(
     fc.property(fc.array(envelope, { minLength: 1, maxLength: 5 }), (envelopes) => {
       expect(decodeNodeMessage(encodeDeliver(envelopes))).toEqual({ kind: "deliver", envelopes });
@@ -47,7 +47,7 @@ test("nudge, disconnect and evict", () => {
   });
 });
 
-test("an eviction by a script that gave no reason yet: the limit; one with an unknown reason too", () => {
+test("an eviction without a reason means the limit; one with an unknown reason too", () => {
   const limit = { userId: "u1", connection: "c1", reason: "limit" };
   expect(decodeNodeMessage("evict\nu1\tc1")).toEqual({
     kind: "evict",
@@ -59,7 +59,7 @@ test("an eviction by a script that gave no reason yet: the limit; one with an un
   });
 });
 
-test("revocations, as the scripts tell them", () => {
+test("reads revocations as the scripts write them", () => {
   expect(decodeNodeMessage("revoke-user\nu1\t1800000000000")).toEqual({
     kind: "revoke-user",
     revocations: [{ userId: "u1", generation: 1_800_000_000_000 }],

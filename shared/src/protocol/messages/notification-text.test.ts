@@ -41,7 +41,7 @@ test.each([
   });
 });
 
-test("without a notification there is nothing to collapse; numbers stay as they were written", () => {
+test("without a notification there is nothing to collapse; numbers keep their spelling", () => {
   expect(joinNotification("", { collapseKey: "k", channels: ["web"] })).toBe("");
   expect(splitNotification("")).toEqual({ notification: "", collapseKey: undefined, channels: undefined });
   const notification = '{"badge":12345678901234567890}';

@@ -3,7 +3,7 @@
 import { expect, test } from "vitest";
 import { partitionOfUser } from "./partition.js";
 
-test("the data is laid out by these values: they must never change", () => {
+test("stored data depends on these values: they must never change", () => {
   const users = ["a", "alice", "bob", "user-1", "user-2", "x".repeat(128), "A-z_0.9:@|~+="];
   expect(users.map((user) => partitionOfUser(user, 4096))).toEqual([
     3360, 1221, 1554, 3111, 1662, 2203, 3761,

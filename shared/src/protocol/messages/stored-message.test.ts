@@ -23,7 +23,7 @@ const policy: fc.Arbitrary<DeliveryPolicy> = fc.record({
 
 const trace = fc.constantFrom(undefined, "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01");
 
-test("an inbox entry and a ready entry read back, whatever notification and data, sampled or not", () => {
+test("reads an inbox entry and a ready entry back, whatever notification and data, sampled or not", () => {
   fc.assert(
     fc.property(policy, fc.jsonValue(), trace, (deliveryPolicy, value, ofTrace) => {
       const data = JSON.stringify(value);

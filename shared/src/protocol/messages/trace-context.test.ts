@@ -5,7 +5,7 @@ import { formatTraceContext, parseTraceContext } from "./trace-context.js";
 const traceId = "4bf92f3577b34da6a3ce929d0e0e4736";
 const spanId = "00f067aa0ba902b7";
 
-describe("a traceparent that is good", () => {
+describe("a valid traceparent", () => {
   test.each([
     ["the W3C's own example", `00-${traceId}-${spanId}-01`, true],
     ["not sampled", `00-${traceId}-${spanId}-00`, false],
@@ -16,7 +16,7 @@ describe("a traceparent that is good", () => {
     expect(parseTraceContext(text)).toEqual({ traceId, spanId, isSampled });
   });
 
-  test("what we write reads back", () => {
+  test("reads back what it writes", () => {
     expect(parseTraceContext(formatTraceContext(traceId, spanId))).toEqual({
       traceId,
       spanId,
@@ -40,6 +40,6 @@ test.each([
   ["a later version that runs on", `cc-${traceId}-${spanId}-01more`],
   ["two headers, joined", `00-${traceId}-${spanId}-01, 00-${traceId}-${spanId}-01`],
   ["spaces", ` 00-${traceId}-${spanId}-01`],
-])("none: %s", (_name, text) => {
+])("invalid: %s", (_name, text) => {
   expect(parseTraceContext(text)).toBeUndefined();
 });

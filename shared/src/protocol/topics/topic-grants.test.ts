@@ -3,7 +3,7 @@ import { describe, expect, test } from "vitest";
 import { isGranted, readTopicGrants } from "./topic-grants.js";
 
 describe("a list of patterns", () => {
-  test("a text allows subscribing, an object what it says", () => {
+  test("a string allows subscribing, an object its own rights", () => {
     expect(readTopicGrants(["room.*", { topic: "news", can: ["publish", "presence"] }])).toEqual({
       ok: true,
       grants: [
@@ -28,13 +28,13 @@ describe("a list of patterns", () => {
     ["a right twice", [{ topic: "a", can: ["publish", "publish"] }], "/0/can"],
     ["a field too many", [{ topic: "a", can: ["publish"], more: 1 }], "/0/more"],
     ["no topic", [{ can: ["publish"] }], "/0/topic"],
-  ])("%s is refused, and its place is named", (_what, value, at) => {
+  ])("refuses %s, naming its place", (_what, value, at) => {
     expect(readTopicGrants(value)).toMatchObject({ ok: false, at });
   });
 });
 
 describe("a right", () => {
-  test("nothing is granted without a list", () => {
+  test("grants nothing without a list", () => {
     expect(isGranted(undefined, "news", "subscribe")).toBe(false);
   });
 
@@ -47,7 +47,7 @@ describe("a right", () => {
     expect(isGranted(grants, "room", "subscribe")).toBe(false);
   });
 
-  test("a star alone is everything", () => {
+  test("a single star matches everything", () => {
     expect(isGranted([{ topic: "*", can: ["subscribe"] }], "a", "subscribe")).toBe(true);
   });
 });

@@ -54,7 +54,7 @@ const seqsOf = (results: readonly AcceptResult[]) =>
 const users = (count: number) => Array.from({ length: count }, (_, i) => `u${i}`);
 const count = (to: number) => Array.from({ length: to }, (_, i) => i + 1);
 
-test("what comes in one turn goes in one call a partition", async () => {
+test("messages of one turn go in one call per partition", async () => {
   await acceptAll(
     accepter(),
     users(50).map((userId, i) => message({ userId, partition: i % 2 })),
@@ -88,13 +88,13 @@ test.each([
   expect(runner.calls.flatMap(({ userIds }) => userIds)).toHaveLength(30);
 });
 
-test("a message as large as may be goes all the same", async () => {
+test("sends a message of the maximum size, too", async () => {
   const data = JSON.stringify("x".repeat(64 * 1024 - 2));
   const results = await acceptAll(accepter(), [message({ data }), message({ data })]);
   expect(seqsOf(results)).toEqual([1, 2]);
 });
 
-test("a user who sends much has a share of each call only, and keeps the order", async () => {
+test("a user who sends much has only a share of each call, and keeps the order", async () => {
   const results = await acceptAll(accepter(), [
     ...count(150).map(() => message({ userId: "much" })),
     ...users(10).map((userId) => message({ userId })),
@@ -105,7 +105,7 @@ test("a user who sends much has a share of each call only, and keeps the order",
   expect(seqsOf(results.slice(0, 150))).toEqual(count(150));
 });
 
-test("once one of a user's messages is put off, all its later ones are: though they would fit", async () => {
+test("once one of a user's messages is postponed, all later ones are, even if they would fit", async () => {
   const large = JSON.stringify("x".repeat(60_000));
   const results = await acceptAll(accepter(), [
     ...users(4).map((userId) => message({ userId, data: large })),
@@ -116,7 +116,7 @@ test("once one of a user's messages is put off, all its later ones are: though t
   expect(seqsOf(results.slice(4))).toEqual([1, 2, 3]);
 });
 
-test("order per user holds over many turns and calls under way", async () => {
+test("keeps each user's order over many turns and calls in flight", async () => {
   const to = accepter({ maxInFlight: 4 });
   const sent: Promise<AcceptResult>[] = [];
   for (let i = 0; i < 1_000; i++) {
@@ -131,7 +131,7 @@ test("order per user holds over many turns and calls under way", async () => {
   expect(runner.calls.length).toBeLessThan(300);
 });
 
-test("where one call fails, its messages fail, and the others are answered", async () => {
+test("if one call fails, its messages fail, and the others are answered", async () => {
   runner.failing = ({ partition }) => partition === "p1";
   const to = accepter();
   const results = await Promise.allSettled([
@@ -143,7 +143,7 @@ test("where one call fails, its messages fail, and the others are answered", asy
   expect(results.map(({ status }) => status)).toEqual(["fulfilled", "rejected", "rejected", "fulfilled"]);
 });
 
-test("what was stored though its answer was lost is found when it is sent again", async () => {
+test("finds what was stored despite a lost answer when it is sent again", async () => {
   runner.failing = () => true;
   const given = message({ attempt: "mine" });
   await expect(accepter().accept(given)).rejects.toThrow("Connection is closed.");
@@ -155,7 +155,7 @@ test("what was stored though its answer was lost is found when it is sent again"
   expect(await store.redis.xlen(store.keys.ready)).toBe(1);
 });
 
-test("a partition that is none fails alone", async () => {
+test("an invalid partition fails alone", async () => {
   const to = accepter();
   const [none, good] = await Promise.allSettled([
     to.accept(message({ partition: 7 })),
@@ -165,7 +165,7 @@ test("a partition that is none fails alone", async () => {
   expect(good).toMatchObject({ status: "fulfilled" });
 });
 
-test("it tells how many wait", async () => {
+test("reports how many wait", async () => {
   const to = accepter();
   const all = acceptAll(to, [message(), message()]);
   expect(to.waiting).toBe(2);

@@ -23,7 +23,7 @@ beforeEach(() => store.clear());
 afterAll(() => store.close());
 
 describe("messages with one collapse key", () => {
-  test("the newest alone stays in the inbox; the others say why, and hold nobody up", async () => {
+  test("leave only the newest in the inbox; the others state why they ended, and block nothing", async () => {
     await store.accept("a");
     for (const id of ["k1", "k2", "k3"]) await store.accept(id, "score");
     await store.accept("l1", "other");
@@ -64,7 +64,7 @@ describe("messages with one collapse key", () => {
     ]);
   });
 
-  test("what was acknowledged stays delivered; what was pushed or failed keeps that end, whatever is acknowledged", async () => {
+  test("keep their state if acknowledged, pushed or failed, whatever is acknowledged later", async () => {
     await store.accept("k1", "k");
     await store.ack(1);
     for (const [id, end] of [
@@ -85,7 +85,7 @@ describe("messages with one collapse key", () => {
     ]).toEqual(["delivered", "pushed", "failed", "delivered"]);
   });
 
-  test("one that was nudged passes that on, and when", async () => {
+  test("pass a nudge on, with its time", async () => {
     await store.accept("k1", "k");
     await store.redis.hset(store.keys.user("u1"), "nudged", "1", "nudgedAt", "77");
     await store.accept("k2", "k");
@@ -95,20 +95,20 @@ describe("messages with one collapse key", () => {
     expect(await store.user()).toMatchObject({ nudged: "2", nudgedAt: "77" });
   });
 
-  test("one whose time was over ends so, without a reason", async () => {
+  test("that have expired end as such, without a reason", async () => {
     await store.accept("k1", "k", { ttlMs: 0 });
     await store.accept("k2", "k");
     expect(await store.endOf("k1")).toBe("expired");
   });
 
-  test("one whose record is gone gets one, with its end", async () => {
+  test("whose record is gone get one, with its end", async () => {
     await store.accept("k1", "k");
     await store.redis.del(store.keys.record("k1"));
     await store.accept("k2", "k");
     expect(await store.endOf("k1")).toBe("expired PETREL_COLLAPSED");
   });
 
-  test("one that takes another's place is accepted by a full inbox; one more is not", async () => {
+  test("are accepted by a full inbox in place of another; one more is not", async () => {
     const accepter = store.accepter({ inboxCap: 2 });
     const give = (id: string, collapseKey: string) => accepter.accept(message({ id, collapseKey }));
     for (const [id, key] of [
@@ -124,7 +124,7 @@ describe("messages with one collapse key", () => {
     expect(await store.inboxOf()).toEqual(["k2", "l3"]);
   });
 
-  test("a repetition collapses nothing", async () => {
+  test("collapse nothing when repeated", async () => {
     await store.accept("k1", "k");
     await store.accept("k2", "k");
     const before = await store.snapshot();
@@ -134,7 +134,7 @@ describe("messages with one collapse key", () => {
     expect(await store.endOf("k2")).toBe("queued");
   });
 
-  test("the hash of keys keeps no more than twice what is open, and ends with the inbox", async () => {
+  test("keep a hash of keys of at most twice what is open, which ends with the inbox", async () => {
     for (let n = 1; n <= 200; n++) {
       await store.accept(`m${n}`, `key ${n}`);
       await store.ack(n);
@@ -144,7 +144,7 @@ describe("messages with one collapse key", () => {
     expect(await store.redis.pttl(store.keys.collapsed("u1"))).toBeGreaterThan(86_400_000);
   });
 
-  test("each that ends counts once among the ended messages", async () => {
+  test("count once each among the ended messages", async () => {
     const registry = createRegistry("test");
     store.scripts.ends.register(registry);
     const count = async (): Promise<number> => {
@@ -157,7 +157,7 @@ describe("messages with one collapse key", () => {
   });
 });
 
-describe("one that is being sent while a newer one comes", () => {
+describe("a message that is being sent while a newer one comes", () => {
   async function sendWhile(key: string): Promise<TakenEntry> {
     const notification = joinNotification(NOTIFICATION, { collapseKey: key });
     await store.accept("k1", key, { notification });
@@ -194,7 +194,7 @@ describe("one that is being sent while a newer one comes", () => {
     expect([await store.endOf("k1"), await store.endOf("k2")]).toEqual([end, "delivered"]);
   });
 
-  test("is tried again where one of the user's devices has it", async () => {
+  test("is retried if one of the user's devices has it", async () => {
     const entry = await sendWhile("k");
     const { epoch = "" } = await store.user();
     const sent = { id: "k1", seq: 1, epoch, expiresAtMs: 9e12 };
@@ -205,7 +205,7 @@ describe("one that is being sent while a newer one comes", () => {
     expect(await store.inboxOf()).toEqual(["k1", "k3"]);
   });
 
-  test("is taken out by the next one where its sender has died", async () => {
+  test("is removed by the next one if its sender has died", async () => {
     await sendWhile("k");
     await store.redis.del(store.keys.sending("k1"));
     await store.accept("k3", "k");

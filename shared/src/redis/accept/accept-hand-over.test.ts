@@ -35,7 +35,7 @@ function envelopes(heard: readonly string[]): readonly Envelope[] {
   });
 }
 
-test("a node that holds users hears each one's messages side by side, in the order of seq, in one message a call", async () => {
+test("a node gets each user's messages side by side, in the order of seq, one publish per call", async () => {
   const heard = await store.listen(`${store.keys.channel}n1`);
   await connectTo("n1");
   await connectTo("n1", "u2");
@@ -71,13 +71,13 @@ test("without a route it waits in ready", async () => {
   expect(heard).toEqual([]);
 });
 
-test("with a route, but nobody on the node's channel, it waits in ready", async () => {
+test("with a route, but no subscriber on the node's channel, it waits in ready", async () => {
   await connectTo("n1");
   await accept("accept", message(), message());
   expect(await readySeqs()).toEqual([1, 2]);
 });
 
-test("a route whose lease is over is none", async () => {
+test("a route with an expired lease does not count", async () => {
   const heard = await store.listen(`${store.keys.channel}n1`);
   await connectTo("n1");
   await store.endLeases("u1");
@@ -86,7 +86,7 @@ test("a route whose lease is over is none", async () => {
   expect(heard).toEqual([]);
 });
 
-test("connections on two nodes: both hear it, each once", async () => {
+test("connections on two nodes: both nodes get it, once", async () => {
   const first = await store.listen(`${store.keys.channel}n1`);
   const second = await store.listen(`${store.keys.channel}n2`);
   await connectTo("n1");
@@ -99,7 +99,7 @@ test("connections on two nodes: both hear it, each once", async () => {
   expect(await readySeqs()).toEqual([]);
 });
 
-test("of two nodes one is heard by nobody: handed over to the other, and not left in ready", async () => {
+test("if one of two nodes has no subscriber: handed over to the other, and not left in ready", async () => {
   const heard = await store.listen(`${store.keys.channel}n2`);
   await connectTo("n1");
   await connectTo("n2");
@@ -108,7 +108,7 @@ test("of two nodes one is heard by nobody: handed over to the other, and not lef
   expect(await readySeqs()).toEqual([]);
 });
 
-test("in one call, only those that reached nobody wait, in order", async () => {
+test("in one call, only messages that reached nobody wait, in order", async () => {
   const heard = await store.listen(`${store.keys.channel}n1`);
   await connectTo("n1");
   await accept("accept", message({ userId: "away" }), message(), message({ userId: "away" }));
@@ -120,7 +120,7 @@ test("in one call, only those that reached nobody wait, in order", async () => {
   ]);
 });
 
-test("a duplicate is handed over no second time", async () => {
+test("does not hand a duplicate over again", async () => {
   const heard = await store.listen(`${store.keys.channel}n1`);
   await connectTo("n1");
   const given = message();
@@ -131,7 +131,7 @@ test("a duplicate is handed over no second time", async () => {
   expect(envelopes(heard).map(({ id }) => id)).toEqual([given.id, "last"]);
 });
 
-test("handOver dispatch: always to ready, whoever listens", async () => {
+test("handOver dispatch: always to ready, whoever is subscribed", async () => {
   const heard = await store.listen(`${store.keys.channel}n1`);
   await connectTo("n1");
   await accept("dispatch", message(), message());

@@ -38,7 +38,7 @@ const steps = fc.array(
   { minLength: 1, maxLength: 6 },
 );
 
-test("many messages in a call do what one call for each does", async () => {
+test("many messages in one call do what one call each does", async () => {
   const limits = { inboxCap: fc.integer({ min: 3, max: 20 }), receiveLimit: fc.constantFrom(0, 6) };
   await fc.assert(
     fc.asyncProperty(steps, fc.record(limits), async (todo, options) => {

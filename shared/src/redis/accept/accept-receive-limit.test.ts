@@ -43,7 +43,7 @@ const outcomes = (results: readonly AcceptResult[]): string[] => results.map(({ 
 const send = (to: MessageAccepter, count: number, userId = "u1"): Promise<AcceptResult[]> =>
   Promise.all(Array.from({ length: count }, () => to.accept(message({ userId }))));
 
-test("under random arrivals: never more than the limit in any window, and no less than a sub-window's share", async () => {
+test("under random arrivals: never more than the limit in any window, and no less than a sub-window's share below it", async () => {
   const limit = 20;
   const to = accepter(limit);
   const arrivals = fc.array(
@@ -82,7 +82,7 @@ test("under random arrivals: never more than the limit in any window, and no les
   expect(refused).toBeGreaterThan(sized(100, 33));
 });
 
-test("what is refused is not stored, and says when the next may come", async () => {
+test("stores nothing it refuses, and says when the next may come", async () => {
   const to = accepter(3);
   await send(to, 2);
   await moveTo(nowMs + 4_000);
@@ -97,7 +97,7 @@ test("what is refused is not stored, and says when the next may come", async () 
   expect(outcomes(await send(to, 3))).toEqual(["stored", "stored", "limited"]);
 });
 
-test("a repeat of what is stored is neither refused nor counted", async () => {
+test("neither refuses nor counts a repeat of a stored message", async () => {
   const to = accepter(2);
   const first = message({ id: "m1" });
   await to.accept(first);
@@ -106,18 +106,18 @@ test("a repeat of what is stored is neither refused nor counted", async () => {
   expect(await to.accept(first)).toMatchObject({ outcome: "exists" });
 });
 
-test("one user's limit is nobody else's", async () => {
+test("one user's limit does not affect another", async () => {
   const to = accepter(2);
   await send(to, 5, "loud");
   expect(outcomes(await send(to, 2, "quiet"))).toEqual(["stored", "stored"]);
 });
 
-test("a full inbox is said first: waiting does not empty it", async () => {
+test("reports a full inbox first: waiting does not empty it", async () => {
   const to = accepter(2, 2);
   expect(outcomes(await send(to, 3))).toEqual(["stored", "stored", "inbox-full"]);
 });
 
-test("a clock of Redis that goes back an hour refuses nobody for longer than a window", async () => {
+test("a Redis clock set back an hour refuses nobody for longer than a window", async () => {
   const to = accepter(4);
   await send(to, 4);
   await moveTo(nowMs - 3_600_000);
@@ -128,7 +128,7 @@ test("a clock of Redis that goes back an hour refuses nobody for longer than a w
   expect(outcomes(await send(to, 1))).toEqual(["stored"]);
 });
 
-test("without a limit nothing is noted; with one, a sub-window's beginning once, in bounded room", async () => {
+test("records nothing without a limit; with one, a sub-window's start once, in bounded space", async () => {
   await send(accepter(0), 2);
   expect(await store.redis.hget(store.keys.user("u1"), "received")).toBeNull();
   const to = accepter(1_000_000);

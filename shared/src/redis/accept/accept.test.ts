@@ -115,7 +115,7 @@ describe("storing", () => {
     expect(results.slice(plain.length).map(({ outcome }) => outcome)).toEqual(further.map(() => "stored"));
   });
 
-  test("due names the user at the ack timeout, or at the message's expiry where that is sooner", async () => {
+  test("due holds the user at the ack timeout, or at the message's expiry if that is sooner", async () => {
     const { keys, redis } = store;
     const accepter = store.accepter({ ackTimeoutMs: 10_000 });
     const [first] = await accept(accepter, message());
@@ -126,7 +126,7 @@ describe("storing", () => {
     expect(Number(await redis.zscore(keys.due, "u1"))).toBe(secondAt + 1_000);
   });
 
-  test("a later message never puts the next wake off", async () => {
+  test("a later message never postpones the next wake", async () => {
     const { keys, redis } = store;
     await accept(store.accepter({ ackTimeoutMs: 1_000 }), message());
     const due = await redis.zscore(keys.due, "u1");
@@ -149,7 +149,7 @@ describe("storing", () => {
     expect(user).toBeGreaterThan(inbox ?? Infinity);
   });
 
-  test("nothing stored stays for ever: every key of a user ends by itself", async () => {
+  test("nothing stored stays forever: every key of a user expires", async () => {
     const { keys, redis } = store;
     const given = message();
     await accept(store.accepter(), given);
@@ -158,7 +158,7 @@ describe("storing", () => {
     }
   });
 
-  test("keys that are near their end are kept on with the next message", async () => {
+  test("the next message extends keys that are near their end", async () => {
     const { keys, redis } = store;
     const accepter = store.accepter();
     await accept(accepter, message());
@@ -172,7 +172,7 @@ describe("storing", () => {
 });
 
 describe("the same message twice", () => {
-  test("one message, one seq, and its record for an answer; nothing has changed but times to live", async () => {
+  test("is one message, one seq, answered with its record; only TTLs have changed", async () => {
     const { keys, redis } = store;
     const accepter = store.accepter();
     const given = message({ fingerprint: "print", attempt: "first" });
@@ -193,7 +193,7 @@ describe("the same message twice", () => {
     expect(await redis.pttl(keys.record(given.id))).toBeGreaterThan(24 * 3_600_000);
   });
 
-  test("a duplicate does not shorten the record's time to live", async () => {
+  test("does not shorten the record's TTL", async () => {
     const { keys, redis } = store;
     const given = message({ ttlMs: 864_000_000 });
     await accept(store.accepter(), given);
@@ -202,7 +202,7 @@ describe("the same message twice", () => {
     expect(await redis.pttl(keys.record(given.id))).toBeGreaterThan(864_000_000);
   });
 
-  test("a record whose time is renewed does not outlive its user's hash", async () => {
+  test("has a record that does not outlive its user's hash", async () => {
     const { keys, redis } = store;
     const given = message({ ttlMs: 2_592_000_000 });
     await accept(store.accepter(), given);
@@ -214,7 +214,7 @@ describe("the same message twice", () => {
     expect(await redis.pttl(keys.user("u1"))).toBeGreaterThan(await redis.pttl(keys.record(given.id)));
   });
 
-  test("also within one call", async () => {
+  test("is found within one call, too", async () => {
     const given = message({ attempt: "first" });
     const [first, second, third] = await accept(
       store.accepter(),
@@ -228,7 +228,7 @@ describe("the same message twice", () => {
     expect(await store.redis.xlen(store.keys.ready)).toBe(2);
   });
 
-  test("also after its end, which the answer names", async () => {
+  test("is found after its end, which the answer names", async () => {
     const { keys, redis } = store;
     const given = message();
     await accept(store.accepter(), given);
@@ -239,7 +239,7 @@ describe("the same message twice", () => {
 });
 
 describe("bounds", () => {
-  test("a full inbox refuses the new message at once, and nothing has changed", async () => {
+  test("a full inbox refuses the new message at once and changes nothing", async () => {
     const accepter = store.accepter({ inboxCap: 2 });
     await accept(accepter, message(), message());
     const before = await store.snapshot();
@@ -247,7 +247,7 @@ describe("bounds", () => {
     expect(await store.snapshot()).toEqual(before);
   });
 
-  test("within one call: what still fits is stored, and other users are not concerned", async () => {
+  test("within one call: what still fits is stored, and other users are not affected", async () => {
     const accepter = store.accepter({ inboxCap: 2 });
     const results = await accept(accepter, message(), message(), message(), message({ userId: "u2" }));
     expect(results.map(({ outcome }) => outcome)).toEqual(["stored", "stored", "inbox-full", "stored"]);
@@ -261,7 +261,7 @@ describe("bounds", () => {
     expect(await accept(accepter, given)).toMatchObject([{ outcome: "exists", record: { seq: 1 } }]);
   });
 
-  test("only what is not acked fills an inbox", async () => {
+  test("counts only unacknowledged messages", async () => {
     const accepter = store.accepter({ inboxCap: 1 });
     const [first] = await accept(accepter, message());
     const epoch = first?.outcome === "stored" ? first.epoch : "";
@@ -269,7 +269,7 @@ describe("bounds", () => {
     expect(await accept(accepter, message())).toMatchObject([{ outcome: "stored", seq: 2 }]);
   });
 
-  test("where too much waits for a dispatcher: busy, and nothing has changed", async () => {
+  test("with too large a backlog for dispatchers: busy, and nothing is changed", async () => {
     const accepter = store.accepter({ readyCap: 2 });
     await accept(accepter, message(), message());
     const before = await store.snapshot();
@@ -282,7 +282,7 @@ describe("bounds", () => {
     expect(await store.snapshot()).toEqual(before);
   });
 
-  test("another partition is not concerned", async () => {
+  test("does not affect another partition", async () => {
     const accepter = store.accepter({ readyCap: 1 });
     await accept(accepter, message());
     const [busy, stored] = await Promise.allSettled([

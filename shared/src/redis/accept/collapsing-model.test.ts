@@ -177,7 +177,7 @@ class Model {
   }
 }
 
-test("inbox, ends and cursor are the model's, whatever is sent, acknowledged and taken back meanwhile", async () => {
+test("inbox, ends and cursor match the model, whatever is sent, acknowledged and recalled meanwhile", async () => {
   await fc.assert(
     fc.asyncProperty(fc.array(step, { maxLength: 40, size: "max" }), async (steps) => {
       await store.clear();

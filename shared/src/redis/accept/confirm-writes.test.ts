@@ -38,7 +38,7 @@ test.each([
   expect(parseAcceptDurability(text)).toEqual(durability);
 });
 
-test.each(["disk", "replicas", "replicas:0", "replicas:17", "replicas:-1", "AOF"])("%s is none", (text) => {
+test.each(["disk", "replicas", "replicas:0", "replicas:17", "replicas:-1", "AOF"])("%s is not a setting", (text) => {
   expect(() => parseAcceptDurability(text)).toThrow("memory, aof or replicas:N with N from 1 to 16");
 });
 
@@ -79,11 +79,11 @@ test.each([
   [valkeyOf("7.2.5"), on("everysec"), /WAITAOF of Valkey 7\.2\.5 answers before the sync/],
   [valkeyOf("9.1.2"), on("everysec"), /WAITAOF of Valkey 9\.1\.2 answers before the sync/],
   [redisOf("7.0.15"), on("always", "yes", "yes"), /no-appendfsync-on-rewrite is yes; set it to no\.$/],
-])("%j with %j is refused", (version, settings, reason) => {
+])("refuses %j with %j", (version, settings, reason) => {
   expect(() => chooseAofWay(version, settings)).toThrow(reason);
 });
 
-test("the settings are the server's own", async () => {
+test("reads the settings from the server", async () => {
   const choose = () => chooseConfirmation(store.redis, { kind: "aof" }, 5_000, logger);
   await expect(choose()).rejects.toMatchObject({
     code: "PETREL_UNAVAILABLE",
@@ -132,7 +132,7 @@ function answering(answer: readonly [number, number], asked: unknown[]): SingleR
   });
 }
 
-test("WAITAOF: asked for this server's own file, and its answer is checked", async () => {
+test("WAITAOF asks for this server's own file, and its answer is checked", async () => {
   const asked: unknown[] = [];
   const good = answering([1, 0], asked);
   await (
@@ -148,7 +148,7 @@ test("WAITAOF: asked for this server's own file, and its answer is checked", asy
   });
 });
 
-test("whoever waits for the next sync is told at the start, once", async () => {
+test("warns once at the start if writes wait for the next sync", async () => {
   const warn = vi.fn();
   await chooseConfirmation(answering([1, 0], []), { kind: "aof" }, 250, { warn });
   expect(warn).toHaveBeenCalledTimes(1);
@@ -159,7 +159,7 @@ test("memory asks for nothing", async () => {
   expect(await chooseConfirmation(store.redis, { kind: "memory" }, 100, logger)).toBeUndefined();
 });
 
-test("replicas: stored only when they have it; a duplicate waits as the original did, whoever sent that", async () => {
+test("replicas: stored only when they have it; a duplicate waits like the original, whoever sent that", async () => {
   const confirm = await chooseConfirmation(store.redis, { kind: "replicas", count: 1 }, 200, logger);
   if (confirm === undefined) throw new Error("nothing to wait for");
   const accepter = store.accepter({ confirm });
@@ -181,7 +181,7 @@ test("replicas: stored only when they have it; a duplicate waits as the original
   for (const id of ["halved", "alone"]) expect(await confirmed(id)).toMatchObject({ outcome: "exists" });
 });
 
-test("a script that Redis has lost: not sent along behind the confirmation, but again, by the caller", async () => {
+test("a script that Redis has lost is not sent behind the confirmation, but again, by the caller", async () => {
   const confirm = await chooseConfirmation(store.redis, { kind: "replicas", count: 1 }, 1_000, logger);
   if (confirm === undefined) throw new Error("nothing to wait for");
   const accepter = store.accepter({ confirm });

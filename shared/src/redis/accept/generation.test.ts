@@ -28,7 +28,7 @@ async function connect(store: OpenStore, position?: RouteToConnect["position"], 
   return result;
 }
 
-describe("another master_replid than the one that is noted", () => {
+describe("a master_replid other than the recorded one", () => {
   let store: OpenStore;
   beforeAll(async () => void (store = await openStore()));
   beforeEach(() => store.clear());
@@ -39,7 +39,7 @@ describe("another master_replid than the one that is noted", () => {
     await store.redis.hset(store.keys.generation, "replid", "0".repeat(40));
   }
 
-  test("the generation is raised once, and the new id noted", async () => {
+  test("raises the generation once and records the new id", async () => {
     await accept(store);
     const before = await store.redis.hgetall(store.keys.generation);
     const replid = /^master_replid:(\w+)/m.exec(await store.redis.info("replication"))?.[1];
@@ -55,7 +55,7 @@ describe("another master_replid than the one that is noted", () => {
     expect(Number(after["since"])).toBeGreaterThanOrEqual(beforeMs);
   });
 
-  test("the same process under a new id has lost nothing: the id is noted, and no generation begins", async () => {
+  test("the same process under a new id has lost nothing: records the id, starts no generation", async () => {
     const first = await accept(store);
     const before = await store.redis.hgetall(store.keys.generation);
     const former = "0".repeat(40);
@@ -67,7 +67,7 @@ describe("another master_replid than the one that is noted", () => {
     expect(await store.redis.hgetall(store.keys.generation)).toEqual(before);
   });
 
-  test("a process that was noted with an older id is not believed: a release that knows no process came between", async () => {
+  test("does not trust a process recorded with an older id: a release that knows no process came between", async () => {
     const first = await accept(store);
     const [older, newer] = ["1".repeat(40), "2".repeat(40)];
     await store.redis.hset(store.keys.generation, { replid: newer, run: `${older} ${await runIdOf(store)}` });
@@ -75,7 +75,7 @@ describe("another master_replid than the one that is noted", () => {
     expect(await store.redis.hget(store.keys.generation, "n")).toBe("2");
   });
 
-  test("what the former release noted is read as it stands, until the id changes", async () => {
+  test("reads the former release's record as it is, until the id changes", async () => {
     const first = await accept(store);
     await store.redis.hdel(store.keys.generation, "run");
     expect((await accept(store)).epoch).toBe(first.epoch);
@@ -115,7 +115,7 @@ describe("another master_replid than the one that is noted", () => {
     expect((await accept(store)).epoch).toBe(connected.epoch);
   });
 
-  test("the epoch is another one each time", async () => {
+  test("the epoch differs each time", async () => {
     const epochs = new Set([(await accept(store)).epoch]);
     for (let i = 0; i < 5; i++) {
       await becomeAnotherMaster();
@@ -124,7 +124,7 @@ describe("another master_replid than the one that is noted", () => {
     expect(epochs.size).toBe(6);
   });
 
-  test("what was stored before keeps its state: the lineage of the epoch stays", async () => {
+  test("what was stored before keeps its state: the epoch's lineage stays", async () => {
     const first = await accept(store, "u1", "before");
     await ackUsers(store.scripts, store.keys, [{ userId: "u1", epoch: first.epoch, seq: 1 }], 100);
     await accept(store, "u1", "open");
@@ -186,7 +186,7 @@ describe("a real server", { timeout: 60_000 }, () => {
     expect(second.epoch).not.toBe(first.epoch);
   });
 
-  test("restarted without its tail: the lost numbers are given again, but in another epoch", async () => {
+  test("restarted without its tail: the lost numbers are assigned again, but in another epoch", async () => {
     const [directory, copy] = [await temporaryDirectory(), await temporaryDirectory()];
     const former = await openIn(directory);
     const first = await accept(former);
@@ -214,7 +214,7 @@ describe("a real server", { timeout: 60_000 }, () => {
     expect(second.epoch).not.toBe(first.epoch);
   });
 
-  test("a master whose place was taken for a while: it is the same process, and lacks what the other had", async () => {
+  test("a master that was replaced for a while: the same process, lacking what the other had", async () => {
     const [main, other] = [await openEmpty(), await openEmpty()];
     const first = await accept(main);
     await replicate(main, other);
@@ -227,7 +227,7 @@ describe("a real server", { timeout: 60_000 }, () => {
     expect((await accept(main)).epoch).not.toBe(first.epoch);
   });
 
-  test("the first replica attaches, leaves for good, and comes again: its master has lost nothing", async () => {
+  test("when the first replica attaches, leaves for good, and returns, its master has lost nothing", async () => {
     const [main, replica] = [await openEmpty(), await openEmpty()];
     const first = await accept(main);
     const ids = new Set([await replidOf(main)]);

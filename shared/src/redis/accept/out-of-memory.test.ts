@@ -28,7 +28,7 @@ const connect = () =>
     routeLimits,
   );
 
-test("accept: an error that may be retried, and nothing has changed", async () => {
+test("accept fails with a retryable error and changes nothing", async () => {
   await store.accepter().accept(message());
   const before = await store.snapshot();
   await exhaust();
@@ -41,13 +41,13 @@ test("accept: an error that may be retried, and nothing has changed", async () =
   expect(await store.snapshot()).toEqual(before);
 });
 
-test("accept of the first message ever: nothing is there afterwards", async () => {
+test("the first accept ever leaves nothing behind", async () => {
   await exhaust();
   await expect(store.accepter().accept(message())).rejects.toThrow(/^OOM /);
   expect(await store.snapshot()).toEqual({});
 });
 
-test("a duplicate in front does not open the door for a new message halfway", async () => {
+test("a duplicate before a new message does not store the latter halfway", async () => {
   const full = store.accepter({ inboxCap: 1 });
   const given = message();
   await full.accept(given);
@@ -58,7 +58,7 @@ test("a duplicate in front does not open the door for a new message halfway", as
   expect(await store.snapshot()).toEqual(before);
 });
 
-test("where memory ends in the middle of a burst, each call is stored whole or not at all", async () => {
+test("if memory runs out in the middle of a burst, each call is stored completely or not at all", async () => {
   const used = Number(/^used_memory:(\d+)/m.exec(await store.redis.info("memory"))?.[1]);
   await store.redis.config("SET", "maxmemory", String(used + 1_500_000));
   const accepter = store.accepter();
@@ -86,7 +86,7 @@ test("where memory ends in the middle of a burst, each call is stored whole or n
   expect(await redis.zcard(keys.due)).toBe(users.length);
 });
 
-describe("what goes on", () => {
+describe("what still works", () => {
   test("connections", async () => {
     await store.accepter().accept(message());
     await exhaust();
@@ -94,21 +94,21 @@ describe("what goes on", () => {
     expect(await readRoutes(store.scripts, store.keys, ["u1"])).toEqual([["n1"]]);
   });
 
-  test("ends of messages whose time is over", async () => {
+  test("ends of expired messages", async () => {
     const stored = await store.accepter().accept(message({ id: "m1", ttlMs: 0 }));
     const epoch = stored.outcome === "stored" ? stored.epoch : "";
     await exhaust();
     expect(await expireMessages(store.scripts, store.keys, "u1", [{ seq: 1, epoch, id: "m1" }])).toBe(1);
   });
 
-  test("what was offered is read by a worker, also where nobody has read of its stream", async () => {
+  test("reading offered messages, even if nobody has read the stream yet", async () => {
     const source = { keys: store.keys, priority: "normal" } as const;
     await store.accepter().accept(message({ fallback: "always", notification: "{}" }));
     await exhaust();
     expect(await readFallback(store.scripts, source, "w1", 1)).toHaveLength(1);
   });
 
-  test("the key that shows Apple who we are, and those that tokens are signed with", async () => {
+  test("the key that identifies us to Apple, and those that sign tokens", async () => {
     await exhaust();
     const tokens = new ProviderTokenStore(store.scripts, [store.keys]);
     const named = { teamId: "T", keyId: "K", fingerprint: "f" };
@@ -157,7 +157,7 @@ describe("every script", () => {
     "trim-ready.v1",
   ];
 
-  test("either goes on where Redis is out of memory, or is one that is refused for a reason", () => {
+  test("either works when Redis is out of memory, or is refused for a reason", () => {
     const others = [...readScripts().values()]
       .filter(({ source }) => !source.startsWith("#!lua flags=allow-oom\n"))
       .map(({ name }) => name);

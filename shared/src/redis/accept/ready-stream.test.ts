@@ -51,7 +51,7 @@ const seqsOf = (
   { ready }: PartitionKeys,
 ): number[] | undefined => found.get(ready)?.map(({ message: { seq } }) => seq);
 
-test("several partitions are read in one call, oldest first, no more than asked for of each", async () => {
+test("reads several partitions in one call, oldest first, at most the requested number of each", async () => {
   await accept(5);
   await accept(2, 1);
   const found = await readReady(blocking, [keys, other], { maxEntries: 3, blockMs: 1 });
@@ -60,7 +60,7 @@ test("several partitions are read in one call, oldest first, no more than asked 
   expect(await readReadyLengths(store.redis, [keys, other])).toEqual([5, 2]);
 });
 
-test("a trim removes up to and including the id, so that the next read goes on behind it", async () => {
+test("a trim removes up to and including the id, so that the next read continues after it", async () => {
   await accept(5);
   const token = await take("a");
   const entries = (await readReady(blocking, [keys], NO_WAIT)).get(keys.ready) ?? [];
@@ -70,7 +70,7 @@ test("a trim removes up to and including the id, so that the next read goes on b
   expect((await readReady(blocking, [keys], NO_WAIT)).size).toBe(0);
 });
 
-test("a stale owner's trim is refused and changes nothing", async () => {
+test("refuses a stale owner's trim and changes nothing", async () => {
   await accept(3);
   const stale = await take("a");
   const current = await take("b");
@@ -84,7 +84,7 @@ test("a stale owner's trim is refused and changes nothing", async () => {
   expect(await store.snapshot()).toEqual(over);
 });
 
-test("a read that waits in an emptied stream gets what is stored next", async () => {
+test("a read that waits on an emptied stream gets what is stored next", async () => {
   await accept(1);
   await store.redis.xtrim(keys.ready, "MAXLEN", 0);
   const reading = readReady(blocking, [keys], { maxEntries: 10, blockMs: 20_000 });

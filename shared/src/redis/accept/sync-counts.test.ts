@@ -44,7 +44,7 @@ async function expectSyncBeforeEachAnswer(writes: number, traced: SyncCount): Pr
   expect(Math.min(...seen), `syncs between each write and its answer: ${seen.join(" ")}`).toBeGreaterThan(0);
 }
 
-describe.runIf(tracesSyncs)("by the system calls of the server", () => {
+describe.runIf(tracesSyncs)("by the server's system calls", () => {
   test("appendfsync always: each write is synced before it is confirmed", async () => {
     await expectSyncBeforeEachAnswer(20, await open("always"));
   });
@@ -66,7 +66,7 @@ describe.runIf(tracesSyncs)("by the system calls of the server", () => {
     expect(traced.count() - before).toBeLessThan(50);
   });
 
-  test("a rewrite of the file syncs nothing where no-appendfsync-on-rewrite says so: refused, or waited for", async () => {
+  test("a rewrite of the file syncs nothing if no-appendfsync-on-rewrite says so: refused, or waited for", async () => {
     await open("always");
     await redis.config("SET", "no-appendfsync-on-rewrite", "yes");
     const hasWait = isAtLeast((await readServerVersion(redis)).version, [7, 2]);

@@ -26,7 +26,7 @@ async function targets(query: AuditQuery): Promise<string[]> {
   return (await audit.list(query)).items.map(({ target }) => target);
 }
 
-test("an act is found with all that was said of it, and Redis' time", async () => {
+test("finds an entry with all its fields and Redis' time", async () => {
   const beforeMs = await store.nowMs();
   await audit.record(revoke("k1", { details: { owner: "shop", messages: 3, forced: true } }));
   const { items, nextCursor } = await audit.list({ limit: 10 });
@@ -44,7 +44,7 @@ test("an act is found with all that was said of it, and Redis' time", async () =
   expect(nextCursor).toBeUndefined();
 });
 
-test("pages go from the newest to the oldest, each entry once", async () => {
+test("pages run from the newest to the oldest, each entry once", async () => {
   for (let i = 0; i < 7; i++) await audit.record(revoke(`k${i}`));
   const seen: string[] = [];
   let cursor: string | undefined;
@@ -56,7 +56,7 @@ test("pages go from the newest to the oldest, each entry once", async () => {
   expect(seen).toEqual(["k6", "k5", "k4", "k3", "k2", "k1", "k0"]);
 });
 
-test("actor, action and target narrow it, each exactly", async () => {
+test("filters by actor, action and target, each exactly", async () => {
   await audit.record(revoke("k1"));
   await audit.record(revoke("k10", { actor: "key:admin2" }));
   await audit.record(revoke("alice", { actor: "user:alice", action: "token.revoke" }));
@@ -67,7 +67,7 @@ test("actor, action and target narrow it, each exactly", async () => {
   expect(await targets({ limit: 10, actor: "key:admin", action: "token.revoke" })).toEqual([]);
 });
 
-test("a filter that finds little reads so much a request, and says where to go on", async () => {
+test("a filter with few matches reads a bounded amount per request and says where to continue", async () => {
   const entries = 10_200;
   const pipeline = store.redis.pipeline();
   pipeline.xadd(clusterKeys.audit, "1-1", "n", "x", "a", "file", "c", "key.create", "t", "old", "d", "{}");
@@ -83,7 +83,7 @@ test("a filter that finds little reads so much a request, and says where to go o
   expect(second.nextCursor).toBeUndefined();
 });
 
-test("beyond its number the oldest go; so do those whose time is over", async () => {
+test("removes the oldest beyond the bound, and expired ones", async () => {
   const small = new AuditLog({ scripts: store.scripts, logger: silent, maxEntries: 100, keepDays: 30 });
   for (let i = 0; i < 400; i++) await small.record(revoke(`k${i}`, { actor: `key:${i % 40}` }));
   const kept = await store.redis.xlen(clusterKeys.audit);
@@ -102,7 +102,7 @@ test("beyond its number the oldest go; so do those whose time is over", async ()
   expect(await targets({ limit: 10 })).toEqual(["new", "kept"]);
 });
 
-test("an actor that does a lot pushes out its own acts, nobody else's", async () => {
+test("a busy actor pushes out its own entries, nobody else's", async () => {
   const small = new AuditLog({ scripts: store.scripts, logger: silent, maxEntries: 1_000, keepDays: 30 });
   const flood = { actor: "key:shop", action: "token.revoke" } as const;
   await small.record(revoke("k1"));
@@ -121,7 +121,7 @@ test("an actor that does a lot pushes out its own acts, nobody else's", async ()
   expect(await store.redis.pttl(clusterKeys.auditShare("key:shop"))).toBeGreaterThan(29 * 86_400_000);
 });
 
-test("what the release before noted counts towards nobody's share, and stays", async () => {
+test("the previous release's entries count towards nobody's share, and stay", async () => {
   const small = new AuditLog({ scripts: store.scripts, logger: silent, maxEntries: 100, keepDays: 30 });
   const fields = ["n", "x", "a", "key:shop", "c", "token.revoke", "t"] as const;
   for (let i = 0; i < 20; i++)
@@ -134,7 +134,7 @@ test("what the release before noted counts towards nobody's share, and stays", a
   expect(kept.filter((target) => target.startsWith("j"))).toHaveLength(10);
 });
 
-test("a smaller share than before is reached step by step", async () => {
+test("reaches a reduced share step by step", async () => {
   const large = new AuditLog({ scripts: store.scripts, logger: silent, maxEntries: 5_000, keepDays: 30 });
   for (let i = 0; i < 300; i++) await large.record(revoke(`k${i}`));
   const small = new AuditLog({ scripts: store.scripts, logger: silent, maxEntries: 1_000, keepDays: 30 });
@@ -143,7 +143,7 @@ test("a smaller share than before is reached step by step", async () => {
   expect(await targets({ limit: 1 })).toEqual(["k304"]);
 });
 
-test("long texts are cut, what is not ours reads as nothing", async () => {
+test("cuts long texts; reads foreign entries as nothing", async () => {
   await audit.record(revoke("t".repeat(2_000), { details: { reason: "r".repeat(2_000) } }));
   const [entry] = (await audit.list({ limit: 1 })).items;
   expect(entry?.target).toHaveLength(512);
@@ -153,8 +153,8 @@ test("long texts are cut, what is not ours reads as nothing", async () => {
   expect(strange).toMatchObject({ actor: "", action: "", target: "", details: {} });
 });
 
-describe("where Redis does not answer", () => {
-  test("it is tried again, and noted once though the first try had arrived", async () => {
+describe("if Redis does not answer", () => {
+  test("retries, and records once though the first try had arrived", async () => {
     const lossy = new LossyRunner(store.redis);
     lossy.lost = 2;
     await new AuditLog({ scripts: lossy, logger: silent, maxEntries: 1_000, keepDays: 30 }).record(
@@ -164,7 +164,7 @@ describe("where Redis does not answer", () => {
     expect(await targets({ limit: 10 })).toEqual(["k1"]);
   });
 
-  test("for good, the service's own log has all of it, and the act is not failed", async () => {
+  test("for good, the service's own log has the entry, and the action does not fail", async () => {
     const redis = await connectRedis({ url: store.server.url, role: "audit", logger: silent });
     const said: unknown[] = [];
     const logger = { error: (...line: unknown[]) => void said.push(line) } as unknown as Logger;
@@ -176,7 +176,7 @@ describe("where Redis does not answer", () => {
     await expect(cut.recordBefore(act)).rejects.toMatchObject({ code: "PETREL_UNAVAILABLE" });
   });
 
-  test("for want of memory, acts are noted all the same", async () => {
+  test("records entries even when out of memory", async () => {
     await store.redis.config("SET", "maxmemory", "1");
     try {
       await audit.record(revoke("k1"));

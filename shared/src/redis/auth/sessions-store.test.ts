@@ -66,7 +66,7 @@ function present(token: RefreshToken, by = sessions()): Promise<RefreshResult> {
 const outcomeOf = async (token: RefreshToken, by?: SessionsStore): Promise<string> =>
   (await present(token, by)).outcome;
 
-test("a session hands back what it was opened with, and goes on from token to token", async () => {
+test("a session returns what it was opened with, and continues from token to token", async () => {
   const device = { id: "d\t\n\\", platform: "ios" };
   const first = tokens.open("alice");
   const { sessionId, hash } = first;
@@ -85,7 +85,7 @@ test("a session hands back what it was opened with, and goes on from token to to
   }
 });
 
-test("of a token nothing is stored but its hash, and all of it ends by itself", async () => {
+test("stores nothing of a token but its hash, and all of it expires", async () => {
   const first = await signIn();
   await present(first);
   const key = keysOf("alice").sessions("alice");
@@ -100,14 +100,14 @@ test("of a token nothing is stored but its hash, and all of it ends by itself", 
 });
 
 describe("a spent token", () => {
-  test("within the leeway is answered once more, and again, and the next one goes on", async () => {
+  test("within the leeway returns its successor again and again, and that one works", async () => {
     const first = await signIn();
     expect(await outcomeOf(first)).toBe("rotated");
     for (let i = 0; i < 3; i++) expect(await outcomeOf(first)).toBe("again");
     expect(await outcomeOf(nextOf(first))).toBe("rotated");
   });
 
-  test("within the leeway is answered by a process that has the encryption keys in another order", async () => {
+  test("within the leeway is answered by a process with the encryption keys in another order", async () => {
     const first = await signIn();
     const { userId, sessionId, number, hash } = first;
     const refresh = (...successorHashes: [string, ...string[]]): Promise<RefreshResult> =>
@@ -139,7 +139,7 @@ describe("a spent token", () => {
     expect(await store.redis.hlen(keysOf("alice").sessions("alice"))).toBe(0);
   });
 
-  test("whose successor was used as well is held by two, within the leeway too", async () => {
+  test("whose successor was used as well is in two hands, within the leeway too", async () => {
     const first = await signIn();
     const second = nextOf(first);
     await present(first);
@@ -148,7 +148,7 @@ describe("a spent token", () => {
     expect(await outcomeOf(nextOf(second))).toBe("reused");
   });
 
-  test("of one session costs the user no other", async () => {
+  test("of one session does not affect the user's others", async () => {
     const [stolen, other] = [await signIn(), await signIn()];
     await present(stolen);
     expect(await outcomeOf(stolen, sessions({ leewayMs: AFTER }))).toBe("reused");
@@ -172,8 +172,8 @@ test("of fifty at once, over two connections, one rotates and all others get the
   second.disconnect();
 });
 
-describe("a session is over", () => {
-  test("when it was not refreshed for long, or has lived for long", async () => {
+describe("a session ends", () => {
+  test("when it was not refreshed for long, or is too old", async () => {
     const idle = await signIn();
     expect(await outcomeOf(idle, sessions({ idleMs: 0 }))).toBe("over");
     expect(await outcomeOf(idle)).toBe("over");
@@ -223,7 +223,7 @@ describe("of too many sessions", () => {
     await waitFor(async () => (await store.nowMs()) > now, { what: "the next millisecond", everyMs: 1 });
   };
 
-  test("those go first that were never refreshed, however young; then those not refreshed for longest", async () => {
+  test("those never refreshed are removed first, however young; then those not refreshed for longest", async () => {
     const phone = await signIn("alice", few());
     await present(phone, few());
     const pages: RefreshToken[] = [];
@@ -242,7 +242,7 @@ describe("of too many sessions", () => {
     expect(await outcomeOf(newcomer, few())).toBe("rotated");
   });
 
-  test("those that are over or revoked go before any that is good", async () => {
+  test("expired or revoked ones are removed before any valid one", async () => {
     const { scripts, partitions } = store;
     for (let i = 0; i < 3; i++) await signIn("alice", few());
     await new TokenRevocations({ scripts, partitions, maxTokenLifeMs: 1 }).revokeUser("alice");
@@ -270,7 +270,7 @@ class Model {
   }
 }
 
-test("in any order of tokens, by a model", async () => {
+test("matches a model in any order of tokens", async () => {
   const within = sessions();
   const after = sessions({ leewayMs: AFTER });
   // Mostly what an honest client does, so that sessions live long enough to test.

@@ -12,7 +12,7 @@ function key(kid: string): SigningKeyRecord {
   return { kid, alg: "ES256", state: "active", sealedPrivateKey: "v1.…", createdAtMs: 1, activatedAtMs: 1 };
 }
 
-test("of all that would replace the same keys at once, one does, and all are told which", async () => {
+test("of several concurrent replacements of the same keys one wins, and all learn which", async () => {
   const stores = Array.from({ length: 5 }, () => new SigningKeysStore(store.scripts));
   for (let round = 0; round < 20; round++) {
     const { revision } = await stores[0]!.read();
@@ -25,7 +25,7 @@ test("of all that would replace the same keys at once, one does, and all are tol
   }
 });
 
-test("there are none before the first; what is read changes nothing; the time is Redis'", async () => {
+test("is empty at first; reading changes nothing; the time is Redis'", async () => {
   const keys = new SigningKeysStore(store.scripts);
   const before = await store.nowMs();
   const none = await keys.read();

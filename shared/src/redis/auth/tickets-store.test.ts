@@ -20,20 +20,20 @@ afterAll(() => store.close());
 
 const token = { userId: "alice", jti: "j1" };
 
-test("a ticket is its token's, once", async () => {
+test("a ticket gives its token, once", async () => {
   const ticket = await tickets.issue(token, 30_000);
   expect(await tickets.redeem(ticket)).toEqual(token);
   expect(await tickets.redeem(ticket)).toBeUndefined();
   expect(await store.redis.dbsize()).toBe(0);
 });
 
-test("of many that bring it at once, one gets in", async () => {
+test("of many that present it at once, one gets in", async () => {
   const ticket = await tickets.issue(token, 30_000);
   const all = await Promise.all(Array.from({ length: 50 }, () => tickets.redeem(ticket)));
   expect(all.filter((one) => one !== undefined)).toEqual([token]);
 });
 
-test("it ends by itself, and is not readable in Redis", async () => {
+test("expires, and is not readable in Redis", async () => {
   const ticket = await tickets.issue(token, 30_000);
   const [key = ""] = await store.redis.keys("*");
   expect(key).toMatch(/^petrel:ticket:[A-Za-z0-9_-]{43}$/);
@@ -46,7 +46,7 @@ test("it ends by itself, and is not readable in Redis", async () => {
 });
 
 test.each(["", "pt_", "x", `pt_${"a".repeat(43)}`, `pt_${"a".repeat(44)}`, "*", "pt_../../../../etc"])(
-  "%j is none",
+  "%j is not a ticket",
   async (text) => {
     await tickets.issue(token, 30_000);
     expect(await tickets.redeem(text)).toBeUndefined();
@@ -54,7 +54,7 @@ test.each(["", "pt_", "x", `pt_${"a".repeat(43)}`, `pt_${"a".repeat(44)}`, "*", 
   },
 );
 
-test("a ticket is given where Redis is out of memory: whoever connects with it frees some", async () => {
+test("issues a ticket when Redis is out of memory: whoever connects with it frees some", async () => {
   await store.redis.config("SET", "maxmemory", "1");
   try {
     expect(await tickets.redeem(await tickets.issue(token, 60_000))).toEqual(token);

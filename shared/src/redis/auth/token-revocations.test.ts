@@ -31,12 +31,12 @@ const listenToAll = (): Promise<string[]> => store.listen(...store.partitions.ma
 const heardFrom = (heard: string[], count: number): Promise<string[]> =>
   waitFor(() => heard.length >= count && heard, { what: "the nodes to be told" });
 
-test("nothing is revoked at first, and to ask takes no room", async () => {
+test("nothing is revoked at first, and checking uses no memory", async () => {
   expect(await isRevoked()).toBe(false);
   expect(await store.redis.dbsize()).toBe(0);
 });
 
-test("a user: all so far, whatever session; what is made afterwards is good", async () => {
+test("a user: all so far, whatever session; tokens issued later are good", async () => {
   const heard = await listenToAll();
   const before = await store.nowMs();
   const generation = await revocations.revokeUser("alice");
@@ -68,7 +68,7 @@ test("a session: its tokens, not the user's others", async () => {
   expect(ttl).toBeGreaterThan(86_400_000);
 });
 
-test("a verified token: by all its names, in its user's partition, until it is over", async () => {
+test("a verified token: by all its names, in its user's partition, until it expires", async () => {
   const heard = await listenToAll();
   const expiresAtMs = Date.now() + 60_000;
   const names = { jti: "new", formerNames: ["old", "older"] };
@@ -84,14 +84,14 @@ test("a verified token: by all its names, in its user's partition, until it is o
   expect(ttl).toBeLessThanOrEqual(3_660_000);
 });
 
-test("a name that the release before gave it, and revoked", async () => {
+test("a name that the previous release gave it, and revoked", async () => {
   await revocations.revokeToken("old");
   expect(await isRevoked({ jti: "new" })).toBe(false);
   expect(await isRevoked({ jti: "new", formerNames: ["other", "old"] })).toBe(true);
   expect(await isRevoked({ userId: "bob", jti: "new", formerNames: ["old"] })).toBe(true);
 });
 
-test("a token whose end is known is remembered until then, and never for longer than any may live", async () => {
+test("remembers a token with a known expiry until then, and never longer than any may live", async () => {
   await revocations.revokeToken("j1", Date.now() + 60_000);
   expect(await store.redis.pttl(keysOf("alice").revokedToken("j1"))).toBeLessThanOrEqual(3_660_000);
   await revocations.revokeToken("j2", Date.now() + 900 * 86_400_000);
@@ -101,7 +101,7 @@ test("a token whose end is known is remembered until then, and never for longer 
   expect(await isRevoked({ jti: "j3" })).toBe(true);
 });
 
-test("a token: whoever's it is, in every partition", async () => {
+test("a token: whoever owns it, in every partition", async () => {
   const heard = await listenToAll();
   await revocations.revokeToken("j1");
   expect(await heardFrom(heard, 2)).toEqual(Array(2).fill("revoke-token\nj1"));
@@ -114,14 +114,14 @@ test("a token: whoever's it is, in every partition", async () => {
   expect(ttl).toBeGreaterThan(86_400_000);
 });
 
-test("a shorter memory never takes the place of a longer one", async () => {
+test("a shorter retention never replaces a longer one", async () => {
   await revocations.revokeToken("j1");
   const { scripts, partitions } = store;
   await new TokenRevocations({ scripts, partitions, maxTokenLifeMs: 1 }).revokeToken("j1");
   expect(await store.redis.pttl(keysOf("alice").revokedToken("j1"))).toBeGreaterThan(86_400_000);
 });
 
-test("where Redis is full, what is revoked is revoked", async () => {
+test("revokes even when Redis is full", async () => {
   await store.redis.config("SET", "maxmemory", "1");
   try {
     await expect(store.redis.set("x", "y")).rejects.toThrow("OOM");

@@ -11,7 +11,7 @@ beforeAll(async () => void (store = await openStore()));
 beforeEach(() => store.clear());
 afterAll(() => store.close());
 
-test("the first service lays the partition count down; others must have the same", async () => {
+test("the first service records the partition count; others must have the same", async () => {
   await checkServer(store.redis, 4);
   expect(await store.redis.get(clusterKeys.partitionCount)).toBe("4");
   await checkServer(store.redis, 4);
@@ -22,7 +22,7 @@ test("the first service lays the partition count down; others must have the same
   expect(await store.redis.get(clusterKeys.partitionCount)).toBe("4");
 });
 
-test("one that is out of memory is good enough to start with, once the count is laid down", async () => {
+test("accepts one that is out of memory, once the count is recorded", async () => {
   await checkServer(store.redis, 4);
   await store.redis.config("SET", "maxmemory", "1");
   try {
@@ -34,7 +34,7 @@ test("one that is out of memory is good enough to start with, once the count is 
 });
 
 test.each(["allkeys-lru", "volatile-ttl"])(
-  "one that evicts by %s is refused, and nothing is written",
+  "refuses one that evicts by %s, and writes nothing",
   async (policy) => {
     await store.redis.config("SET", "maxmemory-policy", policy);
     try {
@@ -67,7 +67,7 @@ test.each([
   ["5.0.7", "# Server\r\nredis_version:5.0.7\r\n"],
   ["7.1.0", "redis_version:7.2.4\r\nserver_name:valkey\r\nvalkey_version:7.1.0\r\n"],
   ["0", "nothing of that kind\r\n"],
-])("version %s is refused", async (version, info) => {
+])("refuses version %s", async (version, info) => {
   await expect(checkServer(saying(info), 4)).rejects.toThrow(
     `Redis cannot be used: it is version ${version}; Petrel needs Redis 7.0 or Valkey 7.2, or newer.`,
   );
@@ -80,6 +80,6 @@ test.each([
   "redis_version:10.0.0\r\n",
   "redis_version:7.2.4\r\nserver_name:valkey\r\nvalkey_version:7.2.0\r\n",
   "redis_version:7.2.4\r\nserver_name:valkey\r\nvalkey_version:8.0.1\r\n",
-])("%j is taken", async (info) => {
+])("accepts %j", async (info) => {
   await checkServer(saying(info), 4);
 });

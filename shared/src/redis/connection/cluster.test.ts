@@ -94,7 +94,7 @@ async function subscribe(nodeId: string) {
 const publishAll = (nodeId: string, what: string): Promise<unknown[]> =>
   Promise.all(partitions.map(({ channel }, i) => redis.spublish(channel + nodeId, `${what} ${i}`)));
 
-test("a service may start: every master is checked, and the partitions lie on all of them", async () => {
+test("a service starts: every master is checked, and the partitions are spread over all of them", async () => {
   await checkServer(redis, partitions.length);
   await pingRedis(redis);
   expect(new Set(partitions.map(({ owner }) => masterOf(redis, owner))).size).toBe(3);
@@ -108,7 +108,7 @@ test("a service may start: every master is checked, and the partitions lie on al
   await (await cluster.connect(evicting)).config("SET", "maxmemory-policy", "noeviction");
 });
 
-test("one node of a cluster is not taken for a server of its own", async () => {
+test("a cluster's node is not taken for a single server", async () => {
   const alone = await connectRedis({ url: cluster.nodes[0]?.url ?? "", role: "alone", logger });
   await expect(checkServer(alone, 8)).rejects.toThrow(
     /node of a Redis Cluster; name its nodes in REDIS_CLUSTER/,
@@ -116,7 +116,7 @@ test("one node of a cluster is not taken for a server of its own", async () => {
   alone.disconnect();
 });
 
-test("scripts are loaded on every node, and sent along where one has lost them", async () => {
+test("loads scripts on every node, and sends them again to one that has lost them", async () => {
   const sha1s = [...readScripts().values()].map(({ sha1 }) => sha1);
   for (const node of cluster.nodes) {
     const direct = await cluster.connect(node);
@@ -129,7 +129,7 @@ test("scripts are loaded on every node, and sent along where one has lost them",
   for (const keys of partitions) expect(await scripts.run("read-routes.v1", [keys.routes("u")], [])).toBe("");
 });
 
-test("messages for all partitions in one turn are stored, each in order, and read back from `ready`", async () => {
+test("stores messages for all partitions in one turn, each in order, and reads them back from `ready`", async () => {
   const store = accepter();
   const ids = Array.from({ length: 400 }, (_, i) => i);
   const results = await Promise.all(
@@ -154,7 +154,7 @@ test("messages for all partitions in one turn are stored, each in order, and rea
   }
 });
 
-test("a read of `ready` waits for what comes, and can be interrupted", async () => {
+test("a read of `ready` waits for entries, and can be interrupted", async () => {
   await Promise.all(partitions.map(({ ready }) => redis.del(ready)));
   const polls = new ReadyPolls(redis);
   const waiting = polls.read(partitions, { maxEntries: 10, blockMs: 20_000, signal: never });
@@ -167,7 +167,7 @@ test("a read of `ready` waits for what comes, and can be interrupted", async () 
   expect((await read).size).toBe(0);
 });
 
-test("a master that does not answer holds up the reads of its own partitions only, and its answer is taken late", async () => {
+test("a master that does not answer delays only its own partitions' reads, and its late answer is used", async () => {
   await Promise.all(partitions.map(({ ready }) => redis.del(ready)));
   const [held = partitionKeys(0)] = partitions;
   const master = await cluster.masterOf(held.ready);
@@ -192,13 +192,13 @@ test("a master that does not answer holds up the reads of its own partitions onl
   patient.disconnect();
 });
 
-test("members and time are asked where they are kept", async () => {
+test("reads members and time from where they are kept", async () => {
   expect(await renewMembership(scripts, "d1", 5_000)).toEqual(["d1"]);
   const nowMs = await readServerTimeMs(redis, partitionKeys(3).due);
   expect(Math.abs(nowMs - Date.now())).toBeLessThan(60_000);
 });
 
-test("what waits for replicas: they are those of the partition's master; without them there is no answer", async () => {
+test("waits for the replicas of the partition's master; without them there is no answer", async () => {
   const confirm = await chooseConfirmation(redis, { kind: "replicas", count: 1 }, 300, logger);
   if (confirm === undefined) throw new Error("nothing to wait for");
   const store = accepter({ confirm });
@@ -234,14 +234,14 @@ async function replicaOf(master: TestRedis): Promise<TestRedis> {
   return found;
 }
 
-test("texts of every partition come, from whichever master has it", async () => {
+test("messages of every partition arrive, from whichever master has it", async () => {
   const { heard, subscription } = await subscribe("n1");
   expect(subscription.isActive()).toBe(true);
   expect(await publishAll("n1", "hello")).toEqual(partitions.map(() => 1));
   await waitFor(() => heard.length === 8, { what: "all texts" });
 });
 
-test("a slot that moves to another master takes its subscription along, and begins no generation", async () => {
+test("a slot that moves to another master takes its subscription along and starts no generation", async () => {
   const { heard, subscription, returns } = await subscribe("n2");
   const { owner, channel, generation } = partitionKeys(2);
   const from = await cluster.masterOf(owner);
@@ -286,7 +286,7 @@ async function moveSlot(key: string, from: TestRedis, to: TestRedis): Promise<vo
   await source.call("CLUSTER", "SETSLOT", slot, "NODE", toId);
 }
 
-test("a link that is silent is noticed, though its master lives and keeps its slots", async () => {
+test("notices a silent link, though its master lives and keeps its slots", async () => {
   const { heard, subscription, returns } = await subscribe("n4");
   const { owner, channel } = partitionKeys(1);
   const master = await cluster.connect(await cluster.masterOf(owner));
@@ -297,7 +297,7 @@ test("a link that is silent is noticed, though its master lives and keeps its sl
   await waitFor(() => heard.includes("after"), { what: "the text" });
 });
 
-test("a master that is paused is noticed; its replica takes over, for commands and for subscriptions", async () => {
+test("notices a paused master; its replica takes over, for commands and subscriptions", async () => {
   const { heard, subscription, returns } = await subscribe("n3");
   const keys = partitionKeys(0);
   const { owner, channel } = keys;

@@ -36,7 +36,7 @@ const failure = (call: Promise<unknown>) =>
     (error: unknown) => error,
   );
 
-test("a first connection that fails says where, without the password", async () => {
+test("a failed first connection says where, without the password", async () => {
   const port = await freePort();
   const error = await failure(
     connectRedis({ url: `redis://user:hush@127.0.0.1:${port}`, role: "test", logger }),
@@ -48,11 +48,11 @@ test("a first connection that fails says where, without the password", async () 
   });
 });
 
-test("the role stands in CLIENT LIST", async () => {
+test("shows the role in CLIENT LIST", async () => {
   expect(String(await (await connect()).client("LIST"))).toContain("name=petrel-test");
 });
 
-test("a Redis that is paused: the command fails after its deadline, as one whose answer is missing", async () => {
+test("with a paused Redis a command fails after its deadline as unanswered", async () => {
   const redis = await connect();
   server.signal("SIGSTOP");
   const error = await failure(redis.get("k"));
@@ -62,7 +62,7 @@ test("a Redis that is paused: the command fails after its deadline, as one whose
   await waitFor(async () => (await redis.ping()) === "PONG", { what: "Redis to be back" });
 });
 
-test("while Redis is gone commands fail at once, and nothing is sent later on; then the connection comes back", async () => {
+test("while Redis is gone commands fail at once, and nothing is sent later; then the connection comes back", async () => {
   // A command that waited for its own timeout would outlast the test.
   const redis = await connect(120_000);
   const { port } = server;
@@ -75,7 +75,7 @@ test("while Redis is gone commands fail at once, and nothing is sent later on; t
   expect(await redis.get("late")).toBeNull();
 });
 
-test("a server that runs a script for too long is one that could not answer: what was asked may be asked again", async () => {
+test("a server busy with a long script counts as unable to answer: the call may be repeated", async () => {
   const [redis, other] = await Promise.all([connect(10_000), connect(10_000)]);
   await other.config("SET", "busy-reply-threshold", "50");
   const script = `local function ms() local t = redis.call('TIME') return t[1] * 1000 + t[2] / 1000 end
@@ -98,7 +98,7 @@ test("a server that runs a script for too long is one that could not answer: wha
   await long;
 });
 
-test("a server that has become a replica is left, to look for the master anew", async () => {
+test("leaves a server that has become a replica and looks for the master again", async () => {
   const redis = await connect();
   const before = await redis.client("ID");
   await redis.call("REPLICAOF", "127.0.0.1", String(await freePort()));
@@ -127,12 +127,12 @@ test.each([
   expect(isConnectionError(error)).toBe(isTemporary);
 });
 
-test("what is not an error is none of the connection", () => {
+test("ignores what is not an error", () => {
   expect(isConnectionError("OOM")).toBe(false);
   expect(isConnectionError(undefined)).toBe(false);
 });
 
-test("an outage whose reason changes is told anew, and told to be over", async () => {
+test("logs an outage again when its reason changes, and when it is over", async () => {
   const port = await freePort();
   const start = (password: string) =>
     startRedis({ port, extraArgs: ["--user", "petrel", "on", `>${password}`, "~*", "&*", "+@all"] });

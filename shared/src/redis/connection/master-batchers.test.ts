@@ -34,7 +34,7 @@ function open(isCluster = true) {
   return { batchers, calls, place };
 }
 
-test("a master that does not answer holds up its own partitions only", async () => {
+test("a master that does not answer delays only its own partitions", async () => {
   const { batchers, calls, place } = open();
   for (const partition of [0, 1, 2, 3]) place(partition, partition < 2 ? "a:1" : "b:1");
   batchers.add({ partition: 0, number: 0 });
@@ -59,7 +59,7 @@ test("a single server has one batcher for all", async () => {
   expect(calls.map(({ items }) => items.length)).toEqual([4]);
 });
 
-test("what waits goes along with its partition, to whoever has it now", async () => {
+test("waiting items follow their partition to its new master", async () => {
   const { batchers, calls, place } = open();
   for (const partition of [0, 1, 2, 3]) place(partition, "a:1");
   batchers.add({ partition: 0, number: 0 });
@@ -75,7 +75,7 @@ test("what waits goes along with its partition, to whoever has it now", async ()
   ]);
 });
 
-test("each partition's items go once, in order, whatever moves, is held or ends; then it is drained", async () => {
+test("each partition's items go once, in order, whatever moves, stalls or ends; then it is drained", async () => {
   const step = fc.oneof(
     fc.record({ add: fc.integer({ min: 0, max: 3 }) }),
     fc.record({ move: fc.integer({ min: 0, max: 3 }), to: fc.constantFrom("a:1", "b:1", "c:1") }),

@@ -96,7 +96,7 @@ describe("the files", () => {
     ["no certificate", { "client.pem": "-" }, "client certificate", /./],
     ["no authority", { "ca.pem": "" }, "authorities", /./],
     ["an empty password", { password: "\n" }, "password", /the file is empty/],
-  ])("that hold %s change nothing, and that is said once", (_what, files, part, reason) => {
+  ])("that hold %s change nothing, and that is logged once", (_what, files, part, reason) => {
     const access = open();
     const before = access.credentials;
     put(files);
@@ -193,7 +193,7 @@ const cut = (admin: Redis) => admin.call("CLIENT", "KILL", "USER", "petrel");
 describe("a link", () => {
   beforeEach(() => put({ password: "one", "ca.pem": first.cert, ...pairOf(first.issue("client")) }));
 
-  test("to a server lives on when all rotates, and is opened with the new; old files heal when they are mended", async () => {
+  test("to a server survives a rotation and is reopened with the new files; old files work again when fixed", async () => {
     const port = await freePort();
     const redisServer = await startRedis({ extraArgs: tlsArguments(port) });
     closers.push(() => redisServer.stop());
@@ -215,7 +215,7 @@ describe("a link", () => {
     await waitFor(() => isServed(redis), { what: "the link with new credentials" });
   });
 
-  test("whose password is wrong comes back by itself when the file is right", async () => {
+  test("whose password is wrong recovers when the file is right", async () => {
     const redisServer = await startRedis();
     closers.push(() => redisServer.stop());
     const admin = await administer(redisServer);

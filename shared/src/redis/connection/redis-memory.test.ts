@@ -29,7 +29,7 @@ async function read(): Promise<{ readonly used: number; readonly max: number }> 
   return { used: of("petrel_redis_memory_used_bytes"), max: of("petrel_redis_memory_max_bytes") };
 }
 
-test("what is used grows with the data; the limit is the one that holds now", async () => {
+test("used memory grows with the data; the limit is the current one", async () => {
   const before = await read();
   expect(before.max).toBe(64 * 1024 * 1024);
   expect(before.used).toBeGreaterThan(0);
@@ -40,12 +40,12 @@ test("what is used grows with the data; the limit is the one that holds now", as
   expect((await read()).max).toBe(0);
 });
 
-test("buffers that Redis does not count against its limit are no use of it", () => {
+test("does not count buffers that Redis does not count against its limit", () => {
   const info = "used_memory:1000\r\nmaxmemory:4000\r\nmem_not_counted_for_evict:300\r\n";
   expect(parseRedisMemory(info)).toEqual({ usedBytes: 700, maxBytes: 4000 });
 });
 
-test("without an answer there are no series, and the other metrics are there", async () => {
+test("without an answer there are no series, but the other metrics are", async () => {
   redis.disconnect();
   const text = await registry.metrics();
   expect(text).not.toMatch(/^petrel_redis_memory_\w+\{/m);

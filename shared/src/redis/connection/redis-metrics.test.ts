@@ -33,7 +33,7 @@ const answered = () => valueOf('petrel_redis_call_duration_seconds_count{link="m
 const failed = (reason: string) =>
   valueOf(`petrel_redis_call_failures_total{link="main",reason="${reason}",component="test"}`);
 
-test("answers are timed, those of scripts too; refusals are counted apart", async () => {
+test("times answers, those of scripts too; counts refusals apart", async () => {
   const before = await answered();
   await redis.set("k", "v");
   const scripts = new ScriptRunner(redis);
@@ -44,7 +44,7 @@ test("answers are timed, those of scripts too; refusals are counted apart", asyn
   expect(await valueOf('petrel_redis_link_up{link="main",component="test"}')).toBe(1);
 });
 
-test("a Redis that does not answer, and one that is gone", async () => {
+test("counts a Redis that does not answer, and one that is gone", async () => {
   server.signal("SIGSTOP");
   await expect(redis.get("k")).rejects.toThrow("timed out");
   expect(await failed("timeout")).toBe(1);

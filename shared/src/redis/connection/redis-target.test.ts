@@ -52,7 +52,7 @@ test("a password from a file", () => {
   expect(() => read({ REDIS_PASSWORD_FILE: file })).toThrow(/REDIS_PASSWORD_FILE cannot be used: .*ENOENT/);
 });
 
-test("sentinels: the master's name, then who watches it; access from the URL", () => {
+test("sentinels: the master's name, then its sentinels; access from the URL", () => {
   expect(
     read({
       REDIS_SENTINELS: "main@a:1, b.example.test ,[::1]:3",
@@ -120,6 +120,6 @@ test.each([
     /REDIS_SENTINEL_PASSWORD and REDIS_SENTINEL_PASSWORD_FILE are both set/,
   ],
   [{ REDIS_SENTINEL_PASSWORD: "x" }, /REDIS_SENTINEL_PASSWORD is set, but REDIS_SENTINELS is not/],
-])("refused: %j", (environment, message) => {
+])("refuses %j", (environment, message) => {
   expect(() => read(environment as Record<string, string>)).toThrow(message);
 });

@@ -80,14 +80,14 @@ test.each([
   ["+selected-slave", OF_B],
   ["+promoted-slave", OF_B],
   ["+switch-master", "main 10.0.0.1 7000 10.0.0.2 7001"],
-])("%s: the old master is left at once, whatever a sentinel still answers", async (channel, text) => {
+])("%s: leaves the old master at once, whatever a sentinel still answers", async (channel, text) => {
   await say(channel, text);
   await waitFor(() => left === 1, { what: "the link to be left" });
   expect(switches.resolve("10.0.0.1:7000")).toEqual(B);
   expect(switches.resolve("10.0.0.2:7001")).toEqual(B);
 });
 
-test("who is there already stays", async () => {
+test("stays if it is already there", async () => {
   switches.resolve("10.0.0.2:7001");
   await say("+switch-master", "main 10.0.0.1 7000 10.0.0.2 7001");
   await say("+switch-master", "main 10.0.0.2 7001 10.0.0.3 7002");
@@ -120,7 +120,7 @@ test("one failover after the other, and back: the last one counts", async () => 
   expect(switches.resolve("10.0.0.1:7000")).toEqual(A);
 });
 
-test("another master's failover is none of ours", async () => {
+test("ignores another master's failover", async () => {
   await say("+selected-slave", OF_B.replace("main", "other"));
   await say("+switch-master", "other 10.0.0.1 7000 10.0.0.2 7001");
   await say("+switch-master", "main 10.0.0.1 7000 10.0.0.3 7002");

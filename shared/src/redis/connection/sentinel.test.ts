@@ -32,7 +32,7 @@ const connect = (redisSentinels: string) =>
     commandTimeoutMs: 500,
   });
 
-test("sentinels that do not answer are named", async () => {
+test("names sentinels that do not answer", async () => {
   const nobody = `main@127.0.0.1:${await freePort()}`;
   await expect(connect(nobody)).rejects.toMatchObject({
     code: "PETREL_UNAVAILABLE",
@@ -40,7 +40,7 @@ test("sentinels that do not answer are named", async () => {
   });
 });
 
-test("a master that is paused is left for the one that follows it, and is not written to when it is back", async () => {
+test("leaves a paused master for its successor, and does not write to it when it is back", async () => {
   const redis = await connect(group.environment.REDIS_SENTINELS);
   await checkServer(redis, 4);
   const before = await group.master();
@@ -64,7 +64,7 @@ test("a master that is paused is left for the one that follows it, and is not wr
   redis.disconnect();
 });
 
-test("a planned failover: the old master is left while it still takes writes, by links that only listen, too", async () => {
+test("a planned failover: leaves the old master while it still accepts writes, with links that only listen, too", async () => {
   const planned = await startRedisSentinels({ replicas: 2 });
   const at = planned.environment.REDIS_SENTINELS;
   const [redis, reader] = await Promise.all([connect(at), connect(at)]);
@@ -119,7 +119,7 @@ async function readRunId(redis: Pick<Redis, "info">): Promise<string | undefined
   return /run_id:(\w+)/.exec(text)?.[1];
 }
 
-test("replicas that lag when the master dies: what was confirmed by one of them is there, the rest was refused", async () => {
+test("replicas that lag when the master dies: what one of them confirmed is there, the rest was refused", async () => {
   const lagging = await startRedisSentinels({ replicas: 2 });
   const redis = await connect(lagging.environment.REDIS_SENTINELS);
   try {

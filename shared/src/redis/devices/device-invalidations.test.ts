@@ -80,8 +80,8 @@ const users = ["alice", "bob", "carol", "dave", "erin", "frank"];
 const userOf = (partition: number): string =>
   users.find((name) => partitionOfUser(name, 2) === partition) ?? "";
 
-describe("a device that the provider calls dead", () => {
-  test("registered before the provider's time: gone, noted, counted", async () => {
+describe("a device that the provider reports as gone", () => {
+  test("registered before the provider's time: removed, recorded, counted", async () => {
     await devices.register("alice", phone(1), T0);
     await devices.register("alice", phone(2), T0);
     const invalidations = open();
@@ -110,7 +110,7 @@ describe("a device that the provider calls dead", () => {
   });
 
   test.each([0, 1, 60_000])(
-    "registered %i ms after the provider's time, to the millisecond: kept, noted, counted",
+    "registered %i ms after the provider's time, to the millisecond: kept, recorded, counted",
     async (laterMs) => {
       await devices.register("alice", phone(1), T0 + laterMs);
       const before = await devices.list("alice");
@@ -125,7 +125,7 @@ describe("a device that the provider calls dead", () => {
     },
   );
 
-  test("registered again while the word waited: kept, though it was sent to before", async () => {
+  test("registered again while the report waited: kept, though it was sent to before", async () => {
     await devices.register("alice", phone(1), T0);
     const invalidations = open({ lingerMs: 200 });
     invalidations.forget(invalid("alice", 1, { providerTimestampMs: T0 + 10 }));
@@ -134,7 +134,7 @@ describe("a device that the provider calls dead", () => {
     expect(await devices.list("alice")).toMatchObject([{ registeredAtMs: T0 + 20 }]);
   });
 
-  test("without a time of the provider's: one registered since it was read is kept", async () => {
+  test("without a provider's time: kept if registered since it was read", async () => {
     await devices.register("alice", phone(1), T0);
     await devices.register("alice", phone(2), T0 + 1);
     const invalidations = open();
@@ -144,7 +144,7 @@ describe("a device that the provider calls dead", () => {
     expect((await devices.list("alice")).map(({ id }) => id)).toEqual([deviceIdOf(phone(2))]);
   });
 
-  test("that is not there any more, or another's by now: nothing is changed, noted or counted", async () => {
+  test("that is gone already, or another's by now: nothing is changed, recorded or counted", async () => {
     await devices.register("alice", phone(1), T0);
     await devices.register("bob", phone(1), T0);
     const before = await store.snapshot();
@@ -156,7 +156,7 @@ describe("a device that the provider calls dead", () => {
     expect(counted).toEqual([]);
   });
 
-  test("told twice: noted once", async () => {
+  test("reported twice: recorded once", async () => {
     await devices.register("alice", phone(1), T0);
     const invalidations = open();
     for (let i = 0; i < 3; i++) {
@@ -167,7 +167,7 @@ describe("a device that the provider calls dead", () => {
     expect(counted).toEqual([["forgotten", "unregistered", 1]]);
   });
 
-  test("and registered again right after: it is there, whatever comes late", async () => {
+  test("and registered again right after: it exists, whatever arrives late", async () => {
     await devices.register("alice", phone(1), T0);
     let registered: Promise<void> | undefined;
     class SlowRelease extends ScriptRunner {
@@ -188,7 +188,7 @@ describe("a device that the provider calls dead", () => {
 });
 
 describe("a device in quarantine", () => {
-  test("stays, says until when, and is noted and counted; registering it ends that", async () => {
+  test("stays, shows its end, and is recorded and counted; registering it ends that", async () => {
     await devices.register("alice", phone(1), T0);
     const invalidations = open();
     invalidations.quarantine(invalid("alice", 1, { reason: "bad-device-token" }), T0 + 500);
@@ -202,7 +202,7 @@ describe("a device in quarantine", () => {
     expect((await devices.list("alice"))[0]).not.toHaveProperty("quarantinedUntilMs");
   });
 
-  test("not where it was registered again since it was read", async () => {
+  test("is not quarantined if it was registered again since it was read", async () => {
     await devices.register("alice", phone(1), T0 + 1);
     const invalidations = open();
     invalidations.quarantine(invalid("alice", 1, { reason: "bad-device-token" }), T0 + 500);
@@ -215,7 +215,7 @@ describe("a device in quarantine", () => {
 describe("many at once", () => {
   const count = sized(5_000, 1_000);
 
-  test(`${count} in one burst: gone in a few calls, noted and counted, while others are answered`, async () => {
+  test(`${count} in one burst: removed in a few calls, recorded and counted, while others are answered`, async () => {
     const names = Array.from({ length: count }, (_, n) => `u${n}`);
     await Promise.all(names.map((userId, n) => devices.register(userId, phone(n), T0)));
     const calls: ScriptName[] = [];
@@ -255,7 +255,7 @@ describe("many at once", () => {
     expect(await store.redis.keys("petrel:device-token:*")).toEqual([]);
   }, 60_000);
 
-  test("more than may wait are dropped, and counted", async () => {
+  test("beyond the bound they are dropped and counted", async () => {
     const invalidations = open({ maxWaiting: 3 });
     for (let n = 0; n < 5; n++) invalidations.forget(invalid("alice", n));
     expect(counted).toEqual([
@@ -269,7 +269,7 @@ describe("many at once", () => {
     expect(await devices.list("alice")).toEqual([]);
   });
 
-  test("one user whose key is broken holds up nobody else", async () => {
+  test("a user with a broken key does not block others", async () => {
     const [a, b] = [userOf(0), users.filter((name) => partitionOfUser(name, 2) === 0)[1] ?? ""];
     await devices.register(b, phone(2), T0);
     await store.redis.set(store.keys.devices(a), "x");
@@ -280,7 +280,7 @@ describe("many at once", () => {
     expect(await devices.list(b)).toEqual([]);
   });
 
-  test("notes are bounded: the oldest go", async () => {
+  test("records are bounded: the oldest are removed", async () => {
     const user = userOf(0);
     const invalidations = open({ auditCap: 3 });
     for (let n = 0; n < 5; n++) {
@@ -293,7 +293,7 @@ describe("many at once", () => {
   });
 });
 
-describe("where Redis does not answer", () => {
+describe("if Redis does not answer", () => {
   let redis: Redis;
   beforeEach(async () => {
     redis = await connectRedis({ url: store.server.url, role: "lost", logger });
@@ -301,7 +301,7 @@ describe("where Redis does not answer", () => {
   });
   afterEach(() => redis.disconnect());
 
-  test("they wait, and go when it is back", async () => {
+  test("they wait, and are applied when it is back", async () => {
     await devices.register("alice", phone(1), T0);
     let tries = 0;
     class CountingRunner extends ScriptRunner {
@@ -331,8 +331,8 @@ describe("where Redis does not answer", () => {
   });
 });
 
-describe("the notes", () => {
-  test("page by page, newest first, over all partitions; of one reason where it is asked for", async () => {
+describe("the records", () => {
+  test("are listed page by page, newest first, over all partitions; filtered by reason if requested", async () => {
     const invalidations = open();
     const reasons = ["unregistered", "expired-token"] as const;
     for (let n = 0; n < 30; n++) {
@@ -359,7 +359,7 @@ describe("the notes", () => {
     }
   });
 
-  test("there are none", async () => {
+  test("are empty at first", async () => {
     expect(await audit.list(undefined, undefined, 10)).toEqual({ items: [], nextAfter: undefined });
   });
 });

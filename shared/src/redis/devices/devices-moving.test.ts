@@ -114,7 +114,7 @@ async function readOwners(devices: DevicesStore): Promise<Map<string, string[]>>
   return owners;
 }
 
-test("one step after the other: each device is whose the model says", async () => {
+test("step by step: each device belongs to whom the model says", async () => {
   await fc.assert(
     fc.asyncProperty(fc.array(aStep, { maxLength: 25 }), async (steps) => {
       await store.redis.flushall();
@@ -136,7 +136,7 @@ test("one step after the other: each device is whose the model says", async () =
   );
 }, 60_000);
 
-test("beside each other: nobody sees another's device, and what is registered last, alone, is there", async () => {
+test("concurrently: nobody sees another's device, and what is registered last, alone, exists", async () => {
   await fc.assert(
     fc.asyncProperty(
       fc.array(fc.array(aStep, { minLength: 2, maxLength: 6 }), { minLength: 1, maxLength: 4 }),
@@ -156,7 +156,7 @@ test("beside each other: nobody sees another's device, and what is registered la
   );
 }, 60_000);
 
-test("registrations beside each other: each device is somebody's in the end", async () => {
+test("concurrent registrations: each device belongs to somebody in the end", async () => {
   await fc.assert(
     fc.asyncProperty(fc.array(aRegistration, { minLength: 2, maxLength: 10 }), async (steps) => {
       await store.redis.flushall();
@@ -170,7 +170,7 @@ test("registrations beside each other: each device is somebody's in the end", as
   );
 }, 60_000);
 
-test("more than one may have, registered at once by the same user: all are answered, as many as may be are there", async () => {
+test("more than the limit, registered at once by the same user: all are answered, and the limit's number remain", async () => {
   const real = open(store.scripts);
   await Promise.all(
     Array.from({ length: 9 }, (_, n) => run(real, { does: "register", user: 0, device: n }, 1)),
@@ -179,7 +179,7 @@ test("more than one may have, registered at once by the same user: all are answe
   expect(await store.redis.keys("petrel:device-token:*")).toHaveLength(MAX_PER_USER);
 });
 
-test("on a Redis Cluster, where users and devices lie on different masters", async () => {
+test("works on a Redis Cluster, where users and devices are on different masters", async () => {
   const cluster = await startRedisCluster({ replicas: 0 });
   const { REDIS_CLUSTER: redisCluster, REDIS_URL: redisUrl } = cluster.environment;
   const redis = await connectRedis({

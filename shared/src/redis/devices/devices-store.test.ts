@@ -72,7 +72,7 @@ describe("registering", () => {
     expect(await devices.list("bob")).toHaveLength(1);
   });
 
-  test("at most twenty: those go that were not seen for longest, never the one that comes", async () => {
+  test("keeps at most twenty: removes those not seen for longest, never the new one", async () => {
     for (let n = 1; n <= 20; n++) await devices.register("alice", phone(n), T0 + n);
     await devices.touch("alice", phoneId(1), T0 + 2 * DAY_MS);
     // By a clock that is behind.
@@ -88,7 +88,7 @@ describe("registering", () => {
     expect(await idsOf("bob")).toEqual([phoneId(2)]);
   });
 
-  test("its key ends by itself one day, later than any sweep; being seen puts that off", async () => {
+  test("expires its key one day, later than any sweep; being seen postpones that", async () => {
     await devices.register("alice", phone(1), T0);
     const owner = clusterKeys.deviceOwner(phoneId(1));
     expect(await store.redis.pttl(owner)).toBeGreaterThan(OWNER_KEEP_MS - 60_000);
@@ -109,7 +109,7 @@ describe("a device that moves to another user", () => {
     expect(await idsOf("bob")).toEqual([phoneId(1)]);
   });
 
-  test("and back", async () => {
+  test("can move back", async () => {
     for (const userId of ["alice", "bob", "alice", "bob", "alice"]) {
       await devices.register(userId, phone(1), T0);
       expect(await idsOf(userId)).toEqual([phoneId(1)]);
@@ -149,7 +149,7 @@ describe("a process that dies while a device moves from alice to bob", () => {
     },
   );
 
-  test("before what is tidied up: it is bob's, and alice has no way to it", async () => {
+  test("before the cleanup: it is bob's, and alice cannot reach it", async () => {
     await move("remove-device.v1");
     expect(await idsOf("alice")).toEqual([]);
     expect(await devices.remove("alice", phoneId(1))).toBe(false);
@@ -192,11 +192,11 @@ class InterruptedRunner extends ScriptRunner {
   }
 }
 
-describe("what comes between the steps of a registration", () => {
+describe("what happens between the steps of a registration", () => {
   const register = (userId: string, at: ScriptName, then: () => Promise<unknown>): Promise<void> =>
     new DevicesStore(new InterruptedRunner(at, then), store.partitions).register(userId, phone(1), T0 + 9);
 
-  test("another user's: each was answered, one has it, and who has it can be reached", async () => {
+  test("another user's: each was answered, one has it, and that one can be reached", async () => {
     for (const at of ["register-device.v2", "claim-device.v1", "remove-device.v1"] as const) {
       await store.clear();
       await devices.register("alice", phone(1), T0);
@@ -206,7 +206,7 @@ describe("what comes between the steps of a registration", () => {
     }
   });
 
-  test("its removal from the former user: the former's newer registration is not taken away", async () => {
+  test("its removal from the former user: the former's newer registration stays", async () => {
     await devices.register("alice", phone(1), T0);
     await register("bob", "remove-device.v1", () => devices.register("alice", phone(1), T0 + 5));
     // Alice came last.
@@ -223,12 +223,12 @@ describe("what comes between the steps of a registration", () => {
     },
   );
 
-  test("the user is forgotten: it is registered in the end, not half of it", async () => {
+  test("the user is erased: it is registered in the end, not half of it", async () => {
     await register("alice", "claim-device.v1", () => devices.forgetUser("alice"));
     expect(await idsOf("alice")).toEqual([phoneId(1)]);
   });
 
-  test("as many others as one may have: it was one too many, and pushes none of them out in turn", async () => {
+  test("the maximum of others: it was one too many, and pushes none of them out in turn", async () => {
     const one = { maxPerUser: 1 };
     const other = new DevicesStore(store.scripts, store.partitions, one);
     const runner = new InterruptedRunner("claim-device.v1", () => other.register("alice", phone(2), T0 + 9));
@@ -237,7 +237,7 @@ describe("what comes between the steps of a registration", () => {
     expect(await store.redis.exists(clusterKeys.deviceOwner(phoneId(1)))).toBe(0);
   });
 
-  test("a removal that was interrupted by a registration takes the registration not along", async () => {
+  test("a removal interrupted by a registration does not remove the registration", async () => {
     await devices.register("alice", phone(1), T0);
     const removing = new DevicesStore(
       new InterruptedRunner("release-device.v1", () => devices.register("alice", phone(1), T0 + 1)),
@@ -247,7 +247,7 @@ describe("what comes between the steps of a registration", () => {
     expect(await devices.list("alice")).toMatchObject([{ registeredAtMs: T0 + 1 }]);
   });
 
-  test("a claim that is carried out late changes nothing that came after it", async () => {
+  test("a claim carried out late changes nothing that came after it", async () => {
     const late: (() => Promise<unknown>)[] = [];
     class LateRunner extends ScriptRunner {
       override async run(...[name, keys, args]: Parameters<ScriptRunner["run"]>): Promise<string> {
@@ -265,7 +265,7 @@ describe("what comes between the steps of a registration", () => {
   });
 });
 
-test("many users that register the same device at the same time: all are answered, one has it", async () => {
+test("many users that register the same device at once: all are answered, one has it", async () => {
   const users = Array.from({ length: 8 }, (_, i) => `u${i}`);
   await Promise.all(users.map((userId, i) => devices.register(userId, phone(1), T0 + i)));
   const lists = await Promise.all(users.map((userId) => idsOf(userId)));
@@ -273,7 +273,7 @@ test("many users that register the same device at the same time: all are answere
 });
 
 describe("removing", () => {
-  test("once; what is not there, or another's, is not removed", async () => {
+  test("works once; what is missing, or another's, is not removed", async () => {
     await devices.register("alice", phone(1), T0);
     expect(await devices.remove("bob", phoneId(1))).toBe(false);
     expect(await devices.remove("alice", phoneId(2))).toBe(false);
@@ -283,7 +283,7 @@ describe("removing", () => {
     expect(await store.snapshot()).toEqual({});
   });
 
-  test("forgetting a user leaves nothing of theirs, and all of the others'", async () => {
+  test("erasing a user leaves nothing of theirs, and everything of the others", async () => {
     for (let n = 1; n <= 3; n++) await devices.register("alice", phone(n), T0);
     await devices.register("bob", phone(4), T0);
     const bobs = await store.snapshot();
@@ -299,7 +299,7 @@ describe("removing", () => {
 });
 
 describe("being seen", () => {
-  test("is written down once a day, and changes nothing else", async () => {
+  test("is recorded once a day, and changes nothing else", async () => {
     await devices.register("alice", phone(1), T0);
     await devices.touch("alice", phoneId(1), T0 + DAY_MS - 1);
     expect(await devices.list("alice")).toMatchObject([{ lastSeenAtMs: T0 }]);
@@ -307,7 +307,7 @@ describe("being seen", () => {
     expect(await devices.list("alice")).toMatchObject([{ lastSeenAtMs: T0 + DAY_MS, registeredAtMs: T0 }]);
   });
 
-  test("costs no call where this process knows that it was seen lately", async () => {
+  test("costs no call if this process knows that it was seen lately", async () => {
     const calls: ScriptName[] = [];
     class CountingRunner extends ScriptRunner {
       override run(...[name, keys, args]: Parameters<ScriptRunner["run"]>): Promise<string> {
@@ -325,7 +325,7 @@ describe("being seen", () => {
     expect(calls).toEqual(["touch-device.v2"]);
   });
 
-  test("for the first time is written down at once, and is known after the device was registered again", async () => {
+  test("for the first time is recorded at once, and is known after the device was registered again", async () => {
     const isTaken = async () => (await devices.list("alice")).map((device) => "isTaken" in device);
     await devices.register("alice", phone(1), T0);
     expect(await isTaken()).toEqual([false]);
@@ -341,7 +341,7 @@ describe("being seen", () => {
     });
   });
 
-  test("is known of a device that the last release has touched: seen later than it was registered", async () => {
+  test("is known of a device that the last release has touched: seen later than registered", async () => {
     await devices.register("alice", phone(1), T0);
     const text = (await store.redis.hget(devicesKey("alice"), phoneId(1))) ?? "";
     const [, , ...rest] = text.split("\t");
@@ -351,7 +351,7 @@ describe("being seen", () => {
     expect(await devices.list("alice")).toMatchObject([{ isTaken: true }]);
   });
 
-  test("of a device that is gone does not bring it back", async () => {
+  test("of a removed device does not bring it back", async () => {
     await devices.register("alice", phone(1), T0);
     await devices.remove("alice", phoneId(1));
     await devices.touch("alice", phoneId(1), T0 + 2 * DAY_MS);
@@ -359,7 +359,7 @@ describe("being seen", () => {
   });
 });
 
-test("where Redis does not answer: PETREL_UNAVAILABLE", async () => {
+test("if Redis does not answer: PETREL_UNAVAILABLE", async () => {
   const logger = createLogger({ service: "test", level: "silent" });
   const redis = await connectRedis({ url: store.server.url, role: "lost", logger });
   const lost = new DevicesStore(new ScriptRunner(redis), store.partitions);

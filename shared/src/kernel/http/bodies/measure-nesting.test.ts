@@ -21,7 +21,7 @@ test("agrees with the depth of the parsed value", () => {
   );
 });
 
-test("megabytes of brackets are told at once", () => {
+test("measures megabytes of brackets at once", () => {
   expect(isNestedDeeperThan(Buffer.alloc(8 * 1024 * 1024, "["), 256)).toBe(true);
   expect(isNestedDeeperThan(Buffer.from("[".repeat(256) + "]".repeat(256)), 256)).toBe(false);
   expect(isNestedDeeperThan(Buffer.from("[".repeat(257) + "]".repeat(257)), 256)).toBe(true);

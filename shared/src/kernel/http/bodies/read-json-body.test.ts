@@ -4,7 +4,7 @@ import { buildHttpApp } from "../http-app.js";
 import { createLogger } from "../../logging/logging.js";
 import { addJsonBodyReader } from "./read-json-body.js";
 
-test("a body comes through as it is: half an emoji, in names too, and what looks like one", async () => {
+test("keeps a body unchanged: half an emoji, also in names, and what looks like one", async () => {
   const app = await buildHttpApp({
     service: "test",
     version: "1.2.3",

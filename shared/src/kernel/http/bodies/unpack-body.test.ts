@@ -14,7 +14,7 @@ function unpack(packed: Buffer, encoding: string): Promise<Buffer> {
   );
 }
 
-test("gzip by each of its names; identity as it is", async () => {
+test("unpacks gzip under each of its names; leaves identity as it is", async () => {
   const packed = gzipSync("hello");
   for (const name of ["gzip", "GZIP", "x-gzip", " gzip "]) {
     expect((await unpack(packed, name)).toString()).toBe("hello");
@@ -22,7 +22,7 @@ test("gzip by each of its names; identity as it is", async () => {
   expect((await unpack(Buffer.from("hello"), "identity")).toString()).toBe("hello");
 });
 
-test("any other encoding is refused", async () => {
+test("refuses any other encoding", async () => {
   for (const name of ["br", "deflate", "gzip, gzip", "zstd"]) {
     await expect(unpack(gzipSync("hello"), name)).rejects.toMatchObject({
       code: "PETREL_UNSUPPORTED_MEDIA_TYPE",
@@ -30,14 +30,14 @@ test("any other encoding is refused", async () => {
   }
 });
 
-test("up to the bound, and not a byte more", async () => {
+test("unpacks up to the bound, and not a byte more", async () => {
   expect(await unpack(gzipSync(Buffer.alloc(MAX_BYTES)), "gzip")).toHaveLength(MAX_BYTES);
   await expect(unpack(gzipSync(Buffer.alloc(MAX_BYTES + 1)), "gzip")).rejects.toMatchObject({
     code: "PETREL_PAYLOAD_TOO_LARGE",
   });
 });
 
-test("a bomb is cut off at the bound: what comes after is never looked at", async () => {
+test("cuts a bomb off at the bound and never looks at the rest", async () => {
   // Broken beyond the bound: unpacked to its end it would count as invalid.
   const bomb = gzipSync(Buffer.alloc(64 * MAX_BYTES));
   bomb.fill(0xff, bomb.length - 1_000);
@@ -45,7 +45,7 @@ test("a bomb is cut off at the bound: what comes after is never looked at", asyn
   await expect(unpack(bomb, "gzip")).rejects.toMatchObject({ code: "PETREL_PAYLOAD_TOO_LARGE" });
 });
 
-test("what is not gzip, or cut short, is invalid", async () => {
+test("rejects what is not gzip, or cut short", async () => {
   const packed = gzipSync("hello, hello, hello");
   for (const bytes of [Buffer.from("hello"), packed.subarray(0, -3), Buffer.alloc(0)]) {
     await expect(unpack(bytes, "gzip")).rejects.toMatchObject({ code: "PETREL_INVALID_JSON" });

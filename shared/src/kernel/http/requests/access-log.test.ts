@@ -21,7 +21,7 @@ function open(sample: number, drawn: readonly number[] = []) {
   return { log, lines, clock };
 }
 
-test("a line says who, what and how long, and holds neither the path nor a header", () => {
+test("a line says who, what and how long, without the path or headers", () => {
   const { log, lines } = open(1);
   log.answered(request("/things/1?ticket=s3cr3t&token=s3cr3t"), answer(200));
   expect(lines).toEqual([
@@ -36,13 +36,13 @@ test("a line says who, what and how long, and holds neither the path nor a heade
   ]);
 });
 
-test("of those that succeed a share is logged", () => {
+test("logs a share of successful requests", () => {
   const { log, lines } = open(0.25, [0.1, 0.24, 0.25, 0.9]);
   for (let i = 0; i < 8; i++) log.answered(request("/"), answer(202));
   expect(lines).toHaveLength(4);
 });
 
-test("of those that fail each is logged, up to a bound a second", () => {
+test("logs each failed request, up to a bound per second", () => {
   const { log, lines, clock } = open(0.01, [0.5]);
   for (let i = 0; i < 250; i++) log.answered(request("/"), answer([400, 401, 499, 503][i % 4] ?? 0));
   expect(lines).toHaveLength(100);

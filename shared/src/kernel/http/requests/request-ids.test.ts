@@ -9,24 +9,24 @@ test.each([
   "Root=1-67891233-abcdef012345678912345678",
   "a/b+c~d:e@f_g.h",
   "x".repeat(128),
-])("%s is taken", (id) => {
+])("accepts %s", (id) => {
   expect(new RequestIds().of({ "x-request-id": id })).toBe(id);
 });
 
-test.each(["", "a b", "x".repeat(129), "ä", "a,b", 'a"b', "<script>", "a\tb"])("%j is replaced", (id) => {
+test.each(["", "a b", "x".repeat(129), "ä", "a,b", 'a"b', "<script>", "a\tb"])("replaces %j", (id) => {
   const ids = new RequestIds();
   expect(givenRequestId({ "x-request-id": id })).toBeUndefined();
   expect(ids.of({ "x-request-id": id })).not.toBe(id);
 });
 
-test("those made here differ, also from another process', and have the form of a given one", () => {
+test("generated ids differ, also from another process', and have the form of a given one", () => {
   const [one, other] = [new RequestIds(), new RequestIds()];
   const made = Array.from({ length: 2_000 }, (_, i) => (i % 2 === 0 ? one : other).of({}));
   expect(new Set(made).size).toBe(made.length);
   for (const id of made) expect(givenRequestId({ "x-request-id": id })).toBe(id);
 });
 
-test("whatever a client sends, an id is short and plain", () => {
+test("an id is short and plain, whatever a client sends", () => {
   const ids = new RequestIds();
   fc.assert(
     fc.property(fc.string({ maxLength: 200, unit: "binary" }), (given) => {

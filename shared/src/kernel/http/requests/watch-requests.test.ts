@@ -97,12 +97,12 @@ test("a route is its template", async () => {
   });
 });
 
-test("HEAD is a method of its own", async () => {
+test("counts HEAD as a method of its own", async () => {
   await get("/things/1", "HEAD");
   await expectCounts({ "/things/:id HEAD 200": 1, "/things/:id HEAD timed": 1 });
 });
 
-test("a failure, and a service that is not ready", async () => {
+test("counts a failure, and a service that is not ready", async () => {
   await get("/things/broken");
   await get("/health/ready");
   await app.inject("/health/live");
@@ -129,7 +129,7 @@ test("no path or method of a client becomes a label", async () => {
   });
 });
 
-test("what never becomes a request for the framework", async () => {
+test("counts what never reaches the framework", async () => {
   expect(await exchange("nonsense\r\n\r\n")).toContain(" 400 ");
   expect(await exchange("CONNECT a:1 HTTP/1.1\r\nHost: a\r\n\r\n")).toContain(" 404 ");
   expect(await exchange("GET /things/1 HTTP/1.1\r\nConnection: close\r\n\r\n")).toContain(" 400 ");
@@ -141,7 +141,7 @@ test("what never becomes a request for the framework", async () => {
   });
 });
 
-test("a client that has left before the answer is a 499", async () => {
+test("counts a client that left before the answer as a 499", async () => {
   const socket = connect(port, "127.0.0.1");
   socket.write("GET /slow HTTP/1.1\r\nHost: a\r\n\r\n");
   await waitFor(() => waiting !== undefined, { what: "the request" });
@@ -152,7 +152,7 @@ test("a client that has left before the answer is a 499", async () => {
   await expectCounts({ "/slow GET 499": 1, "/slow GET timed": 1, "/poll GET 200": 1 });
 });
 
-test("a body that breaks off is a 400: its client may still listen", async () => {
+test("counts a body that breaks off as a 400: its client may still listen", async () => {
   const socket = connect(port, "127.0.0.1");
   const head = "PUT /things/1 HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: 50";
   socket.write(`${head}\r\nExpect: 100-continue\r\n\r\n`);
@@ -162,12 +162,12 @@ test("a body that breaks off is a 400: its client may still listen", async () =>
   await expectCounts({ "/things/:id PUT 400": 1, "/things/:id PUT timed": 1 });
 });
 
-test("an answer to what is no request has an id, too", async () => {
+test("an answer to an invalid request has an id, too", async () => {
   for (const bytes of ["nonsense\r\n\r\n", "CONNECT a:1 HTTP/1.1\r\nHost: a\r\n\r\n"])
     expect(await exchange(bytes)).toMatch(/\r\nX-Request-Id: [\w.-]+\r\n/);
 });
 
-test("a route's failures can be asked for before the first of them", async () => {
+test("a route's failure series exist before the first failure", async () => {
   const text = await registry.metrics();
   for (const status of [500, 503])
     expect(text).toContain(
@@ -190,7 +190,7 @@ test.each(["/things/1", "/things/broken", "/nowhere", "/%zz", "/health/live"])(
   },
 );
 
-test("a request that is refused by its head has its id, too", async () => {
+test("a request refused by its head has its id, too", async () => {
   const head = "GET /things/1 HTTP/1.1\r\nConnection: close\r\nX-Request-Id: edge-2\r\n\r\n";
   expect(await exchange(head)).toMatch(/^x-request-id: edge-2\r$/im);
   const twice =
@@ -198,7 +198,7 @@ test("a request that is refused by its head has its id, too", async () => {
   expect(await exchange(twice)).toMatch(/^x-request-id: [\w-]{8}\.[0-9a-z]+\r$/im);
 });
 
-test("the line of a failure has the id", async () => {
+test("a failure's log line has the id", async () => {
   lines.length = 0;
   const id = await idOf("/things/broken");
   expect(lines.map(({ requestId }) => requestId)).toEqual([id]);
