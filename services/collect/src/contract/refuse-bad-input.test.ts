@@ -140,7 +140,7 @@ describe("a message that violates its schema: 400, naming the field", () => {
     ],
     ["an array", [good], "body"],
     ["null", null, "body"],
-    ["a text", "hello", "body"],
+    ["a string", "hello", "body"],
   ];
   test.each(cases)("%s", async (_name, body, field) => {
     await expectRefused(await send({ body }), 400, "PETREL_INVALID_REQUEST", { details: { field } });

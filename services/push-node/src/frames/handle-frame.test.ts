@@ -38,7 +38,7 @@ describe("bad frames close with 4400 and say why", () => {
     ["an unknown type", `{"type":"dance"}`],
     ["no type", `{"seq":1}`],
     ["an ack without seq", `{"type":"ack"}`],
-    ["an ack with a text", `{"type":"ack","seq":"1"}`],
+    ["an ack with a string", `{"type":"ack","seq":"1"}`],
     ["an ack below zero", `{"type":"ack","seq":-1}`],
     ["an ack with a fraction", `{"type":"ack","seq":0.5}`],
     ["a second auth", `{"type":"auth","token":"user.x"}`],

@@ -144,8 +144,8 @@ describe("an invalid request", () => {
     ],
     ["an unknown field", 400, "PETREL_INVALID_REQUEST", json, `{"count":1,"kount":2}`],
     ["a missing field", 400, "PETREL_INVALID_REQUEST", json, `{}`],
-    ["a text for a number", 400, "PETREL_INVALID_REQUEST", json, `{"count":"1"}`],
-    ["a text for a flag", 400, "PETREL_INVALID_REQUEST", json, `{"count":1,"flag":"true"}`],
+    ["a string for a number", 400, "PETREL_INVALID_REQUEST", json, `{"count":"1"}`],
+    ["a string for a flag", 400, "PETREL_INVALID_REQUEST", json, `{"count":1,"flag":"true"}`],
     ["null for a number", 400, "PETREL_INVALID_REQUEST", json, `{"count":null}`],
     ["a list for an object", 400, "PETREL_INVALID_REQUEST", json, `[]`],
   ])("%s: %i %s", async (_what, status, code, headers, payload) => {

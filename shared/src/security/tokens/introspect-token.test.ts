@@ -92,7 +92,7 @@ test("one that auth calls by its signed text is known by the names of the releas
 
 test.each<[string, unknown]>([
   ["inactive", { active: false }],
-  ["active as a text", { ...active, active: "true" }],
+  ["active as a string", { ...active, active: "true" }],
   ["no user", { ...active, sub: undefined }],
   ["no generation", { ...active, gen: undefined }],
 ])("%s is invalid", async (_what, body) => {

@@ -267,7 +267,7 @@ describe("its settings", () => {
     [{ ...vapid, VAPID_SUBJECT: "ops@shop.example" }, "VAPID_SUBJECT must be"],
     [{ ...vapid, VAPID_KEY_FILE: "/nowhere/at/all" }, "cannot be read"],
     [{ ...vapid, VAPID_KEY_FILE: "/etc/hostname" }, "must hold an EC key"],
-    [{ WEB_PUSH_HOSTS: "https://push.example/path" }, "is no host"],
+    [{ WEB_PUSH_HOSTS: "https://push.example/path" }, "is not a host"],
   ])("refuses %o", (environment, problem) => {
     expect(() => open(environment)).toThrow(ConfigError);
     expect(() => open(environment)).toThrow(problem);

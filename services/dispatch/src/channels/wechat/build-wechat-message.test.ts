@@ -116,16 +116,16 @@ describe("from the message's own template", () => {
     [{ data: { thing1: "x".repeat(21) } }, "notification.wechat.data.thing1 must be 1 to 20 characters"],
     [{ data: { thing1: "two\nlines" } }, "without a line break"],
     [{ data: { phrase2: "abc" } }, "notification.wechat.data.phrase2 must be 1 to 5 Chinese characters"],
-    [{ data: { thing1: null } }, "notification.wechat.data.thing1 must be a text, a number"],
-    [{ data: { thing1: { value: "x", color: "#f00" } } }, "data.thing1 must be a text, a number"],
-    [{ data: { "thing 1": "x" } }, '"thing 1" is no field'],
+    [{ data: { thing1: null } }, "notification.wechat.data.thing1 must be a string, a number"],
+    [{ data: { thing1: { value: "x", color: "#f00" } } }, "data.thing1 must be a string, a number"],
+    [{ data: { "thing 1": "x" } }, '"thing 1" is not a field'],
     [{ data: {} }, "data must be an object with the template's fields"],
     [{ data: "x" }, "data must be an object"],
     [{ template_id: "T2" }, "data is missing"],
-    [{ template_id: 7, data: { thing1: "x" } }, "template_id is no template's id"],
+    [{ template_id: 7, data: { thing1: "x" } }, "template_id is not a template's id"],
     [{ templateId: "T2", data: { thing1: "x" } }, 'notification.wechat has "templateId"'],
     [{ url: "javascript:alert(1)", data: { thing1: "x" } }, "notification.wechat.url must be an address"],
-    [{ appid: 7 }, "notification.wechat.appid must be a text"],
+    [{ appid: 7 }, "notification.wechat.appid must be a string"],
   ])("refuses %j, naming what is wrong", (own, what) => {
     const built = build(wechat(own));
     expect(built).toMatchObject({ kind: "invalid", reason: expect.stringContaining(what) });

@@ -65,7 +65,7 @@ export function buildWechatMessage(
     return invalid(`${WHERE}${links}${links.startsWith(" has") ? `, and ${ownNames.join(", ")}` : ""}`);
   }
   if (templateId !== undefined && (typeof templateId !== "string" || !TEMPLATE_ID_PATTERN.test(templateId))) {
-    return invalid(`${WHERE}.template_id is no template's id`);
+    return invalid(`${WHERE}.template_id is not a template's id`);
   }
   const template = templateId ?? app.template?.id;
   if (template === undefined) {
@@ -98,7 +98,7 @@ function readData(data: unknown): Readonly<Record<string, string>> | string {
   const fields: Record<string, string> = {};
   for (const [name, value] of Object.entries(data as Readonly<Record<string, unknown>>)) {
     if (!FIELD_NAME_PATTERN.test(name))
-      return `${WHERE}.data: ${JSON.stringify(name)} is no field, such as thing1`;
+      return `${WHERE}.data: ${JSON.stringify(name)} is not a field such as thing1`;
     const text = textOf(value);
     if (text === undefined) return `${WHERE}.data.${name} must be a string, a number, or { "value": … }`;
     const wrong = checkField(name, text);

@@ -61,7 +61,7 @@ export function readWechatApps(file: string | undefined): ReadonlyMap<string, We
 }
 
 function readApp(appid: string, value: unknown, directory: string): WechatApp {
-  if (!idPattern.test(appid)) throw new ConfigError(`${WHERE}: ${JSON.stringify(appid)} is no appid`);
+  if (!idPattern.test(appid)) throw new ConfigError(`${WHERE}: ${JSON.stringify(appid)} is not an appid`);
   const where = `${WHERE}.${appid}`;
   const app = asObject(where, value, ["kind", "secret", "secretFile", "template", "opens"]);
   const kind = wechatKinds.find((known) => known === app["kind"]);
@@ -92,7 +92,7 @@ function readSecret(where: string, app: Readonly<Record<string, unknown>>, direc
 function readTemplate(where: string, value: unknown): WechatTemplate {
   const template = asObject(where, value, ["id", "fields"]);
   const id = asText(`${where}.id`, template["id"]);
-  if (!TEMPLATE_ID_PATTERN.test(id)) throw new ConfigError(`${where}.id is no template's id`);
+  if (!TEMPLATE_ID_PATTERN.test(id)) throw new ConfigError(`${where}.id is not a template's id`);
   const fields = Object.entries(asObject(`${where}.fields`, template["fields"], undefined));
   if (fields.length === 0) throw new ConfigError(`${where}.fields must name a field at least`);
   return {
@@ -100,7 +100,7 @@ function readTemplate(where: string, value: unknown): WechatTemplate {
     fields: Object.fromEntries(
       fields.map(([name, text]) => {
         if (!FIELD_NAME_PATTERN.test(name)) {
-          throw new ConfigError(`${where}.fields: ${JSON.stringify(name)} is no field, such as thing1`);
+          throw new ConfigError(`${where}.fields: ${JSON.stringify(name)} is not a field such as thing1`);
         }
         return [name, readFieldText(`${where}.fields.${name}`, text)];
       }),

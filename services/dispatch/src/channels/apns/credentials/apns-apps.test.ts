@@ -92,7 +92,7 @@ test.each<[string, unknown, string]>([
   ["no JSON", "{", "must be JSON"],
   ["no list", {}, "must be a non-empty list"],
   ["an empty list", [], "must be a non-empty list"],
-  ["a text", ["x"], "APNS_APPS_FILE[0] must be an object"],
+  ["a string", ["x"], "APNS_APPS_FILE[0] must be an object"],
   ["an unknown member", [{ topics: ["a"], key: key(), colour: 1 }], 'has "colour"'],
   ["no topics", [{ key: key() }], "[0].topics must be"],
   ["a topic with a space", [{ topics: ["a b"], key: key() }], "[0].topics must be"],
