@@ -13,7 +13,7 @@ afterAll(() => rmSync(directory, { recursive: true }));
 const key = randomBytes(32);
 const cipher = createAtRestCipher(key);
 
-test("what is sealed opens again, and looks different each time", () => {
+test("what is sealed opens again, and differs each time", () => {
   const one = cipher.encrypt("secret ✓", "record:1");
   expect(one).toMatch(/^v1\.[\w-]{8}\.[\w-]{16}\.[\w-]+$/);
   expect(one).not.toContain("secret");
@@ -22,13 +22,13 @@ test("what is sealed opens again, and looks different each time", () => {
   expect(cipher.encrypt("secret ✓", "record:1")).not.toBe(one);
 });
 
-test("it opens neither elsewhere nor with another key", () => {
+test("does not open elsewhere, nor with another key", () => {
   const sealed = cipher.encrypt("secret", "record:1");
   expect(() => cipher.decrypt(sealed, "record:2")).toThrow("belongs to something else");
   expect(() => createAtRestCipher(randomBytes(32)).decrypt(sealed, "record:1")).toThrow("another key");
 });
 
-test("any changed byte is noticed", () => {
+test("notices any changed byte", () => {
   const sealed = cipher.encrypt("secret", "c");
   const [version, name, nonce, body] = sealed.split(".") as [string, string, string, string];
   for (const [part, at] of [

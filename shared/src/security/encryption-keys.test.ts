@@ -48,7 +48,7 @@ afterEach(() => {
   rmSync(directory, { recursive: true });
 });
 
-test("the first seals, all open; what the release before has sealed opens too", () => {
+test("the first key seals, all open; what the previous release sealed opens too", () => {
   const old = createAtRestCipher(one).encrypt("secret", "c");
   put("# the new one", two, "", one);
   keys.reload();
@@ -66,7 +66,7 @@ test("the first seals, all open; what the release before has sealed opens too", 
   expect(() => keys.cipher.decrypt(foreign, "c")).toThrow(/another key/);
 });
 
-test("the file is looked at by itself, and at SIGHUP; whoever wants is told", async () => {
+test("checks the file periodically, and at SIGHUP; whoever subscribes is told", async () => {
   let told = 0;
   keys.stop();
   keys = open(20, () => told++);
@@ -81,7 +81,7 @@ test("the file is looked at by itself, and at SIGHUP; whoever wants is told", as
   expect(said).toEqual(Array(2).fill("encryption keys: reloaded; the first one encrypts"));
 });
 
-test("a text that none of the keys has sealed leads to a look at the file, not more often than once a second", () => {
+test("a value that no key has sealed leads to a check of the file, at most once a second", () => {
   const early = createAtRestCipher(two).encrypt("secret", "c");
   put(one, two);
   expect(() => keys.cipher.decrypt(early, "c")).toThrow(/another key/);
@@ -94,7 +94,7 @@ test.each<[string, readonly (Buffer | string)[], RegExp]>([
   ["is cut short", [one, two.toString("base64").slice(0, 20)], /must hold 32 bytes/],
   ["has none of its keys left", [two, three], /no longer has any key/],
   ["has too many", Array.from({ length: 17 }, () => randomBytes(32)), /more than 16 keys/],
-])("a file that %s keeps the keys before, and is said once", (_what, content, reason) => {
+])("a file that %s keeps the previous keys, and is logged once", (_what, content, reason) => {
   put(...content);
   keys.reload();
   keys.reload();
@@ -105,7 +105,7 @@ test.each<[string, readonly (Buffer | string)[], RegExp]>([
   expect(keys.all).toEqual([two, one]);
 });
 
-test("a file that is gone keeps the keys before", () => {
+test("a deleted file keeps the previous keys", () => {
   rmSync(file);
   keys.reload();
   expect(keys.all).toEqual([one]);
@@ -122,7 +122,7 @@ test("the gauge names them", async () => {
   expect(text).toContain(`petrel_encryption_key{key="${nameOfEncryptionKey(one)}",place="further"} 1`);
 });
 
-test("two processes that take the same steps at different moments read one another at each of them", () => {
+test("two processes that take the same steps at different times can read each other at each of them", () => {
   // In the documented order; all processes have applied a step before the next.
   const steps = [[one], [one, two], [two, one]];
   fc.assert(

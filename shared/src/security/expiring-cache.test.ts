@@ -10,7 +10,7 @@ const operation = fc.record({
   waitMs: fc.nat(6),
 });
 
-test("it behaves as a list that is sorted by last use", () => {
+test("behaves like a list sorted by last use", () => {
   fc.assert(
     fc.property(fc.array(operation, { maxLength: 100 }), (operations) => {
       const cache = new ExpiringCache<number>({ maxEntries: 3, ttlMs: 10 });

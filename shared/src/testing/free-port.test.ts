@@ -2,7 +2,7 @@
 import { expect, test } from "vitest";
 import { freePort, freePortRange } from "./free-port.js";
 
-test("a worker that was given very many still gets sixty in a row, and no port twice", async () => {
+test("a worker that has used very many ports still gets sixty in a row, and no port twice", async () => {
   const ports = [];
   for (let i = 0; i < 600; i++) ports.push(await freePort());
   const first = await freePortRange(60);

@@ -38,9 +38,12 @@ test.each([
   expect(parseAcceptDurability(text)).toEqual(durability);
 });
 
-test.each(["disk", "replicas", "replicas:0", "replicas:17", "replicas:-1", "AOF"])("%s is not a setting", (text) => {
-  expect(() => parseAcceptDurability(text)).toThrow("memory, aof or replicas:N with N from 1 to 16");
-});
+test.each(["disk", "replicas", "replicas:0", "replicas:17", "replicas:-1", "AOF"])(
+  "%s is not a setting",
+  (text) => {
+    expect(() => parseAcceptDurability(text)).toThrow("memory, aof or replicas:N with N from 1 to 16");
+  },
+);
 
 const on = (appendfsync: string, appendonly = "yes", noAppendfsyncOnRewrite = "no") => ({
   appendonly,

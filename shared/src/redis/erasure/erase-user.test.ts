@@ -137,7 +137,7 @@ async function keysThatName(userId: string): Promise<string[]> {
     .map(([name]) => name);
 }
 
-test("nothing of the person is left but the generation of their tokens; the neighbours keep everything", async () => {
+test("leaves nothing of the person but the generation of their tokens; the neighbours keep everything", async () => {
   for (const neighbour of neighbours) await fill(neighbour);
   const before = await store.snapshot();
   await fill(person);
@@ -174,7 +174,7 @@ function names(all: Awaited<ReturnType<OpenStore["snapshot"]>>, name: string, us
   return tail === userId || exact.test(JSON.stringify(all[name]?.value));
 }
 
-test("somebody who was never seen is erased like anybody else, and twice", async () => {
+test("erases an unknown user like any other, and twice", async () => {
   expect(await eraser.erase(person)).toEqual({ messages: 0, records: 0, entries: 0, notes: 0 });
   const first = Number(await store.redis.get(store.keys.tokenGeneration(person)));
   await eraser.erase(person);
@@ -185,7 +185,7 @@ test("somebody who was never seen is erased like anybody else, and twice", async
   expect(Number(await store.redis.get(store.keys.tokenGeneration(person)))).toBe(first + 3_600_001);
 });
 
-test("more than one call takes: thousands of records and entries, among those of others", async () => {
+test("erases more than one call takes: thousands of records and entries, among those of others", async () => {
   const accepter = store.accepter();
   const others = neighbours[0] ?? "";
   const sent = await Promise.all(
@@ -210,7 +210,7 @@ test("more than one call takes: thousands of records and entries, among those of
   expect((await store.redis.keys(store.keys.record("*"))).length).toBe(1_500);
 });
 
-test("what is scheduled goes first, however much it is; the neighbours' stays", async () => {
+test("erases scheduled messages first, however many; the neighbours' stay", async () => {
   const { redis, keys, partitions } = store;
   await schedule(person, 450);
   await schedule(neighbours[0] ?? "", 3);
@@ -228,7 +228,7 @@ test("what is scheduled goes first, however much it is; the neighbours' stays", 
 });
 
 describe("messages that are accepted while their user is being erased", () => {
-  test("stay where they are scheduled: the walk over all records leaves them", async () => {
+  test("stay if they are scheduled: the walk over all records leaves them", async () => {
     const { redis, keys, scripts, partitions } = store;
     await schedule(person, 1);
     let later: string[] = [];
@@ -240,7 +240,7 @@ describe("messages that are accepted while their user is being erased", () => {
     expect(await redis.zcard(keys.scheduled)).toBe(1);
   });
 
-  test("begin a new history, and stay whole", async () => {
+  test("start a new history and stay complete", async () => {
     const former = await accept(person);
     let later: Awaited<ReturnType<typeof accept>> | undefined;
     const scripts = new PausingRunner(store.redis, "erase-entries.v1", async () => {
@@ -268,7 +268,7 @@ describe.each([
   "remove-device.v1",
   "erase-records.v3",
 ] as const)("dying at %s", (name) => {
-  test("leaves nothing that is reached, and the next call finishes it", async () => {
+  test("leaves nothing reachable, and the next call finishes it", async () => {
     await fill(person);
     const scripts = new PausingRunner(store.redis, name, () => {
       throw new Error("killed");
@@ -285,7 +285,7 @@ describe.each([
   });
 });
 
-test("a worker that holds an entry of theirs finds it settled, and its taking leaves nothing", async () => {
+test("a worker that holds their entry finds it settled, and taking it leaves nothing", async () => {
   const entry = await enter(person, '{"title":"t"}');
   await eraser.erase(person);
   expect(await store.redis.xpending(store.keys.fallback("normal"), FALLBACK_GROUP)).toEqual([
@@ -299,7 +299,7 @@ test("a worker that holds an entry of theirs finds it settled, and its taking le
   expect(await keysThatName(person)).toEqual([store.keys.tokenGeneration(person)]);
 });
 
-test("an owner that somebody who died has left behind goes too; a device registered meanwhile stays theirs", async () => {
+test("removes the owner record that a dead process left behind; a device registered meanwhile stays theirs", async () => {
   const { redis, partitions } = store;
   await redis.set("petrel:device-token:d_stray", `${person}\told`);
   const scripts = new PausingRunner(redis, "erase-retries.v1", () =>
@@ -311,7 +311,7 @@ test("an owner that somebody who died has left behind goes too; a device registe
   expect((await devices.list(person)).length).toBe(1);
 });
 
-test("keys of theirs that are broken do not keep them", async () => {
+test("their broken keys do not keep it from finishing", async () => {
   await store.redis.set(store.keys.inbox(person), "no stream");
   await store.redis.set(store.keys.user(person), "no hash");
   await store.redis.hset(store.keys.record("strange"), "no", "string");

@@ -74,7 +74,7 @@ const settle = (entry: TakenEntry, settlement: Settlement) =>
   settleFallback(store.scripts, entry, settlement, { attempts: 1, notes: [], deadLettersCap: 10 });
 
 describe("delivered", () => {
-  test("one for each message of a range, with its number, time and trace", async () => {
+  test("is one for each message of a range, with its number, time and trace", async () => {
     const first = await accept({ id: "m1", trace });
     const second = await accept({ id: "m2" });
     await ack(first.epoch, 2);
@@ -93,7 +93,7 @@ describe("delivered", () => {
     expect(await items()).toHaveLength(2);
   });
 
-  test("what has another end is left out; what was pushed is told again", async () => {
+  test("skips messages with another end; reports pushed ones again", async () => {
     const one = await accept({ id: "m1" });
     await accept({ id: "m2" });
     const three = await accept({ id: "m3", notification: "{}" });
@@ -112,7 +112,7 @@ describe("delivered", () => {
     ]);
   });
 
-  test("what was pushed and then expired keeps its end, wherever in the range it stands", async () => {
+  test("keeps a message's end that was pushed and then expired, wherever in the range it is", async () => {
     const { epoch } = await accept({ id: "m1" });
     const pushed = await accept({ id: "m2", ttlMs: 200 });
     await settle(await take(pushed), { outcome: "taken", channel: "apns" });
@@ -123,7 +123,7 @@ describe("delivered", () => {
     expect((await readMessage(store.scripts, store.keys, "m2"))?.state).toBe("pushed");
   });
 
-  test("a long range is told whole, however many calls that takes", async () => {
+  test("covers a long range completely, however many calls that takes", async () => {
     const accepter = store.accepter();
     const ids = Array.from({ length: 450 }, (_, i) => `m${i}`);
     const results = await Promise.all(ids.map((id) => accepter.accept(message({ id }))));
@@ -184,7 +184,7 @@ describe("other ends", () => {
     ]);
   });
 
-  test("a push that was taken after its message was acknowledged is no event: it reads delivered", async () => {
+  test("a push taken after its message was acknowledged is no event: it reads delivered", async () => {
     const one = await accept({ id: "m1" });
     const entry = await take(one);
     await ack(one.epoch, 1);
@@ -193,7 +193,7 @@ describe("other ends", () => {
     expect((await readMessage(store.scripts, store.keys, "m1"))?.state).toBe("delivered");
   });
 
-  test("collapsed, at once and when its send is settled", async () => {
+  test("collapsed, at once or when its send is settled", async () => {
     await accept({ id: "m1", collapseKey: "k", trace });
     const two = await accept({ id: "m2", collapseKey: "k" });
     expect(await items()).toMatchObject([
@@ -226,7 +226,7 @@ describe("other ends", () => {
     expect(await told()).toEqual(["message.expired m1", "message.expired m2"]);
   });
 
-  test("of what waits for its time: cancelled, expired, failed; a topic's names the topic", async () => {
+  test("of scheduled messages: cancelled, expired, failed; a topic's names the topic", async () => {
     const scheduler = new MessageScheduler({ ...store, cap: 100, maxInFlight: 1 });
     const deliverAtMs = (await store.nowMs()) + 1_000;
     const record = { fingerprint: "f", attempt: "a" };
@@ -276,7 +276,7 @@ describe("other ends", () => {
     for (const { data } of await items()) expect(data).not.toHaveProperty("seq");
   });
 
-  test("a device that is forgotten or set aside, not one that was registered again", async () => {
+  test("a removed or quarantined device, not one that was registered again", async () => {
     const devices = new DevicesStore(store.scripts, store.partitions);
     const userId = Array.from({ length: 20 }, (_, i) => `d${i}`).find(
       (name) => partitionOfUser(name, 2) === 0,
@@ -302,7 +302,7 @@ describe("other ends", () => {
   });
 });
 
-test("erasing a person removes their events, and no event says so", async () => {
+test("erasing a person removes their events and writes none", async () => {
   const names = Array.from({ length: 20 }, (_, i) => `e${i}`).filter(
     (name) => partitionOfUser(name, 2) === 0,
   );
@@ -319,7 +319,7 @@ test("erasing a person removes their events, and no event says so", async () => 
   expect(await store.redis.zrange(store.keys.online, "0", "-1")).toEqual([other]);
 });
 
-test("beyond the bound the oldest go, and their readers are told", async () => {
+test("beyond the bound the oldest are removed, and their readers are told", async () => {
   const bounded = new ScriptRunner(store.redis, readScripts(), new EventWriting(eventTypes, 100));
   const { epoch } = await accept({ id: "m0" });
   const { next } = await readPartitionEvents(bounded, store.keys, "now", { limit: 1 });
@@ -336,7 +336,7 @@ test("beyond the bound the oldest go, and their readers are told", async () => {
   expect(again.gap).toBe(false);
 });
 
-test("what is not wanted is not written, and leaves no key", async () => {
+test("writes no unwanted type, and leaves no key", async () => {
   const quiet = new ScriptRunner(store.redis);
   const { epoch } = await accept({ id: "m1" });
   const route = { userId: "u1", node: "n1", connection: "c1", platform: "web" };

@@ -26,7 +26,7 @@ async function told(): Promise<string[]> {
   return (await items()).map(({ type, message: id, user, topic }) => `${type} ${id ?? user ?? topic ?? ""}`);
 }
 
-describe("who is online", () => {
+describe("presence of a user", () => {
   const rules = { absenceInMs: 0, settleMs: 0 };
   const connect = (connection: string, leaseMs = 30_000) =>
     connectRoute(
@@ -45,7 +45,7 @@ describe("who is online", () => {
     }
   };
 
-  test("the first connection brings it, the end of the last one takes it; a sign-out is seen at once", async () => {
+  test("begins with the first connection and ends with the last; a sign-out is seen at once", async () => {
     const token = await store.own();
     const first = await connect("c1");
     const second = await connect("c2");
@@ -61,7 +61,7 @@ describe("who is online", () => {
     expect(new Set(versions).size).toBe(3);
   });
 
-  test("who comes back within the grace was never away", async () => {
+  test("does not end for a user who returns within the grace", async () => {
     const token = await store.own();
     await leave(await connect("c1"), 60_000);
     await store.redis.zadd(store.keys.online, 1, "u1");
@@ -74,7 +74,7 @@ describe("who is online", () => {
     expect(await told()).toEqual(["user.online u1", "user.offline u1"]);
   });
 
-  test("a node that died: when its leases end, and no look comes sooner", async () => {
+  test("ends with the leases of a dead node, even if no check comes sooner", async () => {
     const token = await store.own();
     await connect("c1", 30_000);
     expect((await findDueOnline(store.redis, store.keys, 10)).userIds).toEqual([]);
@@ -84,7 +84,7 @@ describe("who is online", () => {
     expect(await told()).toEqual(["user.online u1", "user.offline u1"]);
   });
 
-  test("absence proves nothing after a failover, or while the caller's link was away", async () => {
+  test("does not end after a failover, or while the caller's link was away", async () => {
     const token = await store.own();
     await leave(await connect("c1"), 0);
     expect(await look(token, { absenceInMs: 60_000 })).toBe(0);
@@ -95,7 +95,7 @@ describe("who is online", () => {
     expect(await look(token)).toBe(1);
   });
 
-  test("who is no longer the owner changes nothing", async () => {
+  test("is not changed by a former owner", async () => {
     await store.own();
     await leave(await connect("c1"), 0);
     const before = await store.snapshot();
@@ -103,14 +103,14 @@ describe("who is online", () => {
     expect(await store.snapshot()).toEqual(before);
   });
 
-  test("a version never falls, even where the clock was set back", async () => {
+  test("has a version that never falls, even if the clock was set back", async () => {
     await store.redis.hset(store.keys.eventLog, "version", "9000000000000000");
     await connect("c1");
     expect((await items()).map(({ data }) => data.version)).toEqual([9_000_000_000_000_001]);
   });
 });
 
-test("a topic is occupied by its first user, and vacated by its last, also on a node that is gone", async () => {
+test("a topic is occupied by its first user and vacated by its last, also on a dead node", async () => {
   const { scripts, keys } = store;
   const [one, other] = [
     { node: "n1", number: 1 },

@@ -58,7 +58,7 @@ test("pages of any size bring all events, in order, with one id each", async () 
   expect(messagesOf(await read(third?.position ?? "now", 1))).toEqual(["m3"]);
 });
 
-test("other types are passed over, and not read again", async () => {
+test("skips other types, and does not read them again", async () => {
   await add("m1");
   await add("m2", "message.failed");
   await add("m3");
@@ -67,7 +67,7 @@ test("other types are passed over, and not read again", async () => {
   expect(messagesOf(await read(page.next))).toEqual([]);
 });
 
-test("now begins at the next event, a time at the first one since", async () => {
+test("`now` begins at the next event, a time at the first one since", async () => {
   const first = Number((await add("m1")).split("-")[0]);
   const { next } = await read("now");
   await store.redis.xadd(store.keys.events, `${first + 10_000}-0`, "m", "u1\t1\te\tp\t1\tm2\t1\tapns\t");
@@ -80,7 +80,7 @@ test("now begins at the next event, a time at the first one since", async () => 
   expect(messagesOf(await read(ahead.next))).toEqual(["m3"]);
 });
 
-test("what was dropped for its number or its age is told, once, and only to whom it concerns", async () => {
+test("reports events dropped by number or age, once, and only to affected readers", async () => {
   const { next: beginning } = await read("now");
   await add("m1");
   const { next: afterFirst } = await read(beginning);
@@ -97,7 +97,7 @@ test("what was dropped for its number or its age is told, once, and only to whom
   expect(messagesOf(await read(cut.next))).toEqual(["m3"]);
 });
 
-test("another generation brings no gap where all that was read has survived", async () => {
+test("another generation is no gap if everything read has survived", async () => {
   await add("m1");
   const before = await read("oldest");
   await changeGeneration();
@@ -109,7 +109,7 @@ test("another generation brings no gap where all that was read has survived", as
   expect((await read("oldest")).events[0]?.item.id).toBe(before.events[0]?.item.id);
 });
 
-test("what was read and did not survive is told, once, and nothing after it is missed", async () => {
+test("reports events that were read and did not survive, once, and misses nothing after them", async () => {
   await add("m1");
   const kept = await read("oldest");
   // The last write, which the next master has never seen: its clock is behind, too.
@@ -124,7 +124,7 @@ test("what was read and did not survive is told, once, and nothing after it is m
   expect(await read(after.next)).toMatchObject({ events: [], gap: false });
 });
 
-test("a stream that is gone, or of another history, is told and read from its beginning", async () => {
+test("reports a stream that is gone, or of another history, and reads it from its beginning", async () => {
   await add("m1");
   const { next } = await read("oldest");
   await store.redis.del(store.keys.events);
@@ -136,7 +136,7 @@ test("a stream that is gone, or of another history, is told and read from its be
   expect(messagesOf(other)).toEqual(["m2"]);
 });
 
-test("only the newest marks are kept, and a cursor of an older one is told", async () => {
+test("keeps only the newest marks, and reports a cursor of an older one", async () => {
   const { next } = await read("oldest");
   for (let i = 0; i < 20; i++) {
     await changeGeneration();

@@ -10,7 +10,7 @@ beforeEach(() => store.clear());
 afterAll(() => store.close());
 
 describe("retries", () => {
-  test("wait for their time, and go back to their stream with the attempts made", async () => {
+  test("wait for their time, and return to their stream with the number of attempts", async () => {
     const id = await store.enter();
     await store.settle(await store.takeOne(), { outcome: "retry", delayMs: 60_000 }, { attempts: 3 });
     expect(await store.promote()).toMatchObject({ promoted: 0, waiting: { normal: 0 } });
@@ -32,7 +32,7 @@ describe("retries", () => {
     expect(await store.redis.xlen(store.keys.fallback(priority))).toBe(1);
   });
 
-  test("each once, whoever promotes at the same time, some at a time", async () => {
+  test("are promoted once, a bounded number at a time, even concurrently", async () => {
     for (let n = 1; n <= 20; n++) await store.enter(n);
     for (const entry of await store.take("w1", 100))
       await store.settle(entry, { outcome: "retry", delayMs: 0 });
@@ -41,7 +41,7 @@ describe("retries", () => {
     expect(await store.queued()).toBe(20);
   });
 
-  test("do not wait beyond the message's time", async () => {
+  test("do not wait beyond the message's TTL", async () => {
     await store.enter(1, 5_000);
     const entry = await store.takeOne();
     await store.settle(entry, { outcome: "retry", delayMs: 60_000 });
@@ -49,14 +49,14 @@ describe("retries", () => {
     expect(Number(score)).toBe(entry.message.expiresAtMs);
   });
 
-  test("what cannot be read there does not stay in the way", async () => {
+  test("skip unreadable entries", async () => {
     await store.redis.zadd(store.keys.retries, 1, "nonsense", 2, "1\tu1\t1\te\t1\t2\tm1\ton\t{}");
     expect(await store.promote()).toMatchObject({ promoted: 2, waiting: { normal: 1 } });
   });
 });
 
-describe("what waits", () => {
-  test("is what nobody has read: before there is a group, and after", async () => {
+describe("waiting entries", () => {
+  test("are those nobody has read: before there is a group, and after", async () => {
     await store.enter(1);
     await store.enter(2);
     expect((await store.promote()).waiting.normal).toBe(2);
@@ -88,7 +88,7 @@ describe("an entry that was left behind", () => {
       "JUSTID",
     );
 
-  test("is given to another worker after a while, to one, and counts as an attempt", async () => {
+  test("is given to one other worker after a while, and counts as an attempt", async () => {
     await store.enter();
     const entry = await store.takeOne();
     expect(await claim("w2", 60_000)).toEqual([]);
@@ -97,7 +97,7 @@ describe("an entry that was left behind", () => {
     expect(claims.flat()).toMatchObject([{ entryId: entry.entryId, attempts: 1, abandoned: 1 }]);
   });
 
-  test("not where it is under way right here", async () => {
+  test("is not if this process is still working on it", async () => {
     await store.enter();
     const { entryId } = await store.takeOne();
     await age(entryId, 60_001);
@@ -108,14 +108,14 @@ describe("an entry that was left behind", () => {
     ).toEqual([]);
   });
 
-  test("given back it is there at once, as it was", async () => {
+  test("is available at once when given back, unchanged", async () => {
     await store.enter();
     const entry = await store.takeOne();
     await giveBackFallback(store.scripts, entry, "w1", 60_000);
     expect(await claim("w2", 60_000)).toMatchObject([{ entryId: entry.entryId, attempts: 0, abandoned: 0 }]);
   });
 
-  test("not given back where another has taken it over meanwhile", async () => {
+  test("is not given back if another has taken it over meanwhile", async () => {
     await store.enter();
     const entry = await store.takeOne();
     await age(entry.entryId, 60_001);
@@ -124,7 +124,7 @@ describe("an entry that was left behind", () => {
     expect(await claim("w3", 60_000)).toEqual([]);
   });
 
-  test("without a group there is none", async () => {
+  test("does not exist without a group", async () => {
     expect(await claim("w2", 1)).toEqual([]);
   });
 });
@@ -133,7 +133,7 @@ describe("workers", () => {
   const names = async () =>
     JSON.stringify(await store.redis.xinfo("CONSUMERS", store.keys.fallback("normal"), "workers"));
 
-  test("that hold nothing are forgotten; one that holds an entry is not", async () => {
+  test("are removed if they hold nothing, and kept if they hold an entry", async () => {
     await store.enter(1);
     await store.enter(2);
     const [entry] = await store.take("free", 1);
@@ -147,7 +147,7 @@ describe("workers", () => {
     expect((await store.promote()).waiting.normal).toBe(0);
   });
 
-  test("without a stream, and without a group, there are none", async () => {
+  test("do not exist without a stream, or without a group", async () => {
     expect(await forgetWorkers(store.scripts, store.source, 0)).toBe(0);
     await store.enter();
     expect(await forgetWorkers(store.scripts, store.source, 0)).toBe(0);

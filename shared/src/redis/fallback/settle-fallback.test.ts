@@ -22,7 +22,7 @@ const letters = (cause: "rejected" | "misconfigured" = "rejected") =>
   store.redis.xrange(store.keys.deadLetters(cause), "-", "+");
 
 describe("settled", () => {
-  test("taken: the record ends pushed, with the channel; the entry is gone; the record lives a day longer than its message", async () => {
+  test("taken: the record ends pushed, with the channel; the entry is removed; the record lives a day longer than its message", async () => {
     const id = await store.enter();
     const before = await store.nowMs();
     expect(await store.settle(await store.takeOne(), taken)).toEqual({ outcome: "settled", evicted: 0 });
@@ -35,7 +35,7 @@ describe("settled", () => {
     expect(await store.queued()).toBe(0);
   });
 
-  test("dropped: the entry is gone, and nothing else has changed", async () => {
+  test("dropped: the entry is removed, and nothing else has changed", async () => {
     const id = await store.enter();
     const entry = await store.takeOne();
     const record = await store.redis.get(store.keys.record(id));
@@ -59,7 +59,7 @@ describe("settled", () => {
     expect(await store.snapshot()).toEqual(before);
   });
 
-  test("what a channel took is noted even then: it is not sent once more by a retry", async () => {
+  test("records what a channel took even then: a retry does not send it again", async () => {
     const id = await store.enter();
     const entry = await store.takeOne();
     await store.settle(entry, { outcome: "retry", delayMs: 0 });
@@ -67,7 +67,7 @@ describe("settled", () => {
     expect((await readMessage(store.scripts, store.keys, id))?.state).toBe("pushed");
   });
 
-  test("an entry that was never given to anyone cannot be settled", async () => {
+  test("an entry that was never delivered to a worker cannot be settled", async () => {
     await store.enter();
     const entry = await store.takeOne();
     await store.redis.xgroup("DESTROY", store.keys.fallback("normal"), "workers");
@@ -117,7 +117,7 @@ describe("failed", () => {
     expect(await letters()).toEqual([]);
   });
 
-  test("of a history that its user has no more: it is gone, and an ack of the other does not count", async () => {
+  test("of a former history of its user: it is removed, and an ack in the new one does not count", async () => {
     const id = await store.enter();
     const entry = await store.takeOne();
     await store.redis.hset(store.keys.user("u1"), "epoch", "foreign.0", "acked", "1");
@@ -127,7 +127,7 @@ describe("failed", () => {
     expect(await store.queued()).toBe(0);
   });
 
-  test("its record is gone: it ended long ago, and leaves no dead letter", async () => {
+  test("its record is gone: it ended long ago and leaves no dead letter", async () => {
     const id = await store.enter();
     const entry = await store.takeOne();
     await store.redis.del(store.keys.record(id));
@@ -139,7 +139,7 @@ describe("failed", () => {
     expect(await store.redis.keys("*attempts*")).toEqual([]);
   });
 
-  test("beyond the cap the oldest go, and are counted", async () => {
+  test("beyond the cap the oldest are removed and counted", async () => {
     for (let n = 1; n <= 5; n++) await store.enter(n);
     const entries = await store.take();
     const evicted: number[] = [];
@@ -151,7 +151,7 @@ describe("failed", () => {
 });
 
 describe("an entry whose message had ended", () => {
-  test("is noted apart from the attempts; its record lives no longer for it", async () => {
+  test("is recorded apart from the attempts; its record lives no longer for it", async () => {
     const id = await store.enter();
     const entry = await store.takeOne();
     await store.redis.pexpire(store.keys.record(id), 60_000);
@@ -167,7 +167,7 @@ describe("an entry whose message had ended", () => {
 });
 
 describe("attempts", () => {
-  test("are kept with their time, for as long as the record, the last fifty", async () => {
+  test("are kept with their time, as long as the record, the last fifty", async () => {
     const id = await store.enter();
     const before = await store.nowMs();
     for (let n = 1; n <= 60; n++) {
@@ -192,7 +192,7 @@ describe("attempts", () => {
   });
 });
 
-test("keys of another kind lose nothing: the attempt's note is left out, and nothing is settled half", async () => {
+test("keys of another type lose nothing: the attempt is not recorded, and nothing is half settled", async () => {
   const id = await store.enter();
   const entry = await store.takeOne();
   await store.redis.set(store.keys.attempts(id), "x");
@@ -207,7 +207,7 @@ test("keys of another kind lose nothing: the attempt's note is left out, and not
   expect(await store.redis.zcard(store.keys.retries)).toBe(1);
 });
 
-test("where memory is full an entry is settled and a retry promoted all the same", async () => {
+test("settles an entry and promotes a retry even when memory is full", async () => {
   for (let n = 1; n <= 4; n++) await store.enter(n);
   const [first, second, third, fourth] = await store.take();
   if (first === undefined || second === undefined || third === undefined || fourth === undefined) {

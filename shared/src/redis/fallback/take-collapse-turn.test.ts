@@ -25,14 +25,14 @@ const begin = (seq: number, holder: string, parts: object = {}, leaseMs = 30_000
 const end = (seq: number, holder: string) =>
   endCollapseTurn(store.scripts, store.keys, message(seq), { holder, leaseMs: 1, keepUntilMs });
 
-test("one after the other, in order", async () => {
+test("grants turns one after another, in order", async () => {
   expect(await begin(1, "a")).toEqual({ turn: "go" });
   await end(1, "a");
   expect(await begin(2, "b")).toEqual({ turn: "go" });
   await end(2, "b");
 });
 
-test("an older one never goes after a newer one has begun, whether that has ended or not", async () => {
+test("never lets an older one go after a newer one has begun, whether that has ended or not", async () => {
   await begin(2, "b");
   expect(await begin(1, "a")).toEqual({ turn: "superseded" });
   await end(2, "b");
@@ -47,14 +47,14 @@ test("a newer one waits for the older one to end, and keeps it from beginning ag
   expect(await begin(2, "b")).toEqual({ turn: "go" });
 });
 
-test("the same message, sent twice at the same time: one waits; afterwards it may go again", async () => {
+test("of the same message sent twice at once, one waits; afterwards it may go again", async () => {
   await begin(1, "a");
   expect(await begin(1, "b")).toMatchObject({ turn: "busy" });
   await end(1, "a");
   expect(await begin(1, "b")).toEqual({ turn: "go" });
 });
 
-test("one that has died holds up the others only for its lease", async () => {
+test("a dead one delays the others only for its lease", async () => {
   await begin(1, "a", {}, 1);
   await store.redis.call("DEBUG", "SLEEP", "0.01");
   expect(await begin(2, "b")).toEqual({ turn: "go" });
@@ -63,20 +63,20 @@ test("one that has died holds up the others only for its lease", async () => {
   expect(await begin(3, "c")).toMatchObject({ turn: "busy" });
 });
 
-test("other keys, other users: nothing to do with each other", async () => {
+test("other keys and other users do not interact", async () => {
   await begin(5, "a");
   expect(await begin(1, "b", { collapseKey: "weather" })).toEqual({ turn: "go" });
   expect(await begin(1, "c", { userId: "u2" })).toEqual({ turn: "go" });
 });
 
-test("numbers of another history are not compared", async () => {
+test("does not compare numbers of another history", async () => {
   await begin(5, "a", { epoch: "e.1" });
   await end(5, "a");
   expect(await begin(4, "b", { epoch: "e.2" })).toEqual({ turn: "superseded" });
   expect(await begin(1, "b", { epoch: "f.1" })).toEqual({ turn: "go" });
 });
 
-test("it is forgotten when the messages' time is over, the latest of them", async () => {
+test("is removed when the latest of the messages has expired", async () => {
   await begin(1, "a");
   const [key = ""] = await store.redis.keys("*");
   expect(await store.redis.pexpiretime(key)).toBe(keepUntilMs);

@@ -29,14 +29,14 @@ const ack = (seq: number, of: Partial<UserAck> = {}, history = 1_000) =>
 const cursor = () => store.redis.hmget(store.keys.user("u1"), "seq", "acked");
 const isDue = async () => (await store.redis.zscore(store.keys.due, "u1")) !== null;
 
-test("acked moves to the seq that is named, and the time is noted", async () => {
+test("moves acked to the given seq and records the time", async () => {
   const before = await store.nowMs();
   expect(await ack(2)).toEqual([2]);
   expect(await cursor()).toEqual(["3", "2"]);
   expect(Number(await store.redis.hget(store.keys.user("u1"), "ackedAt"))).toBeGreaterThanOrEqual(before);
 });
 
-test("never back, and the time of the last progress stays", async () => {
+test("never moves back, and keeps the time of the last progress", async () => {
   await ack(2);
   const before = await store.snapshot();
   expect(await ack(1)).toEqual([2]);
@@ -45,7 +45,7 @@ test("never back, and the time of the last progress stays", async () => {
   expect(await store.snapshot()).toEqual(before);
 });
 
-test("beyond seq it is clamped, so that what comes next is not acked beforehand", async () => {
+test("is clamped to seq, so that later messages are not acked beforehand", async () => {
   expect(await ack(1_000)).toEqual([3]);
   expect(await cursor()).toEqual(["3", "3"]);
   await accept(1);
@@ -53,14 +53,14 @@ test("beyond seq it is clamped, so that what comes next is not acked beforehand"
   expect(await isDue()).toBe(true);
 });
 
-test("of a foreign epoch it changes nothing", async () => {
+test("in a foreign epoch changes nothing", async () => {
   const before = await store.snapshot();
   expect(await ack(2, { epoch: "foreign.0" })).toEqual([undefined]);
   expect(await ack(2, { epoch: "" })).toEqual([undefined]);
   expect(await store.snapshot()).toEqual(before);
 });
 
-test("it never creates a hash, nor anything else", async () => {
+test("never creates a hash, nor anything else", async () => {
   const before = await store.snapshot();
   expect(await ack(2, { userId: "nobody" })).toEqual([undefined]);
   expect(await store.snapshot()).toEqual(before);
@@ -73,7 +73,7 @@ test("the user leaves due only when everything is acked", async () => {
   expect(await isDue()).toBe(false);
 });
 
-test("a user's first ack takes the user out of due", async () => {
+test("a user's first ack removes the user from due", async () => {
   await ack(3);
   expect(await isDue()).toBe(false);
 });
@@ -87,21 +87,21 @@ test("a user who acknowledges again within a moment stays in due, armed no later
   expect(await store.redis.zscore(store.keys.due, "u1")).toBe(dueAt);
 });
 
-test("a last ack in the future, by a clock that was set back, keeps nobody in due", async () => {
+test("a last ack in the future, by a clock since set back, keeps nobody in due", async () => {
   await ack(2);
   await store.redis.hset(store.keys.user("u1"), "ackedAt", (await store.nowMs()) + 60_000);
   await ack(3);
   expect(await isDue()).toBe(false);
 });
 
-test("an ack without progress heals a due entry that should not be there", async () => {
+test("an ack without progress removes a leftover due entry", async () => {
   await ack(3);
   await store.redis.zadd(store.keys.due, 1, "u1");
   await ackUsers(store.scripts, store.keys, [{ userId: "u1", epoch, seq: 3 }], 1_000, 0, -1);
   expect(await isDue()).toBe(false);
 });
 
-test("a batch: each on its own, answers in order", async () => {
+test("handles each of a batch on its own, with answers in order", async () => {
   const second = await accept(2, "u2");
   const answers = await ackUsers(
     store.scripts,
@@ -119,7 +119,7 @@ test("a batch: each on its own, answers in order", async () => {
   expect(await store.redis.zrange(store.keys.due, "0", "-1")).toEqual(["u1"]);
 });
 
-test("only acked messages are trimmed, and the last ones of them stay as history", async () => {
+test("trims only acked messages, and keeps the last of them as history", async () => {
   await accept(997);
   const inboxSeqs = async () =>
     (await store.redis.xrange(store.keys.inbox("u1"), "-", "+")).map(([id]) => Number.parseInt(id));
@@ -133,7 +133,7 @@ test("only acked messages are trimmed, and the last ones of them stay as history
   expect((await inboxSeqs())[0] ?? 1_001).toBeGreaterThan(900);
 });
 
-test("with a longer history than there are acks, nothing is trimmed", async () => {
+test("trims nothing if the history may be longer than the acks", async () => {
   await accept(597);
   await ack(600, {}, 1_000);
   expect(await store.redis.xlen(store.keys.inbox("u1"))).toBe(600);
@@ -145,7 +145,7 @@ test("many small acks trim as one large one does", async () => {
   expect(await store.redis.xlen(store.keys.inbox("u1"))).toBeLessThanOrEqual(10 + 64 + 100);
 });
 
-test("acks are taken though Redis is out of memory: they are what frees it", async () => {
+test("accepts acks even when Redis is out of memory: they free it", async () => {
   await store.redis.config("SET", "maxmemory", "1");
   try {
     expect(await ack(3)).toEqual([3]);

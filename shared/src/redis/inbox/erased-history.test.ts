@@ -80,7 +80,7 @@ test("a stalled expire moves nothing of the new history", async () => {
   expect(await stateOf("m4")).toBe("queued");
 });
 
-test("what is over of a history that its user has no more ends expired, however far the new one is", async () => {
+test("expired messages of a former history end expired, however far the new one is", async () => {
   await accept({ ttlMs: 0 });
   await store.redis.del(store.keys.user(USER), store.keys.inbox(USER));
   const { epoch } = await accept({ id: "m2" });
@@ -91,7 +91,7 @@ test("what is over of a history that its user has no more ends expired, however 
 });
 
 test.each([{ outcome: "taken", channel: "c" }, { outcome: "retry", delayMs: 0 }, failed] as const)(
-  "a late settlement ($outcome) says nothing of a message that has the id now",
+  "a late settlement ($outcome) does not affect a message that has the id now",
   async (settlement) => {
     const entry = await takeOld();
     await erase();
@@ -107,7 +107,7 @@ test.each([{ outcome: "taken", channel: "c" }, { outcome: "retry", delayMs: 0 },
 const calls = Array.from({ length: 14 }, (_, i) => i + 1);
 
 test.each([{ outcome: "retry", delayMs: 0 }, failed] as const)(
-  "$outcome, while the person is being erased: the entry goes nowhere the walk has been already",
+  "$outcome, during the erasure: the entry goes nowhere the walk has already been",
   async (settlement) => {
     for (const after of calls) {
       await store.clear();
@@ -118,7 +118,7 @@ test.each([{ outcome: "retry", delayMs: 0 }, failed] as const)(
   },
 );
 
-test("a retry that becomes due while the person is being erased is erased all the same", async () => {
+test("a retry that becomes due during the erasure is erased all the same", async () => {
   for (const after of calls) {
     await store.clear();
     await settle(await takeOld(), { outcome: "retry", delayMs: 0 });
@@ -128,7 +128,7 @@ test("a retry that becomes due while the person is being erased is erased all th
   }
 });
 
-test("accepted again while the person is being erased: stored, with nothing of what was tried before, and it stays", async () => {
+test("accepted again during the erasure: stored, without earlier attempts, and it stays", async () => {
   const entry = await takeOld();
   await settle(entry, failed);
   await store.redis.sadd(store.keys.deviceSends("m1"), "d1");
@@ -148,7 +148,7 @@ test("accepted again while the person is being erased: stored, with nothing of w
   expect(await user()).toMatchObject({ seq: "1", acked: "0" });
 });
 
-test("accepted again, and Redis refuses to clean up after its namesake: it is not stored, and the next attempt is", async () => {
+test("accepted again while Redis refuses to clean up after its namesake: it is not stored, and the next attempt is", async () => {
   await accept();
   const again = message({ userId: USER, id: "m1", data: `"new"` });
   await eraseWhile(async () => {
@@ -165,7 +165,7 @@ test("accepted again, and Redis refuses to clean up after its namesake: it is no
   expect(await store.redis.xlen(store.keys.inbox(USER))).toBe(2);
 });
 
-test("refused for a full inbox it is refused, not taken for a duplicate of what is being erased", async () => {
+test("a full inbox refuses it, instead of taking it for a duplicate of what is being erased", async () => {
   await accept();
   await eraseWhile(async () => {
     await accept({ id: "m2" });
@@ -174,7 +174,7 @@ test("refused for a full inbox it is refused, not taken for a duplicate of what 
   });
 });
 
-test("a dead letter of the old history replays nothing where the id has failed anew", async () => {
+test("a dead letter of the old history replays nothing if the id has failed again", async () => {
   await settle(await takeOld(), failed);
   await store.redis.del(store.keys.user(USER), store.keys.inbox(USER), store.keys.record("m1"));
   const letters = new DeadLettersStore(store.scripts, store.partitions);
@@ -187,7 +187,7 @@ test("a dead letter of the old history replays nothing where the id has failed a
   expect(await letters.replay(fresh)).toBe("replayed");
 });
 
-test("which devices have it is kept for the message that was sent, and not after it was erased", async () => {
+test("the list of devices that have it is kept for the message that was sent, and not after it was erased", async () => {
   const old = { ...(await accept()), expiresAtMs: (await store.nowMs()) + HOUR_MS };
   const keep = (of: typeof old) => keepDeviceSends(store.scripts, store.keys, of, new Set(["d1", "d2"]));
   await keep(old);
@@ -201,7 +201,7 @@ test("which devices have it is kept for the message that was sent, and not after
   expect(await store.redis.exists(store.keys.deviceSends("m1"))).toBe(0);
 });
 
-test("whose turn it is of a collapse key stays, where it is the new history's", async () => {
+test("a collapse key's turn stays if it is the new history's", async () => {
   const options = { holder: "h", leaseMs: 1_000, keepUntilMs: (await store.nowMs()) + HOUR_MS };
   const turnOf = ({ epoch, seq }: { epoch: string; seq: number }, collapseKey: string) =>
     takeCollapseTurn(store.scripts, store.keys, { userId: USER, collapseKey, epoch, seq }, options);

@@ -34,7 +34,7 @@ const acked = async () => Number(await store.redis.hget(store.keys.user("u1"), "
 const dueAt = () => store.redis.zscore(store.keys.due, "u1");
 const stateOf = async (id: string) => (await readMessage(store.scripts, store.keys, id))?.state;
 
-test("the end is written, with Redis' time, and the record's time to live stays", async () => {
+test("writes the end with Redis' time, and keeps the record's TTL", async () => {
   await accept(0);
   const ttlBefore = await store.redis.pexpiretime(store.keys.record("m1"));
   const before = await store.nowMs();
@@ -45,7 +45,7 @@ test("the end is written, with Redis' time, and the record's time to live stays"
   expect(await store.redis.pexpiretime(store.keys.record("m1"))).toBe(ttlBefore);
 });
 
-test("once: a second caller writes nothing", async () => {
+test("writes once: a second caller writes nothing", async () => {
   await accept(0, HOUR_MS);
   await expire(named(1));
   const before = await store.snapshot();
@@ -53,14 +53,14 @@ test("once: a second caller writes nothing", async () => {
   expect(await store.snapshot()).toEqual(before);
 });
 
-test("never for a message whose time is not over, whatever the caller's clock says", async () => {
+test("never ends a message before its time, whatever the caller's clock says", async () => {
   await accept(HOUR_MS);
   const before = await store.snapshot();
   expect(await expire(named(1))).toBe(0);
   expect(await store.snapshot()).toEqual(before);
 });
 
-test("never for what was acked: it stays delivered", async () => {
+test("never ends what was acked: it stays delivered", async () => {
   await accept(0, HOUR_MS);
   await ack(1);
   expect(await expire(named(1))).toBe(0);
@@ -68,7 +68,7 @@ test("never for what was acked: it stays delivered", async () => {
   expect(await stateOf("m1")).toBe("delivered");
 });
 
-test("final: an ack that comes later does not make it delivered", async () => {
+test("is final: a later ack does not make it delivered", async () => {
   await accept(0, HOUR_MS);
   await expire(named(1));
   await ack(2);
@@ -76,7 +76,7 @@ test("final: an ack that comes later does not make it delivered", async () => {
   expect(await stateOf("m2")).toBe("delivered");
 });
 
-test("acked moves over an ended prefix, and stops where something is open", async () => {
+test("moves acked over an ended prefix, and stops at an open message", async () => {
   await accept(0, 0, HOUR_MS, 0);
   expect(await expire(named(1, 2, 4))).toBe(3);
   expect(await acked()).toBe(2);
@@ -100,7 +100,7 @@ test("when all has ended, the user leaves due", async () => {
   expect(await dueAt()).toBeNull();
 });
 
-test("a record that was kept beyond its message's time, and is gone, is an end of long ago", async () => {
+test("a missing record that was kept beyond its message's TTL means an end long ago", async () => {
   await accept(0, HOUR_MS);
   await store.redis.hset(store.keys.user("u1"), "kept", 1);
   await store.redis.del(store.keys.record("m1"));
@@ -108,7 +108,7 @@ test("a record that was kept beyond its message's time, and is gone, is an end o
   expect(await acked()).toBe(1);
 });
 
-test("a record that is another message's by now counts as gone", async () => {
+test("a record that belongs to another message by now counts as gone", async () => {
   await accept(0, HOUR_MS);
   await store.redis.del(store.keys.record("m1"));
   await store.accepter().accept(message({ id: "m1" }));
@@ -117,7 +117,7 @@ test("a record that is another message's by now counts as gone", async () => {
   expect(await endOf("m1")).toBeUndefined();
 });
 
-test("without a hash nothing is written", async () => {
+test("writes nothing without a hash", async () => {
   await accept(0);
   await store.redis.del(store.keys.user("u1"));
   const before = await store.snapshot();
@@ -125,7 +125,7 @@ test("without a hash nothing is written", async () => {
   expect(await store.snapshot()).toEqual(before);
 });
 
-test("more than fit one call go in several, all the same", async () => {
+test("handles more than fit in one call in several", async () => {
   await accept(...Array.from({ length: 450 }, () => 0));
   expect(await expire(named(...Array.from({ length: 450 }, (_, i) => i + 1)))).toBe(450);
   expect(await acked()).toBe(450);
@@ -133,7 +133,7 @@ test("more than fit one call go in several, all the same", async () => {
 });
 
 describe.each(["pushed", "failed"] as const)("a message that was %s", (state) => {
-  test("keeps that end when its time is over", async () => {
+  test("keeps that end when it expires", async () => {
     await accept(0, HOUR_MS);
     await store.redis.append(store.keys.record("m1"), `\t${state} 5`);
     expect(await expire(named(1))).toBe(0);
@@ -142,8 +142,8 @@ describe.each(["pushed", "failed"] as const)("a message that was %s", (state) =>
   });
 });
 
-describe("the next expiry, by a caller that has read everything open", () => {
-  test("is noted, and the user looked at by then", async () => {
+describe("the next expiry, from a caller that has read everything open", () => {
+  test("is recorded, and the user is checked by then", async () => {
     await accept(0, HOUR_MS);
     const atMs = (await store.nowMs()) + 2_000;
     await expire(named(1), { atMs, readSeq: 2, epoch });
@@ -151,7 +151,7 @@ describe("the next expiry, by a caller that has read everything open", () => {
     expect(Number(await dueAt())).toBeLessThanOrEqual(atMs);
   });
 
-  test("is void where a message was stored since the reading began", async () => {
+  test("is void if a message was stored since the reading began", async () => {
     await accept(0, HOUR_MS);
     const before = await store.redis.hget(store.keys.user("u1"), "nextExpiry");
     await expire(named(1), { atMs: 9_999_999_999_999, readSeq: 1, epoch });

@@ -71,7 +71,7 @@ const connect = (connection: string, since?: number) =>
     limits,
   );
 
-describe("one that is behind", () => {
+describe("a device that is behind", () => {
   test("keeps what others acknowledge, for itself, up to the bound", async () => {
     await accept(lasting(150));
     await hold("c1", 20);
@@ -87,7 +87,7 @@ describe("one that is behind", () => {
     expect((await read(first - 1)).isTrimmed).toBe(false);
   });
 
-  test("is noted by reading a part, and by connecting with a long way to go", async () => {
+  test("is recorded when it reads a page, and when it connects far behind", async () => {
     await accept(lasting(150));
     expect(await connect("c1")).toMatchObject({ isHeld: true });
     await ack(150);
@@ -101,7 +101,7 @@ describe("one that is behind", () => {
     );
   });
 
-  test("when it is up to date again, what was kept for it goes, but not what another still lacks", async () => {
+  test("releases what was kept for it once it is up to date, but not what another still lacks", async () => {
     await accept(lasting(150));
     await hold("c1", 20);
     await hold("c2", 80);
@@ -115,7 +115,7 @@ describe("one that is behind", () => {
     expect(await field("slow")).toBeNull();
   });
 
-  test("is believed for a minute, also by a clock that has been set back", async () => {
+  test("is trusted for a minute, also by a clock that was set back", async () => {
     await accept(lasting(150));
     const nowMs = await store.nowMs();
     await store.redis.hset(store.keys.user("u1"), "slow", `c1:20:${nowMs - 1} c2:20:${nowMs + HOUR_MS}`);
@@ -123,7 +123,7 @@ describe("one that is behind", () => {
     expect((await kept()).length).toBeLessThan(HISTORY.history + 4);
   });
 
-  test("in an epoch that is not the user's it changes nothing, nor where there is no user", async () => {
+  test("changes nothing in an epoch that is not the user's, nor without a user", async () => {
     await accept(lasting(1));
     const before = await store.snapshot();
     await hold("c1", 0, "another.0");
@@ -133,15 +133,15 @@ describe("one that is behind", () => {
     expect(await store.snapshot()).toEqual({});
   });
 
-  test("many who come and go leave a short note", async () => {
+  test("leaves only a short list when many come and go", async () => {
     await accept(lasting(1));
     for (let i = 0; i < 40; i++) await hold(`c${i}`, 0);
     expect((await field("slow"))?.split(" ")).toHaveLength(16);
   });
 });
 
-describe("what was trimmed", () => {
-  test("is told to a reader that has not had it, and to a client that resumes before it, which goes on behind it", async () => {
+describe("trimmed messages", () => {
+  test("are reported to a reader that has not had them, and to a client that resumes before them, which continues after them", async () => {
     await accept(lasting(128));
     await ack(128);
     const [first = 0] = await kept();
@@ -151,7 +151,7 @@ describe("what was trimmed", () => {
     expect(await connect("c2", first - 1)).toMatchObject({ resumed: true, after: first - 1 });
   });
 
-  test("by an older release, which noted nothing", async () => {
+  test("by an older release, which recorded nothing", async () => {
     await accept([...over(10), ...lasting(118)]);
     await expire();
     await store.redis.hset(store.keys.user("u1"), "acked", "128");
@@ -161,7 +161,7 @@ describe("what was trimmed", () => {
     expect(await read(99)).toMatchObject({ isTrimmed: false });
   });
 
-  test("a position that moves `acked` trims as an ack does", async () => {
+  test("are trimmed by a position that moves `acked`, as by an ack", async () => {
     await accept(lasting(128));
     await connect("c1", 128);
     await hold("c1", undefined);
@@ -174,8 +174,8 @@ describe("what was trimmed", () => {
   });
 });
 
-describe("what is over", () => {
-  test("leaves the inbox as `acked` moves over it: whoever never acknowledges does not fill it", async () => {
+describe("expired messages", () => {
+  test("leave the inbox as `acked` moves over them: a user who never acknowledges does not fill it", async () => {
     const accepter = store.accepter({ inboxCap: 100 });
     for (let round = 0; round < 40; round++) {
       const results = await Promise.all(
@@ -189,7 +189,7 @@ describe("what is over", () => {
     expect(await field("acked")).toBe("4000");
   });
 
-  test("is no loss to anybody", async () => {
+  test("are no loss to anyone", async () => {
     await accept([...lasting(5), ...over(200)]);
     await ack(5);
     await expire();
@@ -205,7 +205,7 @@ describe("what is over", () => {
     expect(await read(3)).toMatchObject({ isTrimmed: true });
   });
 
-  test("behind something open it stays, and the cap is felt", async () => {
+  test("stay behind an open message, and count towards the cap", async () => {
     await accept([...lasting(1), ...over(3)]);
     await expire();
     expect(await kept()).toEqual([1, 2, 3, 4]);
@@ -216,7 +216,7 @@ describe("what is over", () => {
     expect(await kept()).toEqual([1]);
   });
 
-  test("what an older release has left goes too, a part at a time", async () => {
+  test("left by an older release are removed too, a part at a time", async () => {
     await accept(over(1_200));
     // As if that release had moved over it.
     await store.redis.hset(store.keys.user("u1"), "acked", "1200");
@@ -244,7 +244,7 @@ const step = fc.oneof(
   fc.record({ do: fc.constant("hold" as const), who: fc.constantFrom(0, 1), isBehind: fc.boolean() }),
 );
 
-test("whatever happens: no reader misses anything in silence that did not end, and nothing open is gone", async () => {
+test("whatever happens: no reader silently misses anything that did not end, and nothing open is gone", async () => {
   await fc.assert(
     fc.asyncProperty(fc.array(step, { minLength: 5, maxLength: 25 }), async (steps) => {
       await store.redis.flushall();

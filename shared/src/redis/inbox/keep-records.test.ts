@@ -54,7 +54,7 @@ async function lose(id: string): Promise<void> {
 }
 
 describe("kept", () => {
-  test("what is open is found until a day after its expiry; what is acknowledged, for the day that accept gave it", async () => {
+  test("keeps open messages until a day after their expiry, acknowledged ones for the day that accept gave them", async () => {
     const epoch = await accept("m1");
     await accept("m2");
     await ack(epoch, 1);
@@ -64,7 +64,7 @@ describe("kept", () => {
     expect(await keptOf()).toBe("2");
   });
 
-  test("each message is read once for it; what comes later, at the next call", async () => {
+  test("reads each message once; later ones at the next call", async () => {
     await accept("m1");
     await keep();
     await store.redis.pexpire(record("m1"), 1_000_000);
@@ -74,7 +74,7 @@ describe("kept", () => {
     expect(await ttl("m2")).toBeGreaterThan(WEEK_MS);
   });
 
-  test("what is younger than the caller says is left, and nothing is written", async () => {
+  test("leaves messages younger than the caller says, and writes nothing", async () => {
     await accept("m1");
     const before = await store.snapshot();
     await keep(60_000);
@@ -91,14 +91,14 @@ describe("kept", () => {
     expect(await ttl("m2")).toBeLessThan(26 * HOUR_MS);
   });
 
-  test("a longer time to live, as an older release gives it, is not cut", async () => {
+  test("does not cut a longer TTL from an older release", async () => {
     await accept("m1");
     await store.redis.pexpire(record("m1"), 3 * WEEK_MS);
     await keep();
     expect(await ttl("m1")).toBeGreaterThan(2 * WEEK_MS);
   });
 
-  test("however many and large they are: in several calls, of several users", async () => {
+  test("handles any number and size in several calls, of several users", async () => {
     const data = JSON.stringify("x".repeat(20_000));
     const accepter = store.accepter();
     const ids = Array.from({ length: 60 }, (_, i) => `m${i}`);
@@ -116,7 +116,7 @@ describe("kept", () => {
     expect(await ttl("small")).toBeGreaterThan(WEEK_MS);
   });
 
-  test("a user with keys of another kind holds up nobody", async () => {
+  test("a user with keys of another type does not block others", async () => {
     await store.redis.set(store.keys.user("u1"), "no hash");
     await accept("m2", WEEK_MS, "u2");
     await store.redis.del(store.keys.inbox("u2"));
@@ -145,7 +145,7 @@ describe("a record that is gone while its message is open", () => {
     expect(await stateOf("m1")).toBe("delivered");
   });
 
-  test("is no other message's: a request that is sent again under the same key is told, not swallowed", async () => {
+  test("belongs to no other message: a repeat under the same key is reported, not swallowed", async () => {
     await accept("m1");
     await lose("m1");
     await keep();
@@ -153,7 +153,7 @@ describe("a record that is gone while its message is open", () => {
     expect(again).toMatchObject({ outcome: "exists", record: { fingerprint: "?", attempt: "?", seq: 1 } });
   });
 
-  test("nor is one made where a later message of that id has it", async () => {
+  test("is not made if a later message has that id", async () => {
     await accept("m1");
     await lose("m1");
     await accept("m1");
@@ -162,7 +162,7 @@ describe("a record that is gone while its message is open", () => {
     expect(await store.redis.get(record("m1"))).toBe(later);
   });
 
-  test("with its end, where its time is over: written by whoever comes upon it", async () => {
+  test("is made with its end if expired, by whoever finds it", async () => {
     const epoch = await accept("m1", 0);
     await accept("m2");
     await store.redis.del(record("m1"));
@@ -174,7 +174,7 @@ describe("a record that is gone while its message is open", () => {
     expect(await expireMessages(store.scripts, store.keys, "u1", over)).toBe(0);
   });
 
-  test("not of what was kept and has ended: its record has outlived the end", async () => {
+  test("is not made for what was kept and has ended: its record has outlived the end", async () => {
     const epoch = await accept("m1");
     await accept("m2", 0);
     await keep();
@@ -185,7 +185,7 @@ describe("a record that is gone while its message is open", () => {
     expect(await store.redis.exists(record("m2"))).toBe(0);
   });
 
-  test("not of what an earlier look has ended", async () => {
+  test("is not made for what an earlier look has ended", async () => {
     const epoch = await accept("m1");
     await accept("m2", 0);
     await lose("m2");
@@ -195,7 +195,7 @@ describe("a record that is gone while its message is open", () => {
     expect(await store.redis.exists(record("m2"))).toBe(0);
   });
 
-  test("not yet of one that cannot be gone: it is looked for again, and what follows waits for it", async () => {
+  test("is not made yet for one that cannot be gone: it is looked for again, and later ones wait for it", async () => {
     await accept("m1");
     await accept("m2");
     const text = await store.redis.get(record("m1"));
@@ -209,7 +209,7 @@ describe("a record that is gone while its message is open", () => {
     expect(await ttl("m2")).toBeGreaterThan(WEEK_MS);
   });
 
-  test("not of what was acknowledged", async () => {
+  test("is not made for what was acknowledged", async () => {
     const epoch = await accept("m1");
     await accept("m2");
     await ack(epoch, 1);
@@ -221,7 +221,7 @@ describe("a record that is gone while its message is open", () => {
   });
 });
 
-test("an end is kept for a day from when it is written, however little its record had left", async () => {
+test("keeps an end for a day from when it is written, however little time its record had left", async () => {
   const epoch = await accept("m1", 0);
   await accept("m2");
   await store.redis.pexpire(record("m1"), 60_000);
@@ -229,7 +229,7 @@ test("an end is kept for a day from when it is written, however little its recor
   expect(await ttl("m1")).toBeGreaterThan(24.9 * HOUR_MS);
 });
 
-test("a record lives a day, whatever its message's time to live; a key that is sent again within it is a duplicate", async () => {
+test("a record lives a day, whatever its message's TTL; a key sent again within it is a duplicate", async () => {
   await accept("m1");
   expect(await ttl("m1")).toBeGreaterThan(DEFAULT_RECORD_KEEP_MS - 60_000);
   expect(await ttl("m1")).toBeLessThan(DEFAULT_RECORD_KEEP_MS + 60_000);

@@ -163,7 +163,7 @@ function isAsTold(kind: string, bytes: number): void {
   expect(Math.abs(bytes - (expected ?? 0)), range).toBeLessThan(slack);
 }
 
-test("record: what a delivered message costs once its inbox is at its length", async () => {
+test("record: the cost of a delivered message once its inbox has its full length", async () => {
   const few = users(sized(10, 5));
   // An inbox is trimmed at every 64th number: measured right after that, at both ends.
   await send(few, 4 * 64);
@@ -176,7 +176,7 @@ test("record: what a delivered message costs once its inbox is at its length", a
   expect(bytes * 90_000_000).toBeLessThan(25e9);
 });
 
-test("idle: a user who has had nothing for a day; and inbox: one who has had one message since", async () => {
+test("idle: a user without messages for a day; and inbox: one with one message since", async () => {
   const before = await usedMemory();
   const names = users(COUNT);
   for (let i = 0; i < COUNT; i += 200) {
@@ -198,7 +198,7 @@ test("idle: a user who has had nothing for a day; and inbox: one who has had one
   }
 });
 
-test("history: each further message that an inbox holds", async () => {
+test("history: each further message in an inbox", async () => {
   for (const [userId, bytes] of [
     ["small", 100],
     ["large", 1_000],
@@ -210,7 +210,7 @@ test("history: each further message that an inbox holds", async () => {
   }
 });
 
-test("topic: one with its first message; topic-message: each further one that its log holds", async () => {
+test("topic: one with its first message; topic-message: each further one in its log", async () => {
   const { scripts, partitions } = store;
   const publisher = new TopicPublisher({ scripts, partitions, maxInFlight: 2 });
   const history = { size: HISTORY, ageMs: DAY_MS, bytes: 1_048_576 };
@@ -274,7 +274,7 @@ test("device, session, connection", async () => {
   isAsTold("connection", ((await usedMemory()) - before) / COUNT);
 });
 
-test("a day and more, a small part of it: what is there then is what the formula says", async (context) => {
+test("over a day and more, scaled down: memory matches the formula", async (context) => {
   if (clock === undefined) return context.skip("left out: no C compiler (`cc`) for the clock's library");
   // In full 0.4 messages a second, in steps of half an hour; one in fifty goes to users who are away.
   const stepMs = HOUR_MS / 2;

@@ -30,7 +30,7 @@ async function connect() {
 const ack = (epoch: string, seq: number, history = 100) =>
   ackUsers(store.scripts, store.keys, [{ userId: "u1", epoch, seq }], history);
 
-test("accept rebuilds it with a new epoch, and seq goes on from the inbox's last id", async () => {
+test("accept rebuilds it with a new epoch, and seq continues from the inbox's last id", async () => {
   const first = await accept();
   await accept();
   await store.redis.del(store.keys.user("u1"));
@@ -40,7 +40,7 @@ test("accept rebuilds it with a new epoch, and seq goes on from the inbox's last
   expect((await accept()).epoch).toBe(third.epoch);
 });
 
-test("connect rebuilds it likewise", async () => {
+test("connect rebuilds it the same way", async () => {
   const first = await accept();
   await accept();
   await store.redis.del(store.keys.user("u1"));
@@ -50,7 +50,7 @@ test("connect rebuilds it likewise", async () => {
   expect(await accept()).toMatchObject({ seq: 3, epoch: connected.epoch });
 });
 
-test.each(["accept", "connect"])("what was open is delivered again, and watched for: by %s", async (by) => {
+test.each(["accept", "connect"])("open messages are delivered again, and watched: by %s", async (by) => {
   await accept();
   await accept();
   await store.redis.del(store.keys.user("u1"), store.keys.due);
@@ -62,7 +62,7 @@ test.each(["accept", "connect"])("what was open is delivered again, and watched 
   expect(await store.redis.zscore(store.keys.due, "u1")).not.toBeNull();
 });
 
-test("an inbox that was trimmed bare still tells its last number", async () => {
+test("a completely trimmed inbox still has its last number", async () => {
   const { epoch } = await accept();
   await accept();
   await ack(epoch, 2);
@@ -72,7 +72,7 @@ test("an inbox that was trimmed bare still tells its last number", async () => {
   expect((await accept()).seq).toBe(3);
 });
 
-test("an inbox that was trimmed in part: what is left is open", async () => {
+test("a partly trimmed inbox: what is left is open", async () => {
   for (let i = 0; i < 3; i++) await accept();
   await store.redis.xtrim(store.keys.inbox("u1"), "MINID", "3-0");
   await store.redis.del(store.keys.user("u1"));

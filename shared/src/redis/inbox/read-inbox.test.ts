@@ -20,7 +20,7 @@ const read = (after: number, maxEntries: number, maxBytes: number) =>
 const seqs = async (...bounds: Parameters<typeof read>) =>
   (await read(...bounds)).messages.map(({ seq }) => seq);
 
-test("messages come as they were stored", async () => {
+test("reads messages as they were stored", async () => {
   await store
     .accepter()
     .accept(message({ id: "m1", data: `{"a":"ü"}`, priority: "low", notification: `{"title":"t"}` }));
@@ -46,18 +46,18 @@ test("a page begins above `after` and is bounded by number", async () => {
   expect(await seqs(99, 3, 1_000_000)).toEqual([]);
 });
 
-test("a page ends with the message that passes its bytes, so that one page at least makes progress", async () => {
+test("a page ends with the message that exceeds its bytes, so that each page makes progress", async () => {
   await accept(Array.from({ length: 5 }, () => JSON.stringify("x".repeat(1_000))));
   expect(await seqs(0, 100, 1)).toEqual([1]);
   expect(await seqs(0, 100, 2_000)).toEqual([1, 2]);
   expect(await seqs(2, 100, 2_000)).toEqual([3, 4]);
 });
 
-test("nobody's inbox is empty", async () => {
+test("an unknown user's inbox is empty", async () => {
   expect(await read(0, 10, 10_000)).toMatchObject({ messages: [], isTrimmed: false, isHeld: false });
 });
 
-test("page after page reads everything once, in order, whatever the bounds", async () => {
+test("pages together read everything once, in order, whatever the bounds", async () => {
   await accept(Array.from({ length: 60 }, (_, i) => JSON.stringify("x".repeat((i * 37) % 400))));
   await fc.assert(
     fc.asyncProperty(

@@ -23,7 +23,7 @@ const ack = (epoch: string, seq: number) =>
   ackUsers(store.scripts, store.keys, [{ userId: "u1", epoch, seq }], 1_000);
 const write = (id: string, end: string) => store.redis.append(store.keys.record(id), `\t${end}`);
 
-test("an id that nobody knows", async () => {
+test("an unknown id", async () => {
   expect(await read("nothing")).toBeUndefined();
 });
 
@@ -36,7 +36,7 @@ test("stored and not acked: queued, with its number", async () => {
   });
 });
 
-test("acked: delivered; exactly then for the one that the ack named, at the latest then for those before", async () => {
+test("acked: delivered, at exactly that time for the acked one, at the latest then for earlier ones", async () => {
   const epoch = await accept("m1", "m2", "m3");
   const before = await store.nowMs();
   await ack(epoch, 2);
@@ -63,13 +63,13 @@ test.each(["pushed", "failed"])("%s may still become delivered", async (end) => 
   expect(await read("m1")).toMatchObject({ state: "delivered" });
 });
 
-test("a message whose time is over is called expired only with its end written", async () => {
+test("an expired message reads expired only once its end is written", async () => {
   await store.accepter().accept(message({ id: "m1", ttlMs: 0 }));
   expect(await read("m1")).toMatchObject({ state: "expired" });
   expect(await store.redis.get(store.keys.record("m1"))).toMatch(/\texpired \d+$/);
 });
 
-test("acked in time stays delivered when its time is over", async () => {
+test("a message acked in time stays delivered after its expiry", async () => {
   const result = await store.accepter().accept(message({ id: "m1", ttlMs: 0 }));
   await ack(result.outcome === "stored" ? result.epoch : "", 1);
   expect(await read("m1")).toMatchObject({ state: "delivered" });

@@ -42,7 +42,7 @@ async function fallbackTexts(): Promise<string[]> {
   return entries.map(([, fields]) => fields[1] ?? "");
 }
 
-test("the inbox, ready, and what is published to a node", async () => {
+test("is in the inbox, in ready, and in what is published to a node", async () => {
   await accept("m1", { trace, userId: "u1" });
   await accept("m2", { userId: "u1" });
   const { messages: page } = await readInbox(store.scripts, keys, "u1", 0, {
@@ -70,7 +70,7 @@ test("the inbox, ready, and what is published to a node", async () => {
   expect(decodeNodeMessage(heard[0] ?? "")).toMatchObject({ envelopes: [{ id: "m3", data: '"d"', trace }] });
 });
 
-test("a release that does not know it reads the same fields as without it", async () => {
+test("a release without it reads the same fields", async () => {
   await accept("m1", { trace, data: '"d"' });
   await accept("m2", { data: '"d"' });
   const [traced = "", plain = ""] = (await store.redis.xrange(keys.inbox("u1"), "-", "+")).map(
@@ -86,7 +86,7 @@ test("a release that does not know it reads the same fields as without it", asyn
   expect(tracedEntry).toEqual([...plainEntry, trace]);
 });
 
-test("offered by a hand-over: the entry has it, and the caller is told of it", async () => {
+test("offered by a hand-over: the entry has it, and the caller gets it", async () => {
   await accept("m1", { trace });
   await accept("m2");
   await accept("m3", { trace });
@@ -138,7 +138,7 @@ test("a retry keeps it", async () => {
   expect(again).toMatchObject({ attempts: 1, message: { id: "m1", trace } });
 });
 
-describe("what is no trace is not taken for one", () => {
+describe("invalid traces", () => {
   test.each([
     ["a text as long as one", `"${"x".repeat(53)}"`],
     ["a text that says one", `"${trace.slice(0, 53)}"`],

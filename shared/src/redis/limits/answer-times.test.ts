@@ -2,7 +2,7 @@
 import { expect, test } from "vitest";
 import { AnswerTimes } from "./answer-times.js";
 
-test("a quick Redis is waited for as long as the floor says, a slow one three times as long as it took", () => {
+test("waits for a quick Redis as long as the floor, for a slow one three times its usual time", () => {
   const times = new AnswerTimes({ floorMs: 250 });
   expect(times.deadlineMs).toBe(250);
   times.note(20, 0);
@@ -12,14 +12,14 @@ test("a quick Redis is waited for as long as the floor says, a slow one three ti
   expect(times.deadlineMs).toBe(900);
 });
 
-test("however slow it was, nobody waits longer than the ceiling, which is no lower than the floor", () => {
+test("never waits longer than the ceiling, which is not below the floor", () => {
   const times = new AnswerTimes({ floorMs: 250 });
   times.note(5_000, 0);
   expect(times.deadlineMs).toBe(2_000);
   expect(new AnswerTimes({ floorMs: 3_000 }).deadlineMs).toBe(3_000);
 });
 
-test("what was slow once is forgotten when quicker answers have come for a while, and not before", () => {
+test("forgets slow answers once quicker ones have come for a while, and not before", () => {
   const times = new AnswerTimes({ floorMs: 250 });
   times.note(400, 0);
   times.note(10, 9_999);
@@ -33,7 +33,7 @@ test("what was slow once is forgotten when quicker answers have come for a while
   expect(times.deadlineMs).toBe(1_200);
 });
 
-test("one slow answer among many is not what is usual; what goes on is", () => {
+test("one slow answer among many does not count as usual; continued ones do", () => {
   const times = new AnswerTimes({ floorMs: 250 });
   expect(times.usualMs).toBe(0);
   for (let i = 0; i < 50; i++) times.note(2, i);

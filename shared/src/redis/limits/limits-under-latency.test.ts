@@ -126,7 +126,7 @@ describe("a Redis that is slow all the time", () => {
     { oneWayMs: 300, prepaid: 0.1 },
     { oneWayMs: 500, prepaid: 0 },
   ])(
-    "$oneWayMs ms each way, $prepaid taken ahead: three processes take the limit, and no more",
+    "$oneWayMs ms each way, $prepaid taken ahead: three processes take exactly the limit",
     async ({ oneWayMs, prepaid }) => {
       const journey = (): Journey => ({ toMs: oneWayMs, backMs: oneWayMs });
       await fc.assert(
@@ -156,7 +156,7 @@ describe("a Redis that is slow all the time", () => {
     },
   );
 
-  test("more takes than a call holds go in further calls, and wait for no more than two answers", async () => {
+  test("more takes than fit in a call go in further calls, and wait for at most two answers", async () => {
     const counts = new LimitCounts();
     const grants: Grant[] = [];
     const taker = new Taker(() => ({ toMs: 100, backMs: 100 }), grants, { limit: 1e6, counts });
@@ -186,7 +186,7 @@ describe("whatever the latency, and whatever is lost", () => {
     { minLength: 5, maxLength: 40 },
   );
 
-  test("a call that takes no time to arrive is counted at the moment it is made", async () => {
+  test("counts a call without latency at the moment it is made", async () => {
     const taker = new Taker(() => ({ toMs: 0, backMs: 0 }), []);
     for (let calls = 0; calls < 2; calls++) {
       await advance(10 * WINDOW_MS);
@@ -196,7 +196,7 @@ describe("whatever the latency, and whatever is lost", () => {
     }
   });
 
-  test("what was admitted without Redis is counted in Redis once it answers again, and nothing is lost by halves", async () => {
+  test("counts in Redis what was admitted without it, once it answers again, and loses no part of it", async () => {
     let unanswered = 0;
     let compared = 0;
     await fc.assert(
@@ -248,7 +248,7 @@ describe("whatever the latency, and whatever is lost", () => {
     expect(compared).toBeGreaterThan(10);
   });
 
-  test("without Redis each process admits as much as it had of the limit: together not several times as much", async () => {
+  test("without Redis each process admits its former share of the limit: together not several times as much", async () => {
     let isAway = false;
     const journey = (): Journey => ({ toMs: isAway ? Number.POSITIVE_INFINITY : 5, backMs: 5 });
     const grants: Grant[] = [];
@@ -282,7 +282,7 @@ describe("whatever the latency, and whatever is lost", () => {
     expect(takers.map(({ waiting }) => waiting)).toEqual([0, 0, 0]);
   });
 
-  test("a call that was given up and is answered late is counted once: neither lost nor twice", async () => {
+  test("counts a call that was given up and answered late once: neither lost nor twice", async () => {
     let toMs = 1;
     const grants: Grant[] = [];
     const taker = new Taker(() => ({ toMs, backMs: 1 }), grants);
@@ -303,7 +303,7 @@ describe("whatever the latency, and whatever is lost", () => {
   });
 });
 
-describe("frames, told afterwards", () => {
+describe("frames, reported afterwards", () => {
   const FRAMES = 200;
 
   function frameLimiters(journey: () => Journey, processes: number): ReportedWindowLimiter[] {
@@ -355,7 +355,7 @@ describe("frames, told afterwards", () => {
     },
   );
 
-  test("a user below the limit is refused nothing, however slow Redis is and wherever the frames come in", async () => {
+  test("refuses nothing to a user below the limit, however slow Redis is and wherever the frames arrive", async () => {
     const limiters = frameLimiters(() => ({ toMs: 300, backMs: 300 }), 3);
     for (let at = 0; at < 10 * WINDOW_MS; at += STEP_MS) {
       // 2.5 a step, of which two are allowed; another node every second.
@@ -365,7 +365,7 @@ describe("frames, told afterwards", () => {
     }
   });
 
-  test("what was told to a Redis that did not hear is told again", async () => {
+  test("reports again what a deaf Redis did not hear", async () => {
     let isLost = true;
     const [one, other] = frameLimiters(() => ({ toMs: isLost ? Number.POSITIVE_INFINITY : 5, backMs: 5 }), 2);
     for (let n = 0; n < 150; n++) expect(one?.take("k")).toBe(0);

@@ -46,7 +46,7 @@ async function advance(ms: number): Promise<void> {
   await scripts.setNow(nowMs);
 }
 
-test("whoever stays below half of the share in a window is never asked about", async () => {
+test("never asks about a key that stays below half of the share in a window", async () => {
   const one = limiter();
   for (let i = 0; i < 500; i++) {
     expect(one.take("k")).toBe(0);
@@ -55,7 +55,7 @@ test("whoever stays below half of the share in a window is never asked about", a
   expect(scripts.calls).toBe(0);
 });
 
-test("a flood: as much as the limit and a share for each process, then nothing, and no call for what is refused", async () => {
+test("a flood: admits the limit and a share for each process, then nothing, and no call for what is refused", async () => {
   const counts = new LimitCounts();
   const processes = [0, 1, 2].map(() => limiter({ counts }));
   let taken = 0;
@@ -74,7 +74,7 @@ test("a flood: as much as the limit and a share for each process, then nothing, 
   expect(processes[0]?.take("k")).toBe(0);
 });
 
-test("another key is not touched; 0 is no limit; more than the limit at once never goes", async () => {
+test("does not affect another key; 0 is no limit; a take above the limit never passes", async () => {
   const one = limiter({ limit: 10 });
   for (let i = 0; i < 30; i++) {
     one.take("loud");
@@ -86,7 +86,7 @@ test("another key is not touched; 0 is no limit; more than the limit at once nev
   expect(limiter({ limit: 0 }).take("k", 1e9)).toBe(0);
 });
 
-test("where Redis does not answer, a process lets no more through than the limit and its share", async () => {
+test("if Redis does not answer, a process admits at most the limit and its share", async () => {
   const failing = {
     run: () => Promise.reject(new Error("no link")),
     together: <T>(task: () => T): T => task(),
@@ -101,7 +101,7 @@ test("where Redis does not answer, a process lets no more through than the limit
   expect(taken).toBeLessThanOrEqual(1_100);
 });
 
-test("whoever stays below the limit is not refused when Redis is back, however long it was away", async () => {
+test("a key that stays below the limit is not refused when Redis is back, however long it was away", async () => {
   let isAway = true;
   const flaky = {
     run: (...call: Parameters<SteppedScripts["run"]>) =>

@@ -50,7 +50,7 @@ function limiter(options: Partial<SlidingWindowLimiterOptions> = {}): SlidingWin
 const isAllowed = async (decision: LimitDecision | Promise<LimitDecision>): Promise<boolean> =>
   (await decision).allowed;
 
-test("takes what the limit allows, and says what is left and when it comes back", async () => {
+test("admits what the limit allows, and says what is left and when it returns", async () => {
   const one = limiter();
   expect(await one.take("k", 4)).toEqual({ allowed: true, limit: 10, remaining: 6, resetMs: 10_250 });
   expect(await one.take("k", 6)).toEqual({ allowed: true, limit: 10, remaining: 0, resetMs: 10_250 });
@@ -59,7 +59,7 @@ test("takes what the limit allows, and says what is left and when it comes back"
   expect(await isAllowed(one.take("another"))).toBe(true);
 });
 
-test("the time it names is the time when it is granted, for as much as was asked for", async () => {
+test("the time it names is when the same amount is granted", async () => {
   const one = limiter();
   await one.take("k", 3);
   await advance(1_000);
@@ -73,33 +73,33 @@ test("the time it names is the time when it is granted, for as much as was asked
   expect(await isAllowed(one.take("k", 3))).toBe(true);
 });
 
-test("0 is no limit; neither that nor more than the limit asks anybody", async () => {
+test("0 is no limit; neither that nor a take above the limit asks Redis", async () => {
   const one = limiter();
   expect(one.take("k", 1_000, 0)).toMatchObject({ allowed: true, limit: 0 });
   expect(one.take("k", 11)).toEqual({ allowed: false, limit: 10, remaining: 0, retryAfterMs: Infinity });
   expect(scripts.calls).toBe(0);
 });
 
-test("a key's own limit counts instead of the limiter's", async () => {
+test("a key's own limit replaces the limiter's", async () => {
   const one = limiter();
   expect(await isAllowed(one.take("k", 50, 100))).toBe(true);
   expect(await isAllowed(one.take("k", 51, 100))).toBe(false);
   expect(await isAllowed(one.take("k", 50, 100))).toBe(true);
 });
 
-test("a refused take costs nothing: what fits is granted behind it", async () => {
+test("a refused take uses nothing: a smaller one after it passes", async () => {
   const one = limiter();
   const [six, seven, four] = await Promise.all([one.take("k", 6), one.take("k", 7), one.take("k", 4)]);
   expect([six.allowed, seven.allowed, four.allowed]).toEqual([true, false, true]);
 });
 
-test("takes of one turn share a call for each key", async () => {
+test("takes of one turn share a call per key", async () => {
   const one = limiter({ limit: 1_000 });
   await Promise.all(Array.from({ length: 300 }, async (_, i) => one.take(i % 2 === 0 ? "even" : "odd")));
   expect(scripts.calls).toBe(2);
 });
 
-test("a flood that is refused costs no call, until it may be granted again", async () => {
+test("a refused flood costs no call until it may be granted again", async () => {
   const counts = new LimitCounts();
   const one = limiter({ counts });
   await one.take("k", 10);
@@ -134,7 +134,7 @@ test("a busy key asks once per share, and nobody waits for what was taken ahead"
   expect(scripts.calls).toBeLessThan(1_150);
 });
 
-test("what is taken ahead is not lost to takes that are larger than it", async () => {
+test("a larger take can use what is taken ahead", async () => {
   const one = limiter({ limit: 2_000, prepaid: 0.01 });
   let granted = 0;
   // Eight tenths of the limit.
@@ -145,7 +145,7 @@ test("what is taken ahead is not lost to takes that are larger than it", async (
   expect(granted).toBe(500);
 });
 
-test("nothing is taken ahead for a key that takes much, but rarely", async () => {
+test("takes nothing ahead for a key that takes much, but rarely", async () => {
   const one = limiter({ limit: 2_000, prepaid: 0.01 });
   for (let i = 0; i < 200; i++) {
     await advance(250);
@@ -153,7 +153,7 @@ test("nothing is taken ahead for a key that takes much, but rarely", async () =>
   }
 });
 
-test("what is taken ahead and not given out in time is lost", async () => {
+test("what is taken ahead and not used in time is lost", async () => {
   const one = limiter({ limit: 16, windowMs: 2_000, prepaid: 0.5 });
   for (let i = 0; i < 10; i++) await one.take("k");
   await advance(50);
@@ -164,7 +164,7 @@ test("what is taken ahead and not given out in time is lost", async () => {
   expect(await isAllowed(one.take("k"))).toBe(false);
 });
 
-test("what is taken ahead and given out at the last moment counts until that has left the window, too", async () => {
+test("what is taken ahead and used at the last moment counts until that has left the window, too", async () => {
   const [one = limiter(), other = limiter()] = [0, 1].map(() =>
     limiter({ limit: 100, windowMs: 2_000, prepaid: 0.5 }),
   );
@@ -182,7 +182,7 @@ test("what is taken ahead and given out at the last moment counts until that has
   expect(await isAllowed(limiter({ limit: 100, windowMs: 2_000, prepaid: 0.5 }).take("k", 100))).toBe(true);
 });
 
-test("remembers no more keys than it may", async () => {
+test("remembers a bounded number of keys", async () => {
   const one = limiter({ maxKeys: 10 });
   for (let i = 0; i < 50; i++) await one.take(`k${i}`, 10);
   expect(await isAllowed(one.take("k0"))).toBe(false);
@@ -251,7 +251,7 @@ describe("several processes, under random arrivals", () => {
   );
 });
 
-describe("where Redis does not answer", () => {
+describe("if Redis does not answer", () => {
   class Silent extends SteppedScripts {
     isSilent = false;
     override run(...how: Parameters<SteppedScripts["run"]>): Promise<string> {
@@ -261,7 +261,7 @@ describe("where Redis does not answer", () => {
     }
   }
 
-  test("this process' own count decides, at once after the first, says so once, and asks again later", async () => {
+  test("this process uses its own count, at once after the first time, says so once, and asks again later", async () => {
     const silent = new Silent(store.redis);
     const said: string[] = [];
     const logger = {
@@ -294,7 +294,7 @@ describe("where Redis does not answer", () => {
     expect(await isAllowed(one.take("k", 10))).toBe(true);
   });
 
-  test("a master of a cluster that does not answer holds up nobody whose key is on another one", async () => {
+  test("a cluster's master that does not answer delays only its own keys", async () => {
     const silent = new Silent(store.redis);
     const away = {
       run: (...how: Parameters<SteppedScripts["run"]>) =>
@@ -330,7 +330,7 @@ describe("where Redis does not answer", () => {
     expect(await isAllowed(one.take("k"))).toBe(false);
   });
 
-  test("an answer that comes too late gives nothing to anyone", async () => {
+  test("an answer that comes too late grants nothing", async () => {
     const slow = {
       run: async (...how: Parameters<SteppedScripts["run"]>) => {
         await sleep(60);

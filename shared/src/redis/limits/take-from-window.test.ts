@@ -75,68 +75,71 @@ describe("under random arrivals", () => {
     { windowMs: 10_000, limit: 20 },
     { windowMs: 1_000, limit: 37 },
     { windowMs: 60_000, limit: 5 },
-  ])("never more than $limit in any $windowMs ms; and no less than a sub-window's share", async (rule) => {
-    const { windowMs, limit } = rule;
-    const subMs = subWindowMs(windowMs);
-    let run = 0;
-    let granted = 0;
-    let refused = 0;
-    await fc.assert(
-      fc.asyncProperty(arrivals(windowMs), fc.nat({ max: windowMs }), async (all, offsetMs) => {
-        const key = `k${run++}`;
-        const ring = new WindowRing(windowMs);
-        const taken: { atMs: number; count: number }[] = [];
-        let nowMs = START_MS + offsetMs;
-        for (const { gapMs, count } of all) {
-          nowMs += gapMs;
-          const { answers, used, shares } = await takeAt(nowMs, { key, ...rule }, [count]);
-          expect(ring.take(count, limit, nowMs) ? "+" : "-", "the twin").toBe(answers);
-          expect(ring.usedAt(nowMs)).toBe(used);
-          if (answers === "+") {
-            granted++;
-            taken.push({ atMs: nowMs, count });
-            // Only where something was taken can a window be fuller than before, so only this one is checked.
-            expect(sumIn(taken, nowMs - windowMs, nowMs)).toBeLessThanOrEqual(limit);
-          } else {
-            refused++;
-            expect(sumIn(taken, nowMs - windowMs - subMs, nowMs) + count).toBeGreaterThan(limit);
-            if (count > limit) continue;
-            // The time that is named is the first at which it would be granted.
-            const waitMs = ring.waitMs(count, limit, nowMs);
-            let left = used;
-            const inMs = shares.find((share) => (left -= share.count) + count <= limit)?.leavesInMs;
-            expect(waitMs).toBe(inMs);
-            expect(waitMs).toBeGreaterThan(0);
-            expect(waitMs).toBeLessThanOrEqual(windowMs + subMs);
+  ])(
+    "never more than $limit in any $windowMs ms; and no less than a sub-window's share below it",
+    async (rule) => {
+      const { windowMs, limit } = rule;
+      const subMs = subWindowMs(windowMs);
+      let run = 0;
+      let granted = 0;
+      let refused = 0;
+      await fc.assert(
+        fc.asyncProperty(arrivals(windowMs), fc.nat({ max: windowMs }), async (all, offsetMs) => {
+          const key = `k${run++}`;
+          const ring = new WindowRing(windowMs);
+          const taken: { atMs: number; count: number }[] = [];
+          let nowMs = START_MS + offsetMs;
+          for (const { gapMs, count } of all) {
+            nowMs += gapMs;
+            const { answers, used, shares } = await takeAt(nowMs, { key, ...rule }, [count]);
+            expect(ring.take(count, limit, nowMs) ? "+" : "-", "the twin").toBe(answers);
+            expect(ring.usedAt(nowMs)).toBe(used);
+            if (answers === "+") {
+              granted++;
+              taken.push({ atMs: nowMs, count });
+              // Only where something was taken can a window be fuller than before, so only this one is checked.
+              expect(sumIn(taken, nowMs - windowMs, nowMs)).toBeLessThanOrEqual(limit);
+            } else {
+              refused++;
+              expect(sumIn(taken, nowMs - windowMs - subMs, nowMs) + count).toBeGreaterThan(limit);
+              if (count > limit) continue;
+              // The time that is named is the first at which it would be granted.
+              const waitMs = ring.waitMs(count, limit, nowMs);
+              let left = used;
+              const inMs = shares.find((share) => (left -= share.count) + count <= limit)?.leavesInMs;
+              expect(waitMs).toBe(inMs);
+              expect(waitMs).toBeGreaterThan(0);
+              expect(waitMs).toBeLessThanOrEqual(windowMs + subMs);
+            }
           }
-        }
-      }),
-      { numRuns: sized(80, 15), endOnFailure: true },
-    );
-    expect(granted).toBeGreaterThan(sized(100, 50));
-    expect(refused).toBeGreaterThan(sized(100, 50));
-  });
+        }),
+        { numRuns: sized(80, 15), endOnFailure: true },
+      );
+      expect(granted).toBeGreaterThan(sized(100, 50));
+      expect(refused).toBeGreaterThan(sized(100, 50));
+    },
+  );
 });
 
 const rule = { windowMs: 10_000, limit: 10 } as const;
 
-test("several takes of one call: each whole or not at all, in order", async () => {
+test("several takes of one call each pass completely or not at all, in order", async () => {
   expect(await takeAt(START_MS, rule, [4, 5, 3, 1])).toMatchObject({ answers: "++-+", used: 10 });
 });
 
-test("what is taken ahead goes as far as the limit does, and never where something was refused", async () => {
+test("takes ahead up to the limit, and never after a refusal", async () => {
   expect(await takeAt(START_MS, rule, [2], { extra: 3 })).toMatchObject({ extra: 3, used: 5 });
   expect(await takeAt(START_MS, rule, [6], { extra: 3 })).toMatchObject({ answers: "-", extra: 0, used: 5 });
   expect(await takeAt(START_MS, rule, [1], { extra: 30 })).toMatchObject({ extra: 4, used: 10 });
 });
 
-test("what was taken already is counted beyond the limit, and nothing is granted until it has left", async () => {
+test("counts earlier takes beyond a lowered limit, and grants nothing until they have left", async () => {
   expect(await takeAt(START_MS, rule, [1], { reported: 25 })).toMatchObject({ answers: "-", used: 25 });
   expect(await takeAt(START_MS + 10_000, rule, [1])).toMatchObject({ answers: "-" });
   expect(await takeAt(START_MS + 10_250, rule, [1])).toMatchObject({ answers: "+", used: 1 });
 });
 
-test("a refusal costs nothing, and a key is forgotten when nothing of it counts any more", async () => {
+test("a refusal uses nothing, and a key is removed when nothing of it counts any more", async () => {
   await takeAt(START_MS, rule, [10]);
   const key = clusterKeys.limitWindow("test", rule.windowMs, "k");
   const before = await store.redis.get(key);
@@ -147,7 +150,7 @@ test("a refusal costs nothing, and a key is forgotten when nothing of it counts 
   expect(ttlMs).toBeLessThanOrEqual(10_250);
 });
 
-test("constant memory: a key that never rests holds no more than its ring", async () => {
+test("constant memory: a busy key holds no more than its ring", async () => {
   for (let i = 0; i < 300; i++)
     await takeAt(START_MS + i * 137, { windowMs: 10_000, limit: 1e9 }, [1_000_000]);
   const text = (await store.redis.get(clusterKeys.limitWindow("test", 10_000, "k"))) ?? "";
@@ -158,7 +161,7 @@ test("constant memory: a key that never rests holds no more than its ring", asyn
 describe("a clock of Redis that goes back an hour", () => {
   const backMs = START_MS - 3_600_000;
 
-  test("locks nobody out for longer than what was taken just now would", async () => {
+  test("locks nobody out for longer than a fresh take would", async () => {
     await takeAt(START_MS, rule, [10]);
     expect(await takeAt(backMs, rule, [1])).toMatchObject({ answers: "-" });
     // Refused on the way too: a refusal must not move it again.
@@ -168,14 +171,14 @@ describe("a clock of Redis that goes back an hour", () => {
     expect(await takeAt(backMs + 10_250, rule, [1])).toMatchObject({ answers: "+", used: 1 });
   });
 
-  test("lets nobody take more: what was taken before it still counts", async () => {
+  test("lets nobody take more: earlier takes still count", async () => {
     await takeAt(START_MS, rule, [4]);
     await takeAt(START_MS + 5_000, rule, [3]);
     expect(await takeAt(backMs, rule, [4, 3])).toMatchObject({ answers: "-+", used: 10 });
   });
 });
 
-test("a clock that jumps ahead: what was taken before is over, as if the time had passed", async () => {
+test("a clock that jumps ahead expires earlier takes, as if the time had passed", async () => {
   await takeAt(START_MS, rule, [10]);
   expect(await takeAt(START_MS + 3_600_000, rule, [10])).toMatchObject({ answers: "+", used: 10 });
 });

@@ -49,7 +49,7 @@ async function cutListeners(): Promise<void> {
   await store.redis.call("CLIENT", "KILL", "TYPE", "PUBSUB");
 }
 
-test("a channel's texts come while it is listened to", async () => {
+test("delivers a channel's messages while it is subscribed to", async () => {
   const { links, heard } = await openLinks();
   links.listen("{t}a");
   links.listen("{t}b");
@@ -63,7 +63,7 @@ test("a channel's texts come while it is listened to", async () => {
   expect(await listeners("{t}b")).toBe(1);
 });
 
-test("of words that come fast, the last one counts", async () => {
+test("of changes in quick succession, the last one counts", async () => {
   const { links, subscribed } = await openLinks();
   const names = Array.from({ length: 40 }, (_, i) => `{t}${i}`);
   for (let round = 0; round < 25; round++) {
@@ -88,7 +88,7 @@ test("of words that come fast, the last one counts", async () => {
   expect(subscribed.length).toBeGreaterThan(0);
 });
 
-test("a lost link is told for each channel, and brings back those that are still wanted", async () => {
+test("reports a lost link for each channel, and restores those that are still wanted", async () => {
   const { links, subscribed, lost } = await openLinks((all) => all.ignore("{t}c"));
   for (const name of ["{t}a", "{u}b", "{t}c"]) links.listen(name);
   await waitFor(() => subscribed.length === 3, { what: "the subscriptions" });

@@ -40,7 +40,7 @@ const ack = (seq: number) => ackUsers(store.scripts, store.keys, [{ userId: "u1"
 const acked = async () => Number(await store.redis.hget(store.keys.user("u1"), "acked"));
 const dueAt = () => store.redis.zscore(store.keys.due, "u1");
 
-test("registered, and told epoch, seq and acked, in one step", async () => {
+test("registers and returns epoch, seq and acked, in one step", async () => {
   await ack(2);
   const before = await store.nowMs();
   const connected = await connect();
@@ -51,13 +51,13 @@ test("registered, and told epoch, seq and acked, in one step", async () => {
   expect(Number(leaseEnd)).toBeGreaterThanOrEqual(before + limits.leaseMs);
 });
 
-test("a device that brings nothing starts after acked", async () => {
+test("a device without a position starts after acked", async () => {
   expect(await connect()).toMatchObject({ after: 0, resumed: false });
   await ack(5);
   expect(await connect()).toMatchObject({ after: 5, resumed: false });
 });
 
-test("since in the matching epoch is an ack too", async () => {
+test("a since in the matching epoch counts as an ack", async () => {
   expect(await connect({ epoch, since: 3 })).toMatchObject({ after: 3, resumed: true, acked: 3 });
   expect(await acked()).toBe(3);
   expect(await dueAt()).not.toBeNull();
@@ -82,7 +82,7 @@ test("since below what was trimmed: not resumed", async () => {
   expect(await connect({ epoch, since: 2 })).toMatchObject({ after: 2, resumed: true });
 });
 
-test("since below an inbox that was trimmed bare: not resumed; at its end: resumed", async () => {
+test("since below a completely trimmed inbox: not resumed; at its end: resumed", async () => {
   await ack(5);
   await store.redis.xtrim(store.keys.inbox("u1"), "MAXLEN", 0);
   expect(await connect({ epoch, since: 3 })).toMatchObject({ after: 5, resumed: false });
@@ -100,19 +100,19 @@ test.each([
   expect(await dueAt()).not.toBeNull();
 });
 
-test("with something open, the user is looked at after the ack timeout at the latest", async () => {
+test("with an open message, the user is checked after the ack timeout at the latest", async () => {
   await store.redis.zadd(store.keys.due, (await store.nowMs()) + 86_400_000, "u1");
   await connect();
   expect(Number(await dueAt())).toBeLessThanOrEqual((await store.nowMs()) + limits.ackTimeoutMs);
 });
 
-test("with something open, a user that due lost is in it again", async () => {
+test("with an open message, a user that due lost is added again", async () => {
   await store.redis.del(store.keys.due);
   await connect();
   expect(await dueAt()).not.toBeNull();
 });
 
-test("with nothing open, the user is not put in due", async () => {
+test("with nothing open, the user is not added to due", async () => {
   await ack(5);
   await connect();
   await connect(undefined, "newcomer");
@@ -134,7 +134,7 @@ test("a user's hash stays as long as it is used", async () => {
   expect(await redis.pttl(keys.user("u1"))).toBeGreaterThan(2_592_000_000);
 });
 
-test("an inbox outlives every message that comes after a connect, however near its end it was", async () => {
+test("an inbox outlives every message that comes after a connect, however close to its expiry it was", async () => {
   const { keys, redis } = store;
   await redis.hset(keys.user("u1"), "keepUntil", String((await store.nowMs()) + 5_000));
   await redis.pexpire(keys.user("u1"), 6_000);
@@ -144,13 +144,13 @@ test("an inbox outlives every message that comes after a connect, however near i
   expect(await redis.pttl(keys.inbox("u1"))).toBeGreaterThan(2_592_000_000);
 });
 
-test("the inbox of a user who connected before the first message ends by itself", async () => {
+test("the inbox of a user who connected before the first message expires", async () => {
   await connect(undefined, "newcomer");
   await store.accepter().accept(message({ userId: "newcomer" }));
   expect(await store.redis.pttl(store.keys.inbox("newcomer"))).toBeGreaterThan(0);
 });
 
-test("the routes of a user whose connections all went without a word end by themselves", async () => {
+test("the routes of a user whose connections all vanished silently expire", async () => {
   await connect();
   expect(await store.redis.pttl(store.keys.routes("u1"))).toBeGreaterThan(0);
 });

@@ -48,7 +48,7 @@ async function connected(connection: string, limits: RouteLimits, where: Where =
 const ids = async () => (await readConnections(store.scripts, store.keys, "u1")).map(({ id }) => id);
 
 describe("policy evict", () => {
-  test("the oldest by connect time goes, though heartbeats gave it the highest score", async () => {
+  test("removes the oldest by connect time, though heartbeats gave it the highest score", async () => {
     const now = await store.nowMs();
     const oldest = await connected("oldest", evict, { connectTimeMs: now - 2_000 });
     await connected("younger", evict, { connectTimeMs: now - 1_000 });
@@ -59,7 +59,7 @@ describe("policy evict", () => {
     expect(await ids()).toEqual(["younger", "newest"]);
   });
 
-  test("its node is told, by its channel, whichever node the newcomer is on", async () => {
+  test("tells its node, on its channel, whichever node the newcomer is on", async () => {
     const heard = await store.listen(`${store.keys.channel}n1`);
     const elsewhere = await store.listen(`${store.keys.channel}n2`);
     const now = await store.nowMs();
@@ -71,7 +71,7 @@ describe("policy evict", () => {
     expect(elsewhere).toEqual([]);
   });
 
-  test("a connection that registers again and is older than all others is refused, and nothing has changed", async () => {
+  test("refuses a connection that registers again and is older than all others, and changes nothing", async () => {
     const now = await store.nowMs();
     await connected("b", evict, { connectTimeMs: now - 2_000 });
     await connected("c", evict, { connectTimeMs: now - 1_000 });
@@ -85,7 +85,7 @@ describe("policy evict", () => {
     expect(heard).toEqual([]);
   });
 
-  test("a connection that registers again and is younger takes the place of the oldest", async () => {
+  test("a connection that registers again and is younger takes the slot of the oldest", async () => {
     const now = await store.nowMs();
     await connected("a", evict, { connectTimeMs: now - 3_000 });
     await connected("c", evict, { connectTimeMs: now - 1_000 });
@@ -93,7 +93,7 @@ describe("policy evict", () => {
     expect(await ids()).toEqual(["b", "c"]);
   });
 
-  test("a connection that is registered and registers again takes no second place", async () => {
+  test("a registered connection that registers again takes no second slot", async () => {
     const now = await store.nowMs();
     const member = await connected("a", evict, { connectTimeMs: now - 2_000 });
     await connected("b", evict, { connectTimeMs: now - 1_000 });
@@ -101,7 +101,7 @@ describe("policy evict", () => {
     expect(await ids()).toEqual(["a", "b"]);
   });
 
-  test("with a limit that was lowered, as many go as there are too many", async () => {
+  test("with a lowered limit, removes as many as there are too many", async () => {
     const now = await store.nowMs();
     for (const [i, id] of ["a", "b", "c", "d"].entries()) {
       await connected(id, { ...evict, maxConnectionsPerUser: 4 }, { connectTimeMs: now - 10 + i });
@@ -110,7 +110,7 @@ describe("policy evict", () => {
     expect(await ids()).toEqual(["d", "e"]);
   });
 
-  test("of those who come at once, as many stay as may, and they are the youngest", async () => {
+  test("of concurrent newcomers, the limit's number of youngest stay", async () => {
     const now = await store.nowMs();
     const order = [3, 0, 4, 1, 2];
     await Promise.all(
@@ -121,7 +121,7 @@ describe("policy evict", () => {
 });
 
 describe("policy refuse", () => {
-  test("the newcomer is refused, and nothing has changed", async () => {
+  test("refuses the newcomer and changes nothing", async () => {
     await connected("a", refuse);
     await connected("b", refuse);
     const before = await store.snapshot();
@@ -129,7 +129,7 @@ describe("policy refuse", () => {
     expect(await store.snapshot()).toEqual(before);
   });
 
-  test("a connection that is registered may register again", async () => {
+  test("lets a registered connection register again", async () => {
     const now = await store.nowMs();
     await connected("a", refuse, { connectTimeMs: now - 5 });
     await connected("b", refuse);
@@ -139,7 +139,7 @@ describe("policy refuse", () => {
 });
 
 test.each(["evict", "refuse"] as const)(
-  "%s: a connection whose lease is over takes no place",
+  "%s: a connection with an expired lease takes no slot",
   async (whenFull) => {
     const limits = { ...evict, whenFull };
     await connected("gone", limits);
@@ -151,7 +151,7 @@ test.each(["evict", "refuse"] as const)(
   },
 );
 
-test("another user's connections do not count", async () => {
+test("does not count another user's connections", async () => {
   for (const userId of ["u1", "u2", "u3"])
     await connected("a", { ...refuse, maxConnectionsPerUser: 1 }, { userId });
   expect(await ids()).toEqual(["a"]);

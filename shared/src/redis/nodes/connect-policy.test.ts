@@ -62,19 +62,19 @@ describe("one", () => {
     expect(heard).toEqual(["evict\nu1\ta\telsewhere\tios"]);
   });
 
-  test("what stood there before the policy did goes at the next sign-in, all of it", async () => {
+  test("connections from before the policy are removed at the next sign-in, all of them", async () => {
     for (const id of ["a", "b", "c"]) await connected(id, base);
     await connected("d", one);
     expect(await ids()).toEqual(["d"]);
   });
 
-  test("the same device again, while its half-dead socket still stands, gets in", async () => {
+  test("the same device is admitted again while its half-dead socket is still registered", async () => {
     await connected("dead", one, { platform: "ios" });
     await connected("alive", one, { platform: "ios" });
     expect(await ids()).toEqual(["alive"]);
   });
 
-  test("an older one that registers again is refused, by the newest one's platform, and nothing has changed", async () => {
+  test("refuses an older one that registers again, naming the newest one's platform, and changes nothing", async () => {
     const now = await store.nowMs();
     await connected("newer", base, { connectTimeMs: now - 1_000, platform: "ios" });
     await connected("newest", base, { connectTimeMs: now - 500, platform: "android" });
@@ -86,7 +86,7 @@ describe("one", () => {
     expect(await store.snapshot()).toEqual(before);
   });
 
-  test("the newest may register again, and others older than it go then", async () => {
+  test("the newest may register again, which removes others older than it", async () => {
     const now = await store.nowMs();
     await connected("older", base, { connectTimeMs: now - 1_000 });
     await connected("newest", base, { connectTimeMs: now - 500 });
@@ -94,7 +94,7 @@ describe("one", () => {
     expect(await ids()).toEqual(["newest"]);
   });
 
-  test("in the same millisecond, and on a clock that was set back, who comes later is the newer", async () => {
+  test("in the same millisecond, or on a clock that was set back, the later one is the newer", async () => {
     const ahead = (await store.nowMs()) + 60_000;
     await connected("zz", one, { node: "n9", connectTimeMs: ahead });
     const member = await connected("aa", one);
@@ -107,7 +107,7 @@ describe("one", () => {
     expect(await ids()).toEqual(["aa"]);
   });
 
-  test("connections whose node stops are replaced by nobody and replace nobody", async () => {
+  test("connections of a stopping node are replaced by nobody and replace nobody", async () => {
     const member = await connected("leaving", one);
     await markLeaving(store.scripts, store.keys, [{ userId: "u1", member }]);
     await connected("moved", one, { node: "n2" });
@@ -117,7 +117,7 @@ describe("one", () => {
     expect(await ids()).toEqual(["leaving", "moved"]);
   });
 
-  test("the grace lease of a socket that has closed is nobody to be replaced", async () => {
+  test("a closed socket's grace lease cannot be replaced", async () => {
     const member = await connected("gone", one);
     await removeRoute(store.scripts, store.keys, "u1", member, 5_000);
     const heard = await store.listen(`${store.keys.channel}n1`, `${store.keys.channel}-`);
@@ -128,7 +128,7 @@ describe("one", () => {
     expect(heard).toEqual(["evict\nu1\tback\telsewhere\tweb"]);
   });
 
-  test("a lease that is over replaces nothing and is not told", async () => {
+  test("an expired lease replaces nothing and is not told", async () => {
     await connected("over", one);
     await store.endLeases("u1");
     const heard = await store.listen(`${store.keys.channel}n1`);
@@ -138,7 +138,7 @@ describe("one", () => {
     expect(heard).toEqual(["evict\nu1\tb\telsewhere\tweb"]);
   });
 
-  test("a full user who refuses newcomers lets a sign-in replace the older all the same", async () => {
+  test("with refusal at the limit, a sign-in still replaces the older one", async () => {
     const strict: RouteLimits = { ...one, whenFull: "refuse", maxConnectionsPerUser: 1 };
     await connected("a", strict);
     await connected("b", strict);
@@ -146,7 +146,7 @@ describe("one", () => {
   });
 });
 
-test("a call that is run after its time changes nothing, and closes nobody; one that is run in time does", async () => {
+test("a call that runs too late changes nothing and closes nobody; one in time does", async () => {
   await connected("came by another way", one);
   const heard = await store.listen(`${store.keys.channel}n1`);
   const before = await store.snapshot();
@@ -159,14 +159,14 @@ test("a call that is run after its time changes nothing, and closes nobody; one 
 });
 
 describe("one-per-platform", () => {
-  test("platforms do not rival each other", async () => {
+  test("platforms do not affect each other", async () => {
     await connected("w1", perPlatform);
     await connected("i1", perPlatform, { platform: "ios" });
     await connected("w2", perPlatform, { node: "n2" });
     expect(await ids()).toEqual(["i1", "w2"]);
   });
 
-  test("a platform whose name is another's end is another platform", async () => {
+  test("a platform whose name is another's suffix is another platform", async () => {
     await connected("a", perPlatform, { platform: "os" });
     await connected("b", perPlatform, { platform: "ios" });
     expect(await ids()).toEqual(["a", "b"]);
@@ -179,7 +179,7 @@ describe("one-per-platform", () => {
     expect(await ids()).toEqual(["older", "newer"]);
   });
 
-  test("the limit counts what stays: its own reason for those it closes", async () => {
+  test("the limit counts what remains: its own reason for those it closes", async () => {
     const heard = await store.listen(`${store.keys.channel}n1`);
     const limits: RouteLimits = { ...perPlatform, maxConnectionsPerUser: 2 };
     const now = await store.nowMs();
@@ -194,7 +194,7 @@ describe("one-per-platform", () => {
     expect(heard).toEqual(["evict\nu1\tweb\telsewhere\tweb", "evict\nu1\tios\tlimit\ttv"]);
   });
 
-  test("where newcomers are refused: the limit refuses before anything is replaced", async () => {
+  test("with refusal at the limit, the limit refuses before anything is replaced", async () => {
     const limits: RouteLimits = { ...perPlatform, whenFull: "refuse", maxConnectionsPerUser: 2 };
     await connected("ios", limits, { platform: "ios" });
     await connected("tv", limits, { platform: "tv" });
@@ -206,7 +206,7 @@ describe("one-per-platform", () => {
   });
 });
 
-test("whatever the order of sign-ins and of registering again, the newest of each scope stays, alone", async () => {
+test("whatever the order of sign-ins and re-registrations, only the newest of each scope stays", async () => {
   const step = fc.record({
     who: fc.nat({ max: 5 }),
     platform: fc.constantFrom("web", "ios"),
@@ -244,9 +244,9 @@ test("whatever the order of sign-ins and of registering again, the newest of eac
 });
 
 describe.each(["leaving", "-", ".", "limit", "elsewhere", "ok", "refused", "web"])(
-  "the platform %s is like all others",
+  "the platform %s is not special",
   (platform) => {
-    test("takes its place among those that a user may have", async () => {
+    test("takes its slot among those that a user may have", async () => {
       const two = { ...base, maxConnectionsPerUser: 2 };
       for (const name of ["a", "b", "c", "d"]) await connected(name, two, { platform });
       expect(await ids()).toEqual(["c", "d"]);
@@ -254,7 +254,7 @@ describe.each(["leaving", "-", ".", "limit", "elsewhere", "ok", "refused", "web"
       expect(refused).toEqual({ outcome: "refused", connections: 2 });
     });
 
-    test("is replaced by a newer sign-in, and named to the older", async () => {
+    test("is replaced by a newer sign-in, and reported to the older", async () => {
       const older = await connected("a", one, { platform });
       const heard = await store.listen(`${store.keys.channel}n1`);
       await connected("b", one, { platform });
@@ -270,7 +270,7 @@ describe.each(["leaving", "-", ".", "limit", "elsewhere", "ok", "refused", "web"
       expect(await ids()).toEqual(["c", "x"]);
     });
 
-    test("leaves room for another while its node stops, and only then; its grace lease takes none", async () => {
+    test("leaves room for another while its node stops, and only then; its grace lease takes no slot", async () => {
       const member = await connected("a", one, { platform });
       const [marked = ""] = await markLeaving(store.scripts, store.keys, [{ userId: "u1", member }]);
       const moved = await connected("b", one, { platform });

@@ -34,7 +34,7 @@ const revocations: readonly [string, () => Promise<unknown>][] = [
 ];
 
 describe.each(revocations)("revoked: %s", (_what, revoke) => {
-  test("a newcomer is refused, nothing has changed, and nobody is evicted for it", async () => {
+  test("refuses a newcomer, changes nothing, and evicts nobody for it", async () => {
     const other = { generation: 2_000, sessionId: "s2", jti: "j2" };
     await connected(other, "a");
     await connected(other, "b");
@@ -46,13 +46,13 @@ describe.each(revocations)("revoked: %s", (_what, revoke) => {
     expect(heard).toEqual([]);
   });
 
-  test("one that registers again is refused too", async () => {
+  test("refuses one that registers again, too", async () => {
     const member = await connected(token);
     await revoke();
     expect(await connect(token, "c1", Number(member.split("/")[0]))).toEqual({ outcome: "revoked" });
   });
 
-  test("its lease is not renewed, and it is named; the others' are", async () => {
+  test("does not renew its lease, and names it; the others' are renewed", async () => {
     const good = { generation: 2_000, sessionId: "s2", jti: "j2" };
     const routes = [
       { userId: "u1", member: await connected(good, "a"), token: good },
@@ -65,7 +65,7 @@ describe.each(revocations)("revoked: %s", (_what, revoke) => {
   });
 });
 
-test("revoked by a name that the release before gave its token: refused, also when it registers again", async () => {
+test("a token revoked by a name that the previous release gave it: refused, also when it registers again", async () => {
   const named: RouteToken = { ...withoutSession, jti: "new", formerNames: ["old"] };
   const member = await connected(named);
   await store.redis.set(store.keys.revokedToken("old"), "1");
@@ -74,17 +74,17 @@ test("revoked by a name that the release before gave its token: refused, also wh
   expect(await connect({ ...named, formerNames: ["other"] }, "c3")).toMatchObject({ outcome: "connected" });
 });
 
-test("the generation of the revocation itself is good: what was made since", async () => {
+test("the revocation's own generation is good: issued since", async () => {
   await store.redis.set(store.keys.tokenGeneration("u1"), "1000");
   expect(await connect(token)).toMatchObject({ outcome: "connected" });
 });
 
-test("a token without a session is of none: no session's revocation meets it", async () => {
+test("a token without a session matches no session's revocation", async () => {
   await store.redis.set(store.keys.revokedSession("u1", "s1"), "1");
   expect(await connect(withoutSession)).toMatchObject({ outcome: "connected" });
 });
 
-test("another user's revocation, and another session's, is nobody else's", async () => {
+test("another user's or session's revocation has no effect", async () => {
   await store.redis.set(store.keys.tokenGeneration("u2"), "9999");
   await store.redis.set(store.keys.revokedSession("u2", "s1"), "1");
   await store.redis.set(store.keys.revokedSession("u1", "s2"), "1");

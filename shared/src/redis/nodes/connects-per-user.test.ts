@@ -45,7 +45,7 @@ async function begun(...parts: readonly (readonly [ago: number, count: number])[
   return nowMs;
 }
 
-test("the limit's worth, then none, and no route; the wait ends with the window", async () => {
+test("admits the limit, then none, and makes no route; the wait ends with the window", async () => {
   const beforeMs = await store.nowMs();
   expect(await outcomes(LIMIT)).toEqual(["connected", "connected", "connected"]);
   const refused = await connect();
@@ -60,7 +60,7 @@ test("the limit's worth, then none, and no route; the wait ends with the window"
   expect((await connect({ userId: "u2" })).outcome).toBe("connected");
 });
 
-test("what began before the window no longer counts; what may lie in it does", async () => {
+test("connects from before the window no longer count; those that may lie in it do", async () => {
   await begun([41, LIMIT]);
   expect(await outcomes(LIMIT + 1)).toEqual(["connected", "connected", "connected", "too-often"]);
   const nowMs = await begun([39, 2], [10, 1]);
@@ -81,7 +81,7 @@ test("after the clock was set back, nobody waits longer than a window", async ()
   expect(Number(index)).toBeLessThanOrEqual(current);
 });
 
-test("who registers again, or comes too late, is not counted", async () => {
+test("does not count one that registers again, or comes too late", async () => {
   const [known] = [await connect()];
   if (known.outcome !== "connected") throw new Error(known.outcome);
   const connectTimeMs = Number(known.member.split("/")[0]);
@@ -90,7 +90,7 @@ test("who registers again, or comes too late, is not counted", async () => {
   expect(await outcomes(LIMIT)).toEqual(["connected", "connected", "too-often"]);
 });
 
-test("without a limit nothing is counted", async () => {
+test("counts nothing without a limit", async () => {
   for (let i = 0; i < LIMIT + 1; i++) {
     expect((await connect({}, { ...limits, connectsPerMinute: 0 })).outcome).toBe("connected");
   }

@@ -64,7 +64,7 @@ describe.each([
     await server.stop();
   });
 
-  test("every node hears every revocation, whatever its partition", async () => {
+  test("every node receives every revocation, whatever its partition", async () => {
     const revocations = new TokenRevocations({
       scripts: new ScriptRunner(redis),
       partitions,

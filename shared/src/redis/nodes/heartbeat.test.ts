@@ -22,14 +22,14 @@ const renew = (routes: readonly { userId: string; member: string }[]) =>
 const leaseEnd = async ({ userId, member }: { userId: string; member: string }) =>
   Number(await store.redis.zscore(store.keys.routes(userId), member));
 
-test("leases are renewed, in a batch, by Redis' clock", async () => {
+test("renews leases in a batch, by Redis' clock", async () => {
   const routes = [await connect("u1"), await connect("u2")];
   const before = await store.nowMs();
   expect(await renew(routes)).toEqual([]);
   for (const route of routes) expect(await leaseEnd(route)).toBeGreaterThanOrEqual(before + 60_000);
 });
 
-test("what is missing is named by its place, and is not added", async () => {
+test("names missing routes by their place, and does not add them", async () => {
   const [first, second, third] = [await connect("u1"), await connect("u2"), await connect("u3")];
   await removeRoute(store.scripts, store.keys, "u1", first.member, 0);
   await removeRoute(store.scripts, store.keys, "u3", third.member, 0);
@@ -39,13 +39,13 @@ test("what is missing is named by its place, and is not added", async () => {
   expect(await store.redis.zrange(store.keys.routes("u2"), "0", "-1")).toEqual([second.member]);
 });
 
-test("of a user without any route it makes none", async () => {
+test("makes none for a user without any route", async () => {
   const before = await store.snapshot();
   expect(await renew([{ userId: "nobody", member: "0000000000001/n1/c1/web" }])).toEqual([0]);
   expect(await store.snapshot()).toEqual(before);
 });
 
-test("leases are renewed though Redis is out of memory: nobody goes offline for that", async () => {
+test("renews leases even when Redis is out of memory: nobody goes offline for that", async () => {
   const route = await connect("u1");
   await store.redis.config("SET", "maxmemory", "1");
   try {

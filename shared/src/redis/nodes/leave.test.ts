@@ -25,7 +25,7 @@ const members = (): Promise<string[]> => store.redis.zrange(store.keys.routes("u
 const ids = async (): Promise<string[]> =>
   (await readConnections(store.scripts, store.keys, "u1")).map(({ id }) => id);
 
-test("a grace lease holds the place without a node, and ends by itself", async () => {
+test("a grace lease keeps the user without a node, and expires", async () => {
   const member = await connect("c1");
   await leave(member, 3_000);
   expect(await members()).toEqual([member.replace("/n1/", "/-/")]);
@@ -35,13 +35,13 @@ test("a grace lease holds the place without a node, and ends by itself", async (
   expect(await store.redis.pttl(store.keys.routes("u1"))).toBeGreaterThan(2_000);
 });
 
-test("it is nobody's route, and no connection", async () => {
+test("it is not a route, and not a connection", async () => {
   await leave(await connect("c1"), 3_000);
   expect(await readRoutes(store.scripts, store.keys, ["u1"])).toEqual([[]]);
   expect(await ids()).toEqual([]);
 });
 
-test("who connects takes it away, and others with it; it takes no place", async () => {
+test("a connect removes it, with others; it takes no slot", async () => {
   await connect("c1");
   await leave(await connect("c2"), 3_000);
   await connect("c3");
@@ -49,7 +49,7 @@ test("who connects takes it away, and others with it; it takes no place", async 
   expect((await members()).length).toBe(2);
 });
 
-test("a sign-out leaves nothing; one that was not registered leaves nothing either", async () => {
+test("a sign-out leaves nothing; nor does one that was not registered", async () => {
   const member = await connect("c1");
   await leave(member, 0);
   await leave(member, 3_000);
@@ -57,7 +57,7 @@ test("a sign-out leaves nothing; one that was not registered leaves nothing eith
   expect(await store.redis.exists(store.keys.routes("u1"))).toBe(0);
 });
 
-test("after the last one the set ends with the grace; while another is there it stays as long as that", async () => {
+test("after the last one the set expires with the grace; while another exists it stays as long as that", async () => {
   const [member, other] = [await connect("c1"), await connect("c2")];
   await leave(member, 3_000);
   expect(await store.redis.pttl(store.keys.routes("u1"))).toBeGreaterThan(3_000);
@@ -65,7 +65,7 @@ test("after the last one the set ends with the grace; while another is there it 
   expect(await store.redis.pttl(store.keys.routes("u1"))).toBeLessThanOrEqual(3_000);
 });
 
-test("a connection whose node stops does not count, and is not put out", async () => {
+test("a connection of a stopping node does not count, and is not evicted", async () => {
   const old = await connect("c1");
   await connect("c2");
   expect(await markLeaving(store.scripts, store.keys, [{ userId: "u1", member: old }])).toEqual([
@@ -76,13 +76,13 @@ test("a connection whose node stops does not count, and is not put out", async (
   expect(await readRoutes(store.scripts, store.keys, ["u1"])).toEqual([["n1", "n2"]]);
 });
 
-test("the set still ends by itself", async () => {
+test("the set still expires", async () => {
   const member = await connect("c1");
   await markLeaving(store.scripts, store.keys, [{ userId: "u1", member }]);
   expect(await store.redis.pttl(store.keys.routes("u1"))).toBeGreaterThan(0);
 });
 
-test("its lease is kept, and it can be renewed, registered again and removed", async () => {
+test("its lease stays; it can be renewed, registered again and removed", async () => {
   const member = await connect("c1");
   const before = await store.redis.zscore(store.keys.routes("u1"), member);
   const [leaving = ""] = await markLeaving(store.scripts, store.keys, [{ userId: "u1", member }]);
@@ -100,7 +100,7 @@ test("its lease is kept, and it can be renewed, registered again and removed", a
   expect(await ids()).toEqual(["c2", "c3"]);
 });
 
-test("one that is not registered is not marked", async () => {
+test("does not mark one that is not registered", async () => {
   const member = await connect("c1");
   await leave(member, 0);
   expect(await markLeaving(store.scripts, store.keys, [{ userId: "u1", member }])).toEqual([member]);

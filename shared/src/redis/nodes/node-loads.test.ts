@@ -15,7 +15,7 @@ const open = (nodeId: string, staleMs = 60_000): NodeLoads =>
 const namesOf = (loads: readonly { readonly node: string }[]): string[] =>
   loads.map(({ node }) => node).sort();
 
-test("each hears of all, and of their numbers", async () => {
+test("each node learns of all others and their loads", async () => {
   const [a, b] = [open("a.1"), open("b.1")];
   expect(await a.report(7)).toMatchObject([{ node: "a.1", connections: 7 }]);
   const loads = await b.report(0);
@@ -24,7 +24,7 @@ test("each hears of all, and of their numbers", async () => {
   expect(await store.redis.pttl("petrel:node-loads")).toBeGreaterThan(0);
 });
 
-test("a node that leaves is gone at once, one that is silent soon", async () => {
+test("a leaving node is gone at once, a silent one soon", async () => {
   const [a, b, c] = [open("a.1", 300), open("b.1", 300), open("c.1", 300)];
   await a.report(1);
   await b.report(1);
@@ -50,7 +50,7 @@ test("a node that has left joins anew", async () => {
   );
 });
 
-test("a node's time of joining stays, also where Redis has lost it; a younger one's is later", async () => {
+test("a node keeps its time of joining, even if Redis has lost it; a younger one's is later", async () => {
   const [a, b] = [open("a.1"), open("b.1")];
   const [first] = await a.report(1);
   await waitFor(async () => Number((await store.redis.time())[0]) * 1_000 > (first?.joinedAtMs ?? 0), {

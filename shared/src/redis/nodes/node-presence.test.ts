@@ -11,7 +11,7 @@ beforeAll(async () => {
 });
 afterAll(() => store.close());
 
-test("a node is there from its announcement to its withdrawal, and no other node with it", async () => {
+test("a node exists from its announcement to its withdrawal, and no other node with it", async () => {
   expect(await announceNode(store.scripts, "n.1", 60_000)).toBe(false);
   expect(await announceNode(store.scripts, "n.1", 60_000)).toBe(true);
   expect(await findGoneNodes(store.redis, ["n.1", "n.2"])).toEqual(["n.2"]);
@@ -19,7 +19,7 @@ test("a node is there from its announcement to its withdrawal, and no other node
   expect(await findGoneNodes(store.redis, ["n.1"])).toEqual(["n.1"]);
 });
 
-test("a node that is not announced again is gone when its time is over", async () => {
+test("a node that is not announced again expires", async () => {
   await announceNode(store.scripts, "n.3", 60_000);
   await announceNode(store.scripts, "n.3", 30);
   await waitFor(async () => (await findGoneNodes(store.redis, ["n.3"])).length > 0, {
@@ -28,7 +28,7 @@ test("a node that is not announced again is gone when its time is over", async (
   });
 });
 
-test("a node comes, stays and comes back though Redis is out of memory", async () => {
+test("a node comes, stays and returns even when Redis is out of memory", async () => {
   await announceNode(store.scripts, "n.4", 60_000);
   await store.redis.config("SET", "maxmemory", "1");
   try {

@@ -9,7 +9,7 @@ let store: OpenStore;
 beforeAll(async () => void (store = await openStore()));
 afterAll(() => store.close());
 
-test("a node that hangs with its sockets open is none that lives; one that does not report is shown without details", async () => {
+test("a hanging node with open sockets is not live; one that does not report is shown without details", async () => {
   const { keys } = store;
   await store.listen(`${keys.channel}a.1`);
   const list = () => listNodes(store.scripts, keys);

@@ -70,7 +70,7 @@ function publish(nodeId: string, partition: number, text: string): Promise<numbe
   return store.redis.spublish(`${store.partitions[partition]?.channel}${nodeId}`, text) as Promise<number>;
 }
 
-test("texts of every partition come, those of one in their order; other nodes' do not", async () => {
+test("messages of every partition arrive, those of one in their order; other nodes' do not", async () => {
   const { heard } = await subscribe("n1");
   for (let i = 0; i < 50; i++) expect(await publish("n1", i % 2, `t${i}`)).toBe(1);
   expect(await publish("n10", 0, "for another")).toBe(0);
@@ -78,7 +78,7 @@ test("texts of every partition come, those of one in their order; other nodes' d
   expect(heard).toEqual(Array.from({ length: 50 }, (_, i) => `t${i}`));
 });
 
-test("a link that breaks comes back, subscribed, and says so once it is", async () => {
+test("a broken link comes back, subscribed, and reports so once it is", async () => {
   const { heard, subscription, returns } = await subscribe("n2");
   links[0]?.near.destroy();
   await waitFor(() => !subscription.isActive(), { what: "the loss" });
@@ -88,7 +88,7 @@ test("a link that breaks comes back, subscribed, and says so once it is", async 
   await waitFor(() => heard.length === 2, { what: "texts again" });
 });
 
-test("a link that is dead without a word is noticed; one that is only quiet is left alone", async () => {
+test("notices a silently dead link; leaves a quiet one alone", async () => {
   const quiet = await subscribe("n3");
   const { heard, returns } = await subscribe("n4");
   const dead = links[1];
@@ -105,7 +105,7 @@ test("a link that is dead without a word is noticed; one that is only quiet is l
   expect(quiet.subscription.isActive()).toBe(true);
 });
 
-test("a server that refuses even PING, since its disk is full, is not left: what it publishes is heard", async () => {
+test("does not leave a server that refuses even PING because its disk is full: what it publishes is received", async () => {
   const server = await startRedis({ extraArgs: ["--enable-protected-configs", "yes"] });
   const [commands, redis] = await Promise.all([
     connectRedis({ url: server.url, role: "commands", logger }),

@@ -20,7 +20,7 @@ async function connect(userId: string, node: string, connection: string): Promis
 
 const nodesOf = (...userIds: string[]) => readRoutes(store.scripts, store.keys, userIds);
 
-test("for each user, in order, the nodes that hold it; each node once", async () => {
+test("returns for each user, in order, the nodes that hold it; each node once", async () => {
   await connect("u1", "n1", "a");
   await connect("u1", "n1", "b");
   await connect("u1", "n2", "c");
@@ -31,24 +31,24 @@ test("for each user, in order, the nodes that hold it; each node once", async ()
   expect(second).toEqual(["n2"]);
 });
 
-test("a single user without a route", async () => {
+test("returns none for a single user without a route", async () => {
   expect(await nodesOf("nobody")).toEqual([[]]);
 });
 
-test("a lease that is over does not count", async () => {
+test("ignores an expired lease", async () => {
   await connect("u1", "n1", "a");
   await store.endLeases("u1");
   await connect("u2", "n1", "b");
   expect(await nodesOf("u1", "u2")).toEqual([[], ["n1"]]);
 });
 
-test("a removed route is none", async () => {
+test("ignores a removed route", async () => {
   const member = await connect("u1", "n1", "a");
   await removeRoute(store.scripts, store.keys, "u1", member, 0);
   expect(await nodesOf("u1")).toEqual([[]]);
 });
 
-test("a user's connections, oldest first, with what they are", async () => {
+test("lists a user's connections, oldest first, with their details", async () => {
   await connect("u1", "n1", "a");
   await store.endLeases("u1");
   const before = await store.nowMs();

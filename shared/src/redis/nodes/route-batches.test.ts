@@ -62,7 +62,7 @@ function memberOf(result: ConnectResult): string {
 
 const users = (count: number): string[] => Array.from({ length: count }, (_, i) => `u${i}`);
 
-test("those of one turn: a call for each partition, and each has its own answer", async () => {
+test("one turn makes a call per partition, and each connection has its own answer", async () => {
   const results = await Promise.all([
     ...users(20).map((user) => connect(user)),
     ...users(20).map((user) => connect(user, 1)),
@@ -76,7 +76,7 @@ test("those of one turn: a call for each partition, and each has its own answer"
   }
 });
 
-test("more than a call may hold: several calls, all answered", async () => {
+test("splits more than a call may hold into several, all answered", async () => {
   const results = await Promise.all(users(120).map((user) => connect(user)));
   expect(results.map(({ outcome }) => outcome)).toEqual(users(120).map(() => "connected"));
   expect(calls).toEqual(["connect.v5", "connect.v5", "connect.v5"]);
@@ -90,7 +90,7 @@ test("more than a call may hold: several calls, all answered", async () => {
   expect(await store.redis.exists(...users(120).map((user) => store.keys.routes(user)))).toBe(0);
 });
 
-test("a user whose keys Redis refuses is told so; the others come and go", async () => {
+test("reports a user whose keys Redis refuses; the others connect and leave", async () => {
   await store.redis.set(store.keys.user("broken"), "no hash");
   const broken = connect("broken");
   const others = Promise.all(["before", "after"].map((user) => connect(user)));
@@ -106,7 +106,7 @@ test("a user whose keys Redis refuses is told so; the others come and go", async
   expect(await readConnections(store.scripts, store.keys, "after")).toEqual([]);
 });
 
-test("who leaves makes room for who comes in the same turn, whatever their order", async () => {
+test("a leaving connection makes room for one that comes in the same turn, whatever their order", async () => {
   const member = memberOf(await connect("u1"));
   const coming = connect("u1");
   const leaving = batches.remove(store.keys, { userId: "u1", member, graceMs: 3_000 });
@@ -117,7 +117,7 @@ test("who leaves makes room for who comes in the same turn, whatever their order
 /** A turn of the event loop, and what is due in it. */
 const turn = (): Promise<void> => new Promise((resolve) => setImmediate(() => setImmediate(resolve)));
 
-test("the first goes at once; in a crowd the others linger", async () => {
+test("sends the first at once; in a crowd the others linger", async () => {
   vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout"] });
   try {
     const first = connect("u1");
@@ -136,7 +136,7 @@ test("the first goes at once; in a crowd the others linger", async () => {
   }
 });
 
-test("who leaves with grace waits a little, but goes with those who go before; at a stop it goes at once", async () => {
+test("a leave with grace lingers a little, but goes along with earlier leaves; at a stop it goes at once", async () => {
   const members = (await Promise.all(users(3).map((user) => connect(user)))).map(memberOf);
   calls = [];
   vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout"] });
@@ -163,27 +163,24 @@ test("who leaves with grace waits a little, but goes with those who go before; a
 test.each([
   { quietMs: 39, waitsMs: 20 },
   { quietMs: 40, waitsMs: 5 },
-])(
-  "who leaves with grace $quietMs ms after the last call waits $waitsMs ms",
-  async ({ quietMs, waitsMs }) => {
-    const member = memberOf(await connect("u1"));
-    calls = [];
-    nowMs += quietMs;
-    vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout"] });
-    try {
-      const leaving = batches.remove(store.keys, { userId: "u1", member, graceMs: 3_000 });
-      vi.advanceTimersByTime(waitsMs - 1);
-      expect(calls).toEqual([]);
-      vi.advanceTimersByTime(1);
-      expect(calls).toEqual(["leave.v4"]);
-      await leaving;
-    } finally {
-      vi.useRealTimers();
-    }
-  },
-);
+])("a leave with grace $quietMs ms after the last call lingers $waitsMs ms", async ({ quietMs, waitsMs }) => {
+  const member = memberOf(await connect("u1"));
+  calls = [];
+  nowMs += quietMs;
+  vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout"] });
+  try {
+    const leaving = batches.remove(store.keys, { userId: "u1", member, graceMs: 3_000 });
+    vi.advanceTimersByTime(waitsMs - 1);
+    expect(calls).toEqual([]);
+    vi.advanceTimersByTime(1);
+    expect(calls).toEqual(["leave.v4"]);
+    await leaving;
+  } finally {
+    vi.useRealTimers();
+  }
+});
 
-test("a call that hangs holds up nobody who comes later", async () => {
+test("a hanging call delays nobody who comes later", async () => {
   let release = (): void => undefined;
   hold = new Promise((resolve) => (release = resolve));
   const hanging = connect("u1");
@@ -194,7 +191,7 @@ test("a call that hangs holds up nobody who comes later", async () => {
   expect((await hanging).outcome).toBe("connected");
 });
 
-test("where the call fails, each of its connections is told", async () => {
+test("if the call fails, each of its connections is told", async () => {
   failure = new Error("no answer in time");
   const failed = await Promise.allSettled([connect("u1"), connect("u2")]);
   expect(failed).toEqual([

@@ -11,7 +11,7 @@ beforeAll(async () => {
 beforeEach(() => store.clear());
 afterAll(() => store.close());
 
-test("all live members are seen, in lexical order, until they leave", async () => {
+test("lists all live members, in lexical order, until they leave", async () => {
   expect(await renewMembership(store.scripts, "b", 60_000)).toEqual(["b"]);
   expect(await renewMembership(store.scripts, "c", 50_000)).toEqual(["b", "c"]);
   expect(await renewMembership(store.scripts, "a", 70_000)).toEqual(["a", "b", "c"]);
@@ -27,7 +27,7 @@ test("one that does not renew is gone when its lease is over", async () => {
   });
 });
 
-test("one enters and stays though Redis is out of memory", async () => {
+test("one joins and stays even when Redis is out of memory", async () => {
   await renewMembership(store.scripts, "a", 60_000);
   await store.redis.config("SET", "maxmemory", "1");
   try {
@@ -38,7 +38,7 @@ test("one enters and stays though Redis is out of memory", async () => {
   }
 });
 
-test("one whose lease was given by a clock that was set back since ends all the same", async () => {
+test("a lease given by a clock since set back expires all the same", async () => {
   const aheadMs = (await store.nowMs()) + 3_600_000;
   await store.redis.zadd("petrel:dispatchers", aheadMs, "dead");
   await renewMembership(store.scripts, "a", 60_000);

@@ -38,7 +38,7 @@ test("absence counts again when the time after the change is over, unless client
   expect(await wake()).toBe("offline");
 });
 
-test("however long they say so, it ends; the next generation begins anew", async () => {
+test("it ends, however long they report so; the next generation starts over", async () => {
   await changed(0);
   expect(await holdAbsence(store.scripts, store.keys, 60_000)).toBe(true);
   const { held } = await store.redis.hgetall(store.keys.generation);

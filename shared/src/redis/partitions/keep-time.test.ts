@@ -39,7 +39,7 @@ async function follow(): Promise<number> {
   return time.backMs;
 }
 
-test("the time is noted once a second, and a step back of more than that is told until it is put right", async () => {
+test("records the time once a second, and reports a larger step back until it is corrected", async () => {
   const at = async (): Promise<number> => Number(await store.redis.hget(keys.generation, "at"));
   expect(await follow()).toBe(0);
   const first = await at();
@@ -61,7 +61,7 @@ test("the time is noted once a second, and a step back of more than that is told
 });
 
 test.each(["", `${"1".repeat(40)} ${"2".repeat(40)}`])(
-  "where a release that knows no process has left %o, it is noted before the next change of the replid",
+  "records it before the next change of the replid, if a release that knows no process has left %o",
   async (left) => {
     await follow();
     const replid = /^master_replid:(\w+)/m.exec(await store.redis.info("replication"))?.[1];
@@ -77,7 +77,7 @@ test.each(["", `${"1".repeat(40)} ${"2".repeat(40)}`])(
   },
 );
 
-test("users and retries, more than one call takes: each is moved by the step, once, and never before now", async () => {
+test("moves users and retries, more than one call takes, by the step, once, and never before now", async () => {
   const users = Array.from({ length: 450 }, (_, i) => `u${i}`);
   const entries = Array.from({ length: 1_200 }, (_, i) => `1\t${i}`);
   // Many at the same moment, and some that were due by the former clock.
@@ -105,7 +105,7 @@ test("users and retries, more than one call takes: each is moved by the step, on
   expect(Number(await store.redis.zscore(keys.due, "waits for an expiry"))).toBe(far);
 });
 
-test("what is noted of a user, and a grace lease: by the step; a live connection's lease stays", async () => {
+test("moves a user's recorded times, and a grace lease, by the step; a live connection's lease stays", async () => {
   await store.accepter().accept(message());
   const user = keys.user("u1");
   const before = { nudgedAt: formerMs() - 100, spared: formerMs() - 100, graceFrom: formerMs() - 200 };
@@ -139,7 +139,7 @@ test("the time after a change of generation ends when it would have", async () =
   expect(await store.redis.hget(keys.generation, "since")).toBe(String(formerMs() - 1_000 - back));
 });
 
-test("what a worker holds since a moment to come is held from now on, by the same worker, as often as before", async () => {
+test("an entry held since a future time is held from now on, by the same worker, with the same count", async () => {
   const stream = keys.fallback("normal");
   await store.redis.xgroup("CREATE", stream, FALLBACK_GROUP, "0", "MKSTREAM");
   const id = String(await store.redis.xadd(stream, "*", "m", "x", "n", "0"));

@@ -34,7 +34,7 @@ async function leaseIsOver(): Promise<void> {
 
 const numberOf = (token: string): number => Number(token.split(".")[0]);
 
-test("a partition that is held is taken by nobody else", async () => {
+test("nobody else takes a partition that is held", async () => {
   await take("a");
   const before = await store.snapshot();
   expect(await takePartition(store.scripts, keys, "b", 60_000)).toMatchObject({
@@ -61,7 +61,7 @@ test("a renewal extends the lease; one with another's token, or too late, change
   expect(await store.snapshot()).toEqual(taken);
 });
 
-test("each new lease has a token with a larger number, the same holder's too, and only the newest is good", async () => {
+test("each new lease has a token with a larger number, even the same holder's, and only the newest is valid", async () => {
   const first = await take("a");
   const second = await take("a");
   expect(numberOf(second.token)).toBe(numberOf(first.token) + 1);
@@ -77,7 +77,7 @@ test("a release frees at once, and the number goes on", async () => {
   expect(numberOf(second.token)).toBe(numberOf(first.token) + 1);
 });
 
-test("where Redis has lost the tail in which a token was given out, the next one is another all the same", async () => {
+test("if Redis has lost the tail in which a token was given out, the next one still differs", async () => {
   const earlier = await take("a");
   const lost = await take("a");
   await store.redis.hset(keys.owner, { token: earlier.token, until: "0" });
@@ -88,7 +88,7 @@ test("where Redis has lost the tail in which a token was given out, the next one
   expect(await trimReady(store.scripts, keys, next.token, "9-0")).toBe(0);
 });
 
-test("a lease that a clock ahead has given gets its length from when it is asked for; the former release's, the asker's", async () => {
+test("a lease given by a clock ahead gets its length from when it is asked for; the former release's, the asker's", async () => {
   const hourMs = 3_600_000;
   const untilIn = async (): Promise<number> => {
     const [owner] = await readPartitionOwners(store.redis, [keys]);

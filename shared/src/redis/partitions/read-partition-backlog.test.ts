@@ -19,7 +19,7 @@ async function accept(userId: string): Promise<string> {
   return result.epoch;
 }
 
-test("an empty partition", async () => {
+test("reads an empty partition", async () => {
   expect(await read()).toEqual({
     ready: 0,
     scheduled: 0,
@@ -33,7 +33,7 @@ test("an empty partition", async () => {
   });
 });
 
-test("what waits has an age, until it is acknowledged", async () => {
+test("a waiting message has an age until it is acknowledged", async () => {
   const epoch = await accept("u1");
   await accept("u2");
   await waitFor(async () => (await read()).undeliveredOldestMs > 20, { what: "some age" });
@@ -50,14 +50,14 @@ test("what waits has an age, until it is acknowledged", async () => {
   );
 });
 
-test("what was given to the fallback is not undelivered any more: its age is the fallback's", async () => {
+test("what was offered to the fallback no longer counts as undelivered: its age is the fallback's", async () => {
   await accept("u1");
   await waitFor(async () => (await read()).undeliveredOldestMs > 20, { what: "some age" });
   await store.redis.hset(store.keys.user("u1"), "offered", "1");
   expect(await read()).toMatchObject({ dueUsers: 1, undeliveredOldestMs: 0 });
 });
 
-test("a wake that is late shows", async () => {
+test("shows a late wake", async () => {
   await accept("u1");
   const nowMs = await store.nowMs();
   await store.redis.zadd(store.keys.due, nowMs - 5_000, "u1");
@@ -66,14 +66,14 @@ test("a wake that is late shows", async () => {
   expect(wakeLagMs).toBeLessThan(60_000);
 });
 
-test("a user whose keys are broken hides nobody else", async () => {
+test("a user with broken keys hides nobody else", async () => {
   await accept("u2");
   await store.redis.set(store.keys.user("u1"), "no hash");
   await store.redis.zadd(store.keys.due, 1, "u1");
   await waitFor(async () => (await read()).undeliveredOldestMs > 5, { what: "u2's age" });
 });
 
-test("who has waited too long is counted, among some of many", async () => {
+test("counts users who have waited too long, in a sample of many", async () => {
   const epoch = await accept("u0");
   for (let i = 1; i < 6; i++) await accept(`u${i}`);
   await waitFor(async () => (await read(20)).lateUsers === 6, { what: "all to be late" });
@@ -86,7 +86,7 @@ test("who has waited too long is counted, among some of many", async () => {
   expect(await read()).toMatchObject({ dueUsers: 49, sampledUsers: 32, lateUsers: 0 });
 });
 
-test("the share of the late is that of some at random, not of those who have waited longest", async () => {
+test("takes the share of late users from a random sample, not from those who have waited longest", async () => {
   for (let i = 0; i < 8; i++) await accept(`late${i}`);
   await waitFor(async () => (await read(20)).lateUsers === 8, { what: "all to be late" });
   for (let i = 0; i < 60; i++) {

@@ -329,7 +329,7 @@ async function expectPresence(expected: (topic: string) => Promise<ReturnType<ty
 }
 
 test(
-  "the counts are what the holders say, whatever happens in whatever order",
+  "the counts match what the holders hold, whatever happens in whatever order",
   { timeout: 300_000 },
   async () => {
     await fc.assert(

@@ -100,7 +100,7 @@ describe("a report", () => {
     expect(heard).toEqual(["presence"]);
   });
 
-  test("tells who listens to a topic once, however many of its users changed, and nobody else", async () => {
+  test("tells a topic's listeners once, however many of its users changed, and nobody else", async () => {
     await begin(n1);
     const channels = ["room.1", "room.2", "room.3"].map((topic) => store.keys.topicChannel + topic);
     const heard = await Promise.all(channels.map((channel) => store.listen(channel)));
@@ -141,7 +141,7 @@ describe("a report", () => {
     expect(heard).toEqual(["presence"]);
   });
 
-  test("of somebody who is there says since when, by Redis' clock, until the user has gone", async () => {
+  test("of a present user says since when, by Redis' clock, until the user has gone", async () => {
     await begin(n1);
     const startMs = await store.nowMs();
     await report(n1, "room.1", { alice: 1 });
@@ -164,7 +164,7 @@ describe("a node", () => {
     expect(await store.redis.keys("*presence*")).toEqual([]);
   });
 
-  test("is unknown to another master, and writes all it holds: nobody goes missing or counts twice, a ghost goes", async () => {
+  test("is unknown to another master, and writes everything it holds: nobody goes missing or counts twice, stale users go", async () => {
     await begin(n1);
     await report(n1, "room.1", { alice: 2, bob: 1, ghost: 1 });
     await store.redis.hset(store.keys.generation, "replid", "0".repeat(40));
@@ -196,7 +196,7 @@ describe("a node", () => {
     expect(await look("room.1")).toMatchObject({ users: 1 });
   });
 
-  test("that was taken for gone half-way learns it, and stops the removal by beginning anew", async () => {
+  test("that was taken for gone midway learns it, and stops the removal by beginning anew", async () => {
     await begin(n1);
     await report(n1, "room.1", { alice: 1, bob: 1, carol: 1 });
     await endLease(n1);
@@ -210,7 +210,7 @@ describe("a node", () => {
     expect(await look("room.1")).toMatchObject({ users: 3, connections: 3 });
   });
 
-  test("whose beginning comes after the holder was removed is unknown at its next call: nobody stays missing", async () => {
+  test("whose begin call comes after the holder was removed is unknown at its next call: nobody stays missing", async () => {
     await begin(n1);
     await report(n1, "room.1", { alice: 1 }, { version: 10 });
     await report(n1, "room.1", { bob: 1 }, { version: 11 });
@@ -231,7 +231,7 @@ describe("a node", () => {
     expect(await renewHolder(scripts, keys, { holder: n1Again, leaseMs })).toBe("ok");
   });
 
-  test("that begins twice, by a call that was repeated, keeps its version", async () => {
+  test("that begins twice, by a repeated call, keeps its version", async () => {
     await begin(n1);
     await report(n1, "room.1", { alice: 1 }, { version: 5 });
     expect(await begin(n1)).toBe("ok");
@@ -251,7 +251,7 @@ describe("a holder whose lease has ended", () => {
     expect((await findGoneHolders(store.scripts, store.keys, 10)).holders).toEqual([n2]);
   });
 
-  test("is taken out in bounded steps, with all it holds and nothing else; each changed topic is told", async () => {
+  test("is removed in bounded steps, with everything it holds and nothing else; each changed topic is told", async () => {
     await begin(n1);
     await begin(n2);
     await report(n1, "room.1", { alice: 1, bob: 1 });
@@ -278,7 +278,7 @@ describe("a holder whose lease has ended", () => {
     expect(await renew(n2)).toBe("ok");
   });
 
-  test("stays while its lease stands, for a stale owner, and while a new master settles", async () => {
+  test("stays while its lease lasts, for a stale owner, and while a new master settles", async () => {
     await begin(n1);
     await report(n1, "room.1", { alice: 1 });
     const token = await own();
@@ -295,7 +295,7 @@ describe("a holder whose lease has ended", () => {
     expect(await remove(token, n1, 200, 0)).toEqual({ outcome: "done", users: 1 });
   });
 
-  test("does not outlast its length because the clock was set back", async () => {
+  test("does not outlast its length if the clock was set back", async () => {
     await begin(n1);
     await store.redis.zadd(store.keys.presenceLeases, "XX", (await store.nowMs()) + 9 * leaseMs, "n1/1");
     await findGoneHolders(store.scripts, store.keys, 10);
@@ -344,7 +344,7 @@ describe("a read", () => {
     ]);
   });
 
-  test("of a page goes on behind a name, and a large page is whole", async () => {
+  test("of a page continues after a name, and a large page is complete", async () => {
     await begin(n1);
     const names = Array.from({ length: 450 }, (_, i) => `u${String(i).padStart(3, "0")}`);
     for (let i = 0; i < 450; i += 150) {

@@ -32,12 +32,12 @@ const read = (...userIds: string[]): Promise<LastSeen[]> => readLastSeen(store.s
 const online = { isOnline: true, lastSeenAtMs: undefined };
 const unknown = { isOnline: false, lastSeenAtMs: undefined };
 
-test("the answers come in the order of the questions", async () => {
+test("answers in the order of the questions", async () => {
   await connect("bob", "c1");
   expect(await read("alice", "bob", "carol")).toEqual([unknown, online, unknown]);
 });
 
-test("the last connection to close counts, with a grace lease and without", async () => {
+test("the last connection to close counts, with and without a grace lease", async () => {
   for (const [userId, graceMs] of [
     ["alice", 3_000],
     ["bob", 0],
@@ -69,7 +69,7 @@ test("a connection of a node that died ended with its lease, unless another one 
   expect(await read("alice")).toEqual([{ isOnline: false, lastSeenAtMs: endMs + 5_000 }]);
 });
 
-test("a connection that dies beside a dead one is the last; a lease that has ended holds nobody", async () => {
+test("a connection that dies beside a dead one is the last; an expired lease holds nobody", async () => {
   await connect("alice", "dead");
   await store.endLeases("alice");
   const deadEndMs = (await read("alice"))[0]?.lastSeenAtMs ?? 0;
@@ -79,7 +79,7 @@ test("a connection that dies beside a dead one is the last; a lease that has end
   expect(await store.redis.hexists(store.keys.user("alice"), "seenAt")).toBe(1);
 });
 
-test("who was erased meanwhile is not made again by a connection that closes", async () => {
+test("an erased user is not recreated by a connection that closes", async () => {
   const member = await connect("alice", "c1");
   await store.redis.del(store.keys.user("alice"));
   await leave("alice", member, 0);

@@ -51,14 +51,14 @@ function rotate(id: string, digit: string, overlapMs = 0) {
   });
 }
 
-test("a key that was created is found, and no other", async () => {
+test("finds a created key, and no other", async () => {
   const created = await store.create(key("k1"), day1);
   expect(created).toEqual({ ...key("k1"), createdAt: day1.toISOString() });
   expect(await store.find("k1")).toEqual(created);
   expect(await store.find("k2")).toBeUndefined();
 });
 
-test("a revoked key stays revoked: by a second revocation, a rotation, or the key file", async () => {
+test("a revoked key stays revoked after a second revocation, a rotation, or the key file", async () => {
   await store.upsertFromFile(key("k1"), day1);
   expect(await store.revoke("k1", day1)).toBe(true);
   expect(await store.revoke("k1", day2)).toBe(true);
@@ -81,7 +81,7 @@ test("a rotation replaces the hash", async () => {
   expect(await redis.exists("petrel:{auth}:producer-key:k2")).toBe(0);
 });
 
-test("what a key that signs has beside: its sealed secret, its limit, what it requires; created twice it is the same", async () => {
+test("a signing key also has its sealed secret, its limit, and what it requires; created twice it is the same", async () => {
   const signing = key("k1", {
     sealedSecret: "sealed.a",
     require: "signature",
@@ -106,7 +106,7 @@ test("only a key that may sign keeps the sealed secret of its rotation", async (
   expect((await store.find("signs"))?.sealedSecret).toBe("sealed.b");
 });
 
-test("with an overlap the secret before stays, by Redis' clock; without one it ends, and those before it", async () => {
+test("with an overlap the previous secret stays, by Redis' clock; without one it ends, and earlier ones too", async () => {
   await store.create(key("k1", { sealedSecret: "sealed.a" }), day1);
   const beforeMs = Number((await redis.time())[0]) * 1_000;
   await rotate("k1", "b", 60_000);
@@ -135,7 +135,7 @@ test("with an overlap the secret before stays, by Redis' clock; without one it e
   expect(await store.find("k1")).not.toHaveProperty("former");
 });
 
-test("a former secret whose time is over goes with the next rotation", async () => {
+test("a former secret whose time is over is removed by the next rotation", async () => {
   await store.create(key("k1"), day1);
   await rotate("k1", "b", 1);
   const [former] = (await store.find("k1"))?.former ?? [];
@@ -146,7 +146,7 @@ test("a former secret whose time is over goes with the next rotation", async () 
   expect((await store.find("k1"))?.former?.map(({ secretSha256 }) => secretSha256[0])).toEqual(["b"]);
 });
 
-test("of rotations at the same time with an overlap, every secret that was given out is good", async () => {
+test("with concurrent rotations with an overlap, every returned secret works", async () => {
   await store.create(key("k1"), day1);
   await Promise.all(["b", "c", "d"].map((digit) => rotate("k1", digit, 60_000)));
   const record = await store.find("k1");
@@ -154,7 +154,7 @@ test("of rotations at the same time with an overlap, every secret that was given
   expect(new Set(good.map((sha256) => sha256?.[0]))).toEqual(new Set(["a", "b", "c", "d"]));
 });
 
-test("the key file renames and re-scopes, and brings a secret only where it has a new one", async () => {
+test("the key file changes names and scopes, and brings a secret only if it has a new one", async () => {
   await store.upsertFromFile(key("k1"), day1);
   await rotate("k1", "b");
   const sameFile = await store.upsertFromFile(key("k1", { name: "Renamed", scopes: ["send"] }), day2);
@@ -168,7 +168,7 @@ test("the key file renames and re-scopes, and brings a secret only where it has 
   expect(newFile.record.secretSha256).toBe("c".repeat(64));
 });
 
-test("the key file says whether its key may sign, must, and how much; what it leaves out goes", async () => {
+test("the key file says whether its key may sign, must, and its limit; what it omits is removed", async () => {
   const full = key("k1", { sealedSecret: "sealed.1", require: "signature", messagesPerSecond: 7 });
   expect((await store.upsertFromFile(key("k1"), day1)).change).toBe("created");
   const now = await store.upsertFromFile(full, day1);
@@ -193,7 +193,7 @@ test("a key of the file that was rotated since keeps the sealed secret of its ro
   expect(renewed.record).not.toHaveProperty("sealedSecret");
 });
 
-test("the list goes on where it stopped, each key once, in order", async () => {
+test("the list continues where it stopped, each key once, in order", async () => {
   const ids = ["_x", "A", "Z", "a", "a-1", "b", "zz"];
   for (const id of [...ids].reverse()) await store.create(key(id), day1);
   await store.revoke("b", day2);
@@ -213,13 +213,13 @@ test("the list goes on where it stopped, each key once, in order", async () => {
   expect((await store.list(undefined, 7)).nextAfter).toBeUndefined();
 });
 
-test("a scope that this release does not know is left out", async () => {
+test("ignores a scope that this release does not know", async () => {
   await store.create(key("k1"), day1);
   await redis.hset("petrel:{auth}:producer-key:k1", "scopes", "send teleport");
   expect((await store.find("k1"))?.scopes).toEqual(["send"]);
 });
 
-test("without Redis it is unavailable, not unknown", async () => {
+test("without Redis a key is unavailable, not unknown", async () => {
   const lost = await connectRedis({ url: server.url, role: "lost", logger });
   lost.disconnect();
   await expect(new ProducerKeysReader(lost).find("k1")).rejects.toEqual(
@@ -227,7 +227,7 @@ test("without Redis it is unavailable, not unknown", async () => {
   );
 });
 
-test("a limit of nothing, of any number and none at all are kept; what a release before wrote reads as it meant", async () => {
+test("keeps a limit of 0, of any number, and none; a previous release's record reads as it meant", async () => {
   for (const messagesPerSecond of [0, 1, 500, "unlimited"] as const) {
     await store.create(key("k1", { messagesPerSecond }), day1);
     expect((await store.find("k1"))?.messagesPerSecond).toBe(messagesPerSecond);
@@ -240,7 +240,7 @@ test("a limit of nothing, of any number and none at all are kept; what a release
   expect((await store.find("k1"))?.messagesPerSecond).toBe("unlimited");
 });
 
-test("made, taken over, rotated and revoked though Redis is out of memory", async () => {
+test("creates, takes over, rotates and revokes even when Redis is out of memory", async () => {
   await redis.config("SET", "maxmemory", "1");
   try {
     await store.create(key("k1"), day1);

@@ -45,7 +45,7 @@ test("of fifty at once, one is new", async () => {
   expect(answers.filter(Boolean)).toHaveLength(1);
 });
 
-test("it is kept for longer than a signature can pass again, in constant size", async () => {
+test("is kept for longer than a signature can pass again, in constant size", async () => {
   await new SpentNonces(redis).spend("k1", "n".repeat(128));
   await new SpentNonces(redis).spend("k1", "n");
   const names = await redis.keys("*");
@@ -66,7 +66,7 @@ test("without an answer nobody is told that it is new", async () => {
   );
 });
 
-test("a write whose answer is missing is written again, and is still the first", async () => {
+test("a write without an answer is repeated, and is still the first", async () => {
   const proxy = await startFaultProxy({ targetPort: server.port });
   const link = await connectRedis({
     url: `redis://127.0.0.1:${proxy.port}`,
@@ -98,7 +98,7 @@ test("a write whose answer is missing is written again, and is still the first",
   }
 });
 
-test("one that an earlier release has written counts", async () => {
+test("counts one that an earlier release has written", async () => {
   await new SpentNonces(redis).spend("k1", "n1");
   const [name = ""] = await redis.keys("*");
   await redis.set(name, "");

@@ -56,7 +56,7 @@ function connect(connection: string, position?: { epoch: string; since: number }
 const recallsOf = (result: ConnectResult) => (result.outcome === "connected" ? result.recalls : undefined);
 
 describe("a queued message", () => {
-  test("is cancelled, leaves the inbox, and is so for a day and more; the second time changes nothing", async () => {
+  test("is cancelled, leaves the inbox, and stays so for more than a day; the second time changes nothing", async () => {
     await accept(2, { ttlMs: 60_000 });
     await store.redis.pexpire(store.keys.record("m1"), 65_000);
     expect(await cancel("m1")).toEqual({ outcome: "cancelled" });
@@ -68,7 +68,7 @@ describe("a queued message", () => {
     expect(await store.snapshot()).toEqual(after);
   });
 
-  test("is cancelled for ever: an acknowledgement of it, and its expiry, change nothing", async () => {
+  test("is cancelled for good: an acknowledgement of it, and its expiry, change nothing", async () => {
     const epoch = await accept(3, { ttlMs: 60_000 });
     await cancel("m2");
     await ackUpTo(3, epoch);
@@ -82,7 +82,7 @@ describe("a queued message", () => {
     expect(await stateOf("m2")).toBe("cancelled");
   });
 
-  test("does not hold the cursor where it was the oldest, nor where all are gone", async () => {
+  test("does not block the cursor if it was the oldest, or if all are gone", async () => {
     await accept(4);
     await cancel("m2");
     expect((await userOf())["acked"]).toBe("0");
@@ -95,7 +95,7 @@ describe("a queued message", () => {
     expect(await inboxOf()).toEqual([]);
   });
 
-  test("between others does not hold the cursor for ever: the wake moves it, and the user leaves due", async () => {
+  test("between others does not block the cursor forever: the wake moves it, and the user leaves due", async () => {
     const epoch = await accept(3);
     await cancel("m3");
     await ackUpTo(2, epoch);
@@ -110,7 +110,7 @@ describe("a queued message", () => {
     expect(await stateOf("m3")).toBe("cancelled");
   });
 
-  test("between expired ones does not keep these in the inbox", async () => {
+  test("between expired ones does not keep those in the inbox", async () => {
     for (const [n, ttlMs] of [0, 60_000, 0, 60_000].entries()) {
       await store.accepter().accept(message({ id: `m${n + 1}`, ttlMs }));
     }
@@ -123,7 +123,7 @@ describe("a queued message", () => {
     expect(await inboxOf()).toEqual([4]);
   });
 
-  test("that was taken out is no trimmed history: who resumes before it has missed nothing", async () => {
+  test("that was removed is not trimmed history: a client that resumes before it has missed nothing", async () => {
     const epoch = await accept(3);
     await cancel("m1");
     const result = await connect("c1", { epoch, since: 0 });
@@ -146,7 +146,7 @@ describe("a queued message", () => {
   });
 });
 
-describe("is refused, and changes nothing, where the message", () => {
+describe("is refused, and changes nothing, if the message", () => {
   async function refused(id: string): Promise<CancelResult> {
     const before = await store.snapshot();
     const result = await cancel(id);
@@ -193,7 +193,7 @@ describe("is refused, and changes nothing, where the message", () => {
     );
   });
 
-  test("is not its user's any more: erased, and another one's by now", async () => {
+  test("no longer belongs to its user: erased, and another one's by now", async () => {
     const epoch = await accept(1);
     await store.redis.hset(store.keys.user("u1"), "epoch", "other.1", "acked", "0");
     expect(await cancel("m1")).toEqual({ outcome: "cancelled" });
@@ -202,13 +202,13 @@ describe("is refused, and changes nothing, where the message", () => {
   });
 });
 
-test("one whose time is over gets that end, by Redis' clock", async () => {
+test("one that has expired ends as such, by Redis' clock", async () => {
   await accept(1, { ttlMs: 0 });
   expect(await cancel("m1")).toEqual({ outcome: "refused", state: "expired" });
   expect(await store.redis.get(store.keys.record("m1"))).toMatch(/\texpired \d+$/);
 });
 
-test("each counts once among the messages that ended", async () => {
+test("each counts once among the ended messages", async () => {
   const registry = createRegistry("test");
   const { scripts } = store;
   scripts.ends.register(registry);
@@ -222,8 +222,8 @@ test("each counts once among the messages that ended", async () => {
   expect((await count()) - before).toBe(2);
 });
 
-describe("those who may have it are told", () => {
-  test("the nodes of its user, in the step that cancels it", async () => {
+describe("clients that may have it are told", () => {
+  test("through the nodes of its user, in the step that cancels it", async () => {
     const epoch = await accept(2);
     const heard = await store.listen(`${store.keys.channel}n1`, `${store.keys.channel}n2`);
     await connect("c1");
@@ -231,7 +231,7 @@ describe("those who may have it are told", () => {
     await expect.poll(() => heard).toEqual([`recalled\nu1\t2\t${epoch}\tm2`]);
   });
 
-  test("connect answers the newest, and up to where clients had acknowledged", async () => {
+  test("by connect, which returns the newest, and up to where clients had acknowledged", async () => {
     const epoch = await accept(40);
     await ackUpTo(2, epoch);
     expect(recallsOf(await connect("c1"))).toBeUndefined();

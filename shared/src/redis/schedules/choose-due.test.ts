@@ -17,12 +17,12 @@ const idOf = (member: string): string => member.slice(15, member.indexOf("\t"));
 const chosen = (all: readonly DueSchedule[], limit: number): string[] =>
   chooseDue(all, limit, NOW_MS).map(idOf);
 
-test("while all can go, they go in order of time", () => {
+test("if all fit, they go in order of time", () => {
   const all = [due("a", "u1", "low", 1), due("b", "u2", "high", 2), due("c", "u3", "normal", 3)];
   expect(chosen(all, 3)).toEqual(["a", "b", "c"]);
 });
 
-test("of more, those of higher priority go first, though they are due later", () => {
+test("of more, higher priorities go first, even if due later", () => {
   const all = [
     due("low", "u1", "low", 1),
     due("normal", "u2", "normal", 2),
@@ -33,7 +33,7 @@ test("of more, those of higher priority go first, though they are due later", ()
   expect(chosen(all, 3)).toEqual(["high", "normal", "low"]);
 });
 
-test("what one recipient gets before goes along: its order is that of time", () => {
+test("a recipient's earlier messages go along: its order is that of time", () => {
   const all = [
     due("u1 first", "u1", "low", 1),
     due("u2 only", "u2", "normal", 2),
@@ -43,7 +43,7 @@ test("what one recipient gets before goes along: its order is that of time", () 
   expect(chosen(all, 2)).toEqual(["u1 first", "u2 only"]);
 });
 
-test("under a stream of high ones that never ends, a low one is passed for a while only", () => {
+test("under an endless stream of high ones, a low one is passed over only for a while", () => {
   // One is promoted a second, and one of high priority becomes due: without age the low one would wait for ever.
   const waiting = [due("low", "u0", "low", 0), due("first", "u1", "high", 0)];
   const order: string[] = [];
@@ -61,7 +61,7 @@ test("under a stream of high ones that never ends, a low one is passed for a whi
   expect(order.length).toBeLessThanOrEqual(PASSED_FOR_MS.low / 1_000 + 2);
 });
 
-test("for any set: a subset without repetition, each recipient's earliest, none overtaken by what is due much later", () => {
+test("for any set: a subset without repeats, each recipient's earliest, none overtaken by much later ones", () => {
   const one = record({
     recipient: integer({ min: 0, max: 4 }),
     priority: constantFrom(...priorities),

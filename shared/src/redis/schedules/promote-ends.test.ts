@@ -36,7 +36,7 @@ describe("with a collapse key", () => {
     return [found?.state, found?.record.end?.word];
   };
 
-  test("it collapses when it is promoted: the older ones, and those due before it", async () => {
+  test("it collapses others when it is promoted: older ones, and those due before it", async () => {
     await store.accepter().accept(message({ id: "m_now", ...score }));
     await store.schedulePast({ id: "m_2", ...score }, 1_000);
     await store.schedulePast({ id: "m_1", ...score }, 2_000);
@@ -63,7 +63,7 @@ describe("with a collapse key", () => {
     expect(await store.stateOf("m_3")).toBe("queued");
   });
 
-  test("it is listed with its data, and fails and replays like all others", async () => {
+  test("it is listed with its data, and fails and replays like any other", async () => {
     await store.schedulePast({ id: "m_0" }, 2_000);
     await store.schedulePast({ id: "m_1", ...score, data: `{"kept":1}`, notification: `{"title":"t"}` });
     const page = { after: undefined, limit: 10, maxBytes: 1e6 };
@@ -85,7 +85,7 @@ describe("with a full inbox", () => {
   const deadLetters = () => new DeadLettersStore(store.scripts, store.partitions);
   const full = { inboxCap: 1 } as const;
 
-  test("it fails, and becomes a dead letter, which replays through accept", async () => {
+  test("it fails and becomes a dead letter, which replays through accept", async () => {
     const { redis, keys, scripts } = store;
     await store.schedulePast({ id: "m_1" });
     await store.schedulePast({ id: "m_2", data: `{"kept":true}`, notification: `{"title":"t","body":"b"}` });
@@ -114,7 +114,7 @@ describe("with a full inbox", () => {
     expect(await redis.xlen(keys.deadLetters("inbox-full"))).toBe(0);
   });
 
-  test("what is replayed goes by its priority", async () => {
+  test("a replay keeps its priority", async () => {
     await store.schedulePast({ id: "m_1" });
     for (const priority of ["low", "high"] as const)
       await store.schedulePast({ id: `m_${priority}`, priority });
@@ -126,7 +126,7 @@ describe("with a full inbox", () => {
     expect(Object.fromEntries(replayed)).toEqual({ m_low: "low", m_high: "high" });
   });
 
-  test("its letter is kept within the bound, and is not replayed once its time to live is over", async () => {
+  test("its letter is kept within the bound, and is not replayed after its TTL", async () => {
     await store.schedulePast({ id: "m_0" });
     await store.schedulePast({ id: "m_1" });
     await store.schedulePast({ id: "m_2", ttlMs: 61_000 }, 1_000);
@@ -142,7 +142,7 @@ describe("with a full inbox", () => {
   });
 });
 
-describe("a topic's message whose time has come", () => {
+describe("a topic's message that is due", () => {
   test("is published: numbered then, in its log, on its channel", async () => {
     const { keys, scripts } = store;
     const heard = await store.listen(`${keys.topicChannel}news`);

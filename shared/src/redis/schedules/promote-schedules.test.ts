@@ -26,8 +26,8 @@ afterAll(() => store.close());
 
 const HOUR_MS = 3_600_000;
 
-describe("a message whose time has come", () => {
-  test("is accepted: numbered then, and known as accepted when it was sent", async () => {
+describe("a message that is due", () => {
+  test("is accepted: numbered then, and accepted as of when it was sent", async () => {
     const { redis, keys } = store;
     const deliverAtMs = await store.schedulePast({ id: "m_one", ttlMs: 60_000, data: `{"a":1}` });
     const acceptedAtMs = (await readMessage(store.scripts, keys, "m_one"))!.record.atMs;
@@ -77,7 +77,7 @@ describe("a message whose time has come", () => {
     expect(await store.idsIn("u1")).toEqual(["m_1", "m_2", "m_4"]);
   });
 
-  test("goes by priority while more is due than a call takes; a user's keep the order of time", async () => {
+  test("is ordered by priority while more is due than a call takes; a user's keep the order of time", async () => {
     const { scripts, keys } = store;
     await store.schedulePast({ id: "m_low", userId: "u1", priority: "low" }, 4_000);
     await store.schedulePast({ id: "m_normal", userId: "u2" }, 3_000);
@@ -125,7 +125,7 @@ describe("a message whose time has come", () => {
     expect(await store.idsIn("u1")).toEqual(["m_one"]);
   });
 
-  test("which is sampled goes on as its promotion's child, under a name that the caller is told", async () => {
+  test("that is sampled continues as its promotion's child, under a name returned to the caller", async () => {
     const [traceId, spanId] = ["0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"];
     const trace = `00-${traceId}-${spanId}-01`;
     await store.schedulePast({ id: "m_one", trace });
@@ -144,7 +144,7 @@ describe("a message whose time has come", () => {
     expect(log?.messages[0]?.trace).toBe(`00-${traceId}-${ids[2]}-01`);
   });
 
-  test("is known to a repetition as the same message, before and after", async () => {
+  test("is found by a repeat as the same message, before and after", async () => {
     await store.schedulePast({ id: "m_one", fingerprint: "f", attempt: "a" });
     await store.promoteDue();
     const again = { ...message({ id: "m_one", fingerprint: "f" }), deliverAtMs: 1 };
@@ -155,7 +155,7 @@ describe("a message whose time has come", () => {
     expect(await store.accepter().accept(again)).toMatchObject({ outcome: "exists" });
   });
 
-  test("that was taken back is not promoted", async () => {
+  test("that was cancelled is not promoted", async () => {
     await store.schedulePast({ id: "m_one" });
     const { members } = await findDueSchedules(store.scripts, store.keys, 10);
     expect(await cancelSchedule(store.scripts, store.keys, "u1", "m_one")).toBe("cancelled");
@@ -164,7 +164,7 @@ describe("a message whose time has come", () => {
     expect(await store.stateOf("m_one")).toBe("cancelled");
   });
 
-  test("whose record is gone, or of another message by now, goes without a trace", async () => {
+  test("whose record is gone, or another message's by now, is dropped without a trace", async () => {
     const { redis, keys } = store;
     await store.schedulePast({ id: "m_gone" });
     await store.schedulePast({ id: "m_other" });
@@ -193,7 +193,7 @@ describe("a message whose time has come", () => {
     expect(await redis.xlen(keys.fallback("low"))).toBe(2);
   });
 
-  test("beyond its time to live ends expired, with no number", async () => {
+  test("past its TTL ends expired, without a number", async () => {
     await store.schedulePast({ id: "m_one", ttlMs: 500 });
     expect(outcomes(await store.promoteDue())).toEqual(["expired"]);
     expect(await store.stateOf("m_one")).toBe("expired");
@@ -223,7 +223,7 @@ describe("a message whose time has come", () => {
     expect(await store.keysLeft()).toBe(0);
   });
 
-  test("waits while too much waits to be handed over", async () => {
+  test("waits while the hand-over backlog is too large", async () => {
     await store.schedulePast({ id: "m_one" });
     await store.redis.xadd(store.keys.ready, "*", "m", "x");
     const before = await store.snapshot();
@@ -252,7 +252,7 @@ describe("a message whose time has come", () => {
     }
   });
 
-  test("does not make a call long: beyond 256 KiB the rest is left", async () => {
+  test("does not make a call long: beyond 256 KiB the rest waits", async () => {
     const data = JSON.stringify("x".repeat(60 * 1024));
     for (let i = 0; i < 7; i++) await store.schedulePast({ id: `m_${i}`, data });
     expect(outcomes(await store.promoteDue())).toEqual([

@@ -45,7 +45,7 @@ async function idsOf(recipient: string): Promise<string[]> {
   return items.map(({ id }) => id);
 }
 
-describe("a message for later", () => {
+describe("a scheduled message", () => {
   test("waits without a number, and takes no place in the user's sequence", async () => {
     const one = await later({ id: "m_one", ttlMs: 60_000, data: `{"a":1}` });
     expect(await scheduler.schedule(one)).toEqual({ outcome: "scheduled" });
@@ -59,7 +59,7 @@ describe("a message for later", () => {
     expect(await redis.pttl(keys.record("m_one"))).toBe(-1);
   });
 
-  test("whose time has come is not stored: accepting it is another call", async () => {
+  test("that is already due is not stored: accepting it is another call", async () => {
     const before = await store.snapshot();
     const one = await later({ deliverAtMs: await store.nowMs() });
     expect(await scheduler.schedule(one)).toEqual({ outcome: "due" });
@@ -85,7 +85,7 @@ describe("a message for later", () => {
     expect(await store.snapshot()).toEqual(before);
   });
 
-  test("is known as the message that was accepted under its id before", async () => {
+  test("is recognised as a message accepted earlier under its id", async () => {
     await store.accepter().accept(message({ id: "m_one", fingerprint: "f" }));
     const before = await store.snapshot();
     expect(await scheduler.schedule(await later({ id: "m_one" }))).toMatchObject({
@@ -95,13 +95,13 @@ describe("a message for later", () => {
     expect(await store.snapshot()).toEqual(before);
   });
 
-  test("is no repetition of one that its erased user had", async () => {
+  test("is not a repeat of one that its erased user had", async () => {
     await store.accepter().accept(message({ id: "m_one" }));
     await store.redis.del(store.keys.user("u1"), store.keys.inbox("u1"));
     expect(await scheduler.schedule(await later({ id: "m_one" }))).toEqual({ outcome: "scheduled" });
   });
 
-  test("is refused where the partition's owners are of an earlier release, and taken once one was of this", async () => {
+  test("is refused if the partition's owners are of an earlier release, and accepted after one of this one", async () => {
     const { redis, keys } = store;
     await redis.hset(keys.owner, "token", "3.x", "holder", "d");
     const before = await store.snapshot();
@@ -116,7 +116,7 @@ describe("a message for later", () => {
 });
 
 describe("beyond the cap of its recipient", () => {
-  test("it is refused, alone; a repetition is not, and each way out gives its place back", async () => {
+  test("is refused, alone; a repeat is not, and each way out frees its slot", async () => {
     const { scripts, keys, redis } = store;
     const small = new MessageScheduler({ ...store, maxInFlight: 1, cap: 2 });
     const all = await Promise.all(["m_1", "m_2", "m_3"].map((id) => later({ id })));
@@ -149,8 +149,8 @@ describe("beyond the cap of its recipient", () => {
   });
 });
 
-describe("taken back", () => {
-  test("it ends cancelled; a second time there is nothing to take", async () => {
+describe("cancelling", () => {
+  test("ends it cancelled; a second time there is nothing to cancel", async () => {
     await scheduler.schedule(await later({ id: "m_one" }));
     expect(await cancelSchedule(store.scripts, store.keys, "u1", "m_one")).toBe("cancelled");
     const before = await store.snapshot();
@@ -162,7 +162,7 @@ describe("taken back", () => {
     expect(await store.redis.pttl(store.keys.record("m_one"))).toBeGreaterThan(24 * HOUR_MS);
   });
 
-  test("nothing else is: an accepted message, one that is unknown, one that `scheduled` does not hold", async () => {
+  test("affects nothing else: an accepted message, an unknown one, one that `scheduled` does not hold", async () => {
     await store.accepter().accept(message({ id: "m_now" }));
     await scheduler.schedule(await later({ id: "m_one" }));
     await store.redis.del(store.keys.scheduled);
@@ -177,7 +177,7 @@ describe("taken back", () => {
 });
 
 describe("a recipient's list", () => {
-  test("is by time, and among equal times in the order of sending; others' are not in it", async () => {
+  test("is sorted by time, and among equal times by sending; others' are not in it", async () => {
     const nowMs = await store.nowMs();
     const at = (id: string, inMs: number) => later({ id, deliverAtMs: nowMs + inMs });
     const all = [at("m_c", 9_000_000), at("m_z", 8_000_000), at("m_a", 8_000_000), at("m_b", 7_000_000)];
@@ -188,7 +188,7 @@ describe("a recipient's list", () => {
     expect(await idsOf("u1")).toEqual(["m_b", "m_z", "m_a", "m_y", "m_c"]);
   });
 
-  test("among equal times is by priority first, whatever release stored it", async () => {
+  test("is sorted by priority first among equal times, whatever release stored it", async () => {
     const deliverAtMs = (await store.nowMs()) + HOUR_MS;
     const ids = ["low", "normal", "high"] as const;
     for (const round of [1, 2])
@@ -246,7 +246,7 @@ describe("a recipient's list", () => {
     );
   });
 
-  test("goes on behind a message that is gone by then, among many of the same time", async () => {
+  test("continues after a message that is gone by then, among many of the same time", async () => {
     const nowMs = await store.nowMs();
     const all = await Promise.all(
       Array.from({ length: 10 }, (_, i) => later({ id: `m_${i}`, deliverAtMs: nowMs + HOUR_MS })),
@@ -259,7 +259,7 @@ describe("a recipient's list", () => {
     expect(rest.next).toBeUndefined();
   });
 
-  test("ends a page with the message that passes the bytes", async () => {
+  test("ends a page with the message that exceeds the bytes", async () => {
     for (const id of ["m_1", "m_2", "m_3"])
       await scheduler.schedule(await later({ id, data: JSON.stringify("x".repeat(100)) }));
     const first = await listSchedules(store.scripts, store.keys, "u1", { ...PAGE, maxBytes: 150 });

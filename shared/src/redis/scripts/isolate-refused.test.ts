@@ -13,13 +13,13 @@ function workOn(broken: readonly string[], calls: string[][] = []) {
   };
 }
 
-it("works on all in one call", async () => {
+it("handles all in one call", async () => {
   const calls: string[][] = [];
   expect(await isolateRefused(["a", "b"], workOn([], calls), () => {})).toEqual([2]);
   expect(calls).toEqual([["a", "b"]]);
 });
 
-it("works on each alone where one is refused, and tells of that one", async () => {
+it("handles each alone if one is refused, and reports that one", async () => {
   const refused: string[] = [];
   const results = await isolateRefused(
     ["a", "b", "c"],
@@ -30,7 +30,7 @@ it("works on each alone where one is refused, and tells of that one", async () =
   expect(refused).toEqual(["b"]);
 });
 
-it("works on each part alone, where there are larger ones", async () => {
+it("handles each part alone if there are larger ones", async () => {
   const calls: string[][] = [];
   const refused: string[][] = [];
   await isolateRefused(
@@ -43,7 +43,7 @@ it("works on each part alone, where there are larger ones", async () => {
   expect(refused).toEqual([["a1", "a2"]]);
 });
 
-it("throws where Redis does not answer, at first or on the way", async () => {
+it("throws if Redis does not answer, at first or midway", async () => {
   const lost = new Error("Connection is closed.");
   const never = (): void => expect.unreachable();
   await expect(isolateRefused(["a"], () => Promise.reject(lost), never)).rejects.toBe(lost);
@@ -53,7 +53,7 @@ it("throws where Redis does not answer, at first or on the way", async () => {
   expect(calls).toBe(2);
 });
 
-it("ends as soon as the work is not ours any more", async () => {
+it("ends as soon as the work is no longer ours", async () => {
   const calls: string[][] = [];
   const work = (users: readonly string[]): Promise<number | undefined> => {
     calls.push([...users]);

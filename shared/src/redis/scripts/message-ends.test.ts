@@ -27,11 +27,11 @@ async function accept(userId: string, parts: object = {}): Promise<{ epoch: stri
   return { epoch: result.epoch, id: given.id };
 }
 
-test("all are there from the start", async () => {
+test("exposes all series from the start", async () => {
   for (const state of ["delivered", "pushed", "expired", "failed"]) expect(await counted(state)).toBe(0);
 });
 
-test("delivered: by how far `acked` moved, whoever says it again", async () => {
+test("delivered: counted by how far `acked` moved, whoever repeats it", async () => {
   await accept("u1");
   await accept("u1");
   const { epoch } = await accept("u1");
@@ -47,7 +47,7 @@ test("delivered: by how far `acked` moved, whoever says it again", async () => {
   expect(await counted("delivered")).toBe(3);
 });
 
-test("expired: by the ends that were written", async () => {
+test("expired: counted by the ends that were written", async () => {
   const { id, epoch } = await accept("u2", { ttlMs: 1 });
   const expire = () => expireMessages(store.scripts, store.keys, "u2", [{ seq: 1, epoch, id }]);
   await waitFor(async () => (await expire()) > 0, { what: "its time to be over" });

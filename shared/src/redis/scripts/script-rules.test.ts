@@ -25,11 +25,11 @@ describe("every call", () => {
   });
   afterAll(() => store.close());
 
-  test("of every script is among those that are looked at here", () => {
+  test("covers every script", () => {
     expect(new Set(calls.map(({ name }) => name))).toEqual(new Set(scriptNames));
   });
 
-  test("has only keys of one hash tag, its partition's; or those of a slot of their own", () => {
+  test("has only keys of one hash tag, its partition's; or keys in slots of their own", () => {
     for (const { name, keys } of calls) {
       if (ownSlotScripts.includes(name)) {
         expect(new Set(keys.map(hashTag)).size, name).toBe(1);
@@ -79,7 +79,7 @@ describe("on a Redis Cluster", () => {
   beforeEach(() => store.clear());
   afterAll(() => store.close());
 
-  test("keys of two partitions in one call are refused: the server does look", async () => {
+  test("keys of two partitions in one call are refused: the server does check", async () => {
     const { scripts, redis } = store;
     await expect(
       scripts.run("read-routes.v1", [partitionKeys(0).routes("u"), partitionKeys(1).routes("u")], []),
@@ -87,13 +87,13 @@ describe("on a Redis Cluster", () => {
     expect(await redis.dbsize()).toBe(0);
   });
 
-  test.each([0, 1, 2])("every call is taken, for partition %i", async (partition) => {
+  test.each([0, 1, 2])("every call is accepted, for partition %i", async (partition) => {
     const scripts = new NotingRunner(store.redis);
     await callEverything(scripts, partition);
     expect(new Set(scripts.calls.map(({ name }) => name))).toEqual(new Set(scriptNames));
   });
 
-  test("every call is taken where no events are written", async () => {
+  test("every call is accepted if no events are written", async () => {
     await callEverything(new NotingRunner(store.redis, []), 0);
     expect(await store.redis.exists(partitionKeys(0).events, partitionKeys(0).online)).toBe(0);
   });

@@ -17,20 +17,20 @@ async function loaded(): Promise<number> {
   return known.filter((one) => one === 1).length;
 }
 
-test("all scripts are loaded as soon as a runner is made", async () => {
+test("loads all scripts as soon as a runner is made", async () => {
   await store.redis.script("FLUSH");
   const another = new ScriptRunner(store.redis);
   expect(another.redis).toBe(store.redis);
   await waitFor(async () => (await loaded()) === sha1s.length, { what: "the scripts" });
 });
 
-test("a script that Redis has lost is sent along", async () => {
+test("sends a script along that Redis has lost", async () => {
   await store.redis.script("FLUSH");
   expect(await store.scripts.run("read-routes.v1", [store.keys.routes("u1")], [])).toBe("");
   expect(await loaded()).toBe(1);
 });
 
-test("lost in the middle of calls: all are stored, once, in order", async () => {
+test("if scripts are lost in the middle of calls, all are stored, once, in order", async () => {
   const accepter = store.accepter();
   const ids = Array.from({ length: 300 }, (_, i) => `m${i}`);
   const results = [];
@@ -43,7 +43,7 @@ test("lost in the middle of calls: all are stored, once, in order", async () => 
   expect(seqs).toEqual(ids.map((_, i) => i + 1));
 });
 
-test("loaded again after the connection was lost", async () => {
+test("loads them again after the connection was lost", async () => {
   const { redis } = store;
   const id = await redis.client("ID");
   await redis.script("FLUSH");
@@ -52,7 +52,7 @@ test("loaded again after the connection was lost", async () => {
   await waitFor(async () => (await loaded()) === sha1s.length, { what: "the scripts" });
 });
 
-test("an error of a script is the caller's", async () => {
+test("passes a script's error on to the caller", async () => {
   await store.redis.set(store.keys.routes("u1"), "not a sorted set");
   await expect(store.scripts.run("read-routes.v1", [store.keys.routes("u1")], [])).rejects.toThrow(
     /WRONGTYPE/,
@@ -64,7 +64,7 @@ test("two releases side by side: a script is called by the hash of its text", ()
   expect(sha1s.every((sha1) => /^[0-9a-f]{40}$/.test(sha1))).toBe(true);
 });
 
-test("a slot under way to another node is tried again, until it is whole", async () => {
+test("retries a slot that is being moved until the move is complete", async () => {
   const clustered = { extraArgs: ["--cluster-enabled", "yes"] };
   const [here, there] = await Promise.all([openStore(clustered), openStore(clustered)]);
   try {
@@ -92,7 +92,7 @@ test("a slot under way to another node is tried again, until it is whole", async
   }
 });
 
-test("a slot that stays under way is the caller's to know", async () => {
+test("reports a slot that stays half moved to the caller", async () => {
   const tries: string[] = [];
   const stuck = new Proxy(store.redis, {
     get: (redis, property) => {

@@ -20,7 +20,7 @@ describe("every script's text", () => {
     expect(files.sort()).toEqual(listed.sort());
   });
 
-  test.each(sources)("$name has its includes put in", ({ source }) => {
+  test.each(sources)("$name has its includes inserted", ({ source }) => {
     expect(source).not.toContain("@include");
   });
 

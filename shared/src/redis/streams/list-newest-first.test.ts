@@ -57,7 +57,7 @@ const ids = fc.uniqueArray(fc.tuple(fc.integer({ min: 1, max: 6 }), fc.integer({
   maxLength: 12,
 });
 
-test("all pages together are the model's list", async () => {
+test("all pages together match the model's list", async () => {
   await fc.assert(
     fc.asyncProperty(
       fc.tuple(ids, ids, ids),
@@ -85,7 +85,7 @@ test("all pages together are the model's list", async () => {
   );
 });
 
-test("what is added between two pages moves none of the others", async () => {
+test("entries added between two pages move none of the others", async () => {
   for (const stream of [0, 1, 2]) for (const ms of [1, 2, 3]) await add(stream, `${ms}-0`);
   let later = 10;
   const all = await readAll({ limit: 2, readAtOnce: 2 }, () => add(later % 3, `${later++}-0`));

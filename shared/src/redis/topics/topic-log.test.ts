@@ -59,7 +59,7 @@ const step: fc.Arbitrary<Step> = fc.oneof(
   }),
 );
 
-test("a topic's log does what its model does", async () => {
+test("a topic's log matches its model", async () => {
   const { scripts, keys, redis, partitions } = store;
   const publisher = new TopicPublisher({ scripts, partitions, maxInFlight: 1 });
   const outcomes = { recovered: 0, refused: 0 };

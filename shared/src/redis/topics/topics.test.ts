@@ -36,7 +36,7 @@ function news(parts: Partial<TopicMessageToPublish> = {}): TopicMessageToPublish
 }
 
 describe("publishing", () => {
-  test("reaches listeners in order, one text for each topic of a turn", async () => {
+  test("reaches listeners in order, one message for each topic of a turn", async () => {
     const { keys } = store;
     const heard = await store.listen(`${keys.topicChannel}news`, `${keys.topicChannel}sport`);
     const publisher = open();
@@ -61,7 +61,7 @@ describe("publishing", () => {
     expect(second).toMatchObject({ messages: [{ offset: 1, data: "2", from: "alice" }] });
   });
 
-  test("a repetition changes nothing, and answers the record", async () => {
+  test("a repeat changes nothing and returns the record", async () => {
     const { keys, redis } = store;
     const publisher = open();
     const message = news({ record: { fingerprint: "f", attempt: "a" } });
@@ -80,7 +80,7 @@ describe("publishing", () => {
     expect(await store.redis.exists(store.keys.record(message.id))).toBe(0);
   });
 
-  test("without history nothing is kept, and numbers go on", async () => {
+  test("without history nothing is kept, and numbers continue", async () => {
     const history = { size: 0, ageMs: 3_600_000, bytes: 1_000 };
     await open().publish(news({ history }));
     await open().publish(news({ history }));
@@ -88,7 +88,7 @@ describe("publishing", () => {
     expect(page).toMatchObject({ offset: 2, oldest: 3, messages: [], length: 0 });
   });
 
-  test("a smaller history is reached in small steps", async () => {
+  test("a reduced history is reached in small steps", async () => {
     const publisher = open();
     for (let i = 0; i < 40; i++) await publisher.publish(news());
     const length = async () => store.redis.xlen(store.keys.topicLog("news"));
@@ -101,7 +101,7 @@ describe("publishing", () => {
 });
 
 describe("reading", () => {
-  test("a topic that was never used is made only for those who take part", async () => {
+  test("creates an unused topic only for those who take part", async () => {
     const { scripts, keys, redis } = store;
     expect(await readTopic(scripts, keys, "new", { takesPart: false })).toBeUndefined();
     expect(await redis.keys("*topic*")).toEqual([]);
@@ -137,8 +137,8 @@ describe("reading", () => {
   });
 });
 
-describe("looking", () => {
-  test("answers each topic's newest number, and a new epoch where the master is another", async () => {
+describe("checking", () => {
+  test("returns each topic's newest number, and a new epoch if the master has changed", async () => {
     const { scripts, keys, redis } = store;
     await open().publish(news());
     const [before, unknown] = await lookAtTopics(scripts, keys, ["news", "unknown"]);
@@ -194,7 +194,7 @@ describe("kept topics", () => {
     );
   });
 
-  test("one too many is refused, one of those there is not", async () => {
+  test("refuses one too many, but not an existing one", async () => {
     const { scripts, keys } = store;
     for (let i = 0; i < MAX_KEPT_TOPICS; i++) await keepTopic(scripts, keys, "u1", `t${i}`);
     expect(await keepTopic(scripts, keys, "u1", "more")).toBe("full");

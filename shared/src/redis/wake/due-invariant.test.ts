@@ -364,7 +364,7 @@ function newUser(): ModelUser {
   return { epoch: undefined, isOutdated: false, formerEpochs: new Set(), seq: 0, acked: 0, messages: [] };
 }
 
-test("every user with a message that has not ended is in due, and any other leaves it at the next wake", async () => {
+test("every user with an open message is in due, and any other leaves it at the next wake", async () => {
   await fc.assert(
     fc.asyncProperty(fc.array(step, { maxLength: 40, size: "max" }), async (steps) => {
       await store.clear();

@@ -86,7 +86,7 @@ async function leap(ms: number): Promise<void> {
   }
 }
 
-test("offered once at most, never too soon, and in the end always", async () => {
+test("a message is offered at most once, never too soon, and always in the end", async () => {
   const logger = createLogger({ service: "test", level: "silent" });
   const subscriber = await connectRedis({ url: store.server.url, role: "node", logger });
   const { redis, scripts, keys } = store;

@@ -62,7 +62,7 @@ async function dueInMs(): Promise<number> {
   return Number(await store.redis.zscore(keys.due, "u1")) - (await store.nowMs());
 }
 
-test("offline: all that is open is offered, once, in order, with all that a channel needs", async () => {
+test("offline: everything open is offered, once, in order, with all that a channel needs", async () => {
   const first = await accept("m1", { ttlMs: 60_000, data: '{"secret":"\\t"}' });
   await accept("m2");
   expect(await offer()).toEqual({ userId: "u1", outcome: "offered", offered: 2 });
@@ -85,7 +85,7 @@ test("offline: all that is open is offered, once, in order, with all that a chan
   expect(await ids()).toEqual(["m1", "m2", "m3"]);
 });
 
-test("what was acknowledged is not offered; with nothing open there is nothing to do", async () => {
+test("does not offer what was acknowledged; with nothing open there is nothing to do", async () => {
   const { epoch } = await accept("m1");
   await accept("m2");
   await ackUsers(store.scripts, keys, [{ userId: "u1", epoch, seq: 1 }], 100);
@@ -96,7 +96,7 @@ test("what was acknowledged is not offered; with nothing open there is nothing t
   expect(await offer("nobody")).toMatchObject({ outcome: "done" });
 });
 
-test("only what waits for an offline user and says what to notify", async () => {
+test("offers only messages with the policy offline and a notification", async () => {
   await accept("never", { fallback: "never" });
   await accept("silent", { notification: "" });
   await accept("over", { ttlMs: 0 });
@@ -105,7 +105,7 @@ test("only what waits for an offline user and says what to notify", async () => 
   expect(await ids()).toEqual(["m1"]);
 });
 
-test("a message that goes to the fallback always is there when it is stored, and is not offered again", async () => {
+test("a message with the policy always is in the fallback when it is stored, and is not offered again", async () => {
   await accept("m1", { fallback: "always", priority: "high" });
   await accept("m2", { fallback: "always", notification: "" });
   await accept("m1", { fallback: "always", priority: "high" }).catch(() => undefined);
@@ -114,7 +114,7 @@ test("a message that goes to the fallback always is there when it is stored, and
   expect(await ids()).toEqual([]);
 });
 
-test("of a batch only the ones that go always do, each to the stream of its priority", async () => {
+test("of a batch only those with always are in it, each in the stream of its priority", async () => {
   const accepter = store.accepter();
   const parts = [
     { id: "a", fallback: "offline", priority: "normal" },
@@ -163,7 +163,7 @@ describe("a full fallback stream", () => {
     expect(await store.redis.xlen(keys.fallback("normal"))).toBe(1);
   });
 
-  test("answers a message that it has taken before as the duplicate it is", async () => {
+  test("answers a message it has taken before as a duplicate", async () => {
     const accepter = store.accepter({ fallbackCap: 1 });
     const one = message({ ...always, priority: "high" });
     await accepter.accept(one);
@@ -193,7 +193,7 @@ describe("a full fallback stream", () => {
     expect(await store.redis.hget(keys.user("u1"), "offeredBy")).toBeNull();
   });
 
-  test("holds up its own priority only, however long the queue behind it is", async () => {
+  test("delays only its own priority, however long the queue behind it is", async () => {
     await accept("low1", { priority: "low" });
     for (let i = 1; i <= 150; i++) await accept(`m${i}`);
     await fill("low", 200);
@@ -220,7 +220,7 @@ describe("a full fallback stream", () => {
     expect(await ids()).toEqual(["m2"]);
   });
 
-  test("what the last release has written goes on from where it stands", async () => {
+  test("continues what the last release has written", async () => {
     for (const id of ["m1", "m2", "m3"]) await accept(id);
     // First `offered` alone; then both releases side by side, of which the older one moves only `offered`.
     await store.redis.hset(keys.user("u1"), "offered", 1);
@@ -232,7 +232,7 @@ describe("a full fallback stream", () => {
   });
 });
 
-test("each priority has its stream", async () => {
+test("each priority has its own stream", async () => {
   for (const priority of ["low", "high", "normal"] as const) await accept(priority, { priority });
   await offer();
   for (const priority of ["low", "high", "normal"] as const) {
@@ -240,7 +240,7 @@ test("each priority has its stream", async () => {
   }
 });
 
-test("more than a call takes is brought by `due` at once", async () => {
+test("`due` brings what exceeds a call at once", async () => {
   for (let i = 1; i <= 100; i++) await accept(`m${i}`);
   expect(await offer()).toEqual({ userId: "u1", outcome: "offered", offered: 64 });
   expect(await dueInMs()).toBeLessThanOrEqual(0);
@@ -249,7 +249,7 @@ test("more than a call takes is brought by `due` at once", async () => {
 });
 
 describe("not offline", () => {
-  test("grace: a socket that has just closed; looked at again when its grace is over", async () => {
+  test("grace: a socket that has just closed; checked again when its grace is over", async () => {
     await accept("m1");
     const member = await connect("n1");
     await removeRoute(store.scripts, keys, "u1", member, 3_000);
@@ -266,7 +266,7 @@ describe("not offline", () => {
     expect(await offer()).toMatchObject({ outcome: "offered", offered: 1 });
   });
 
-  test("unheard: a node that is there is looked at again, and counts as not reached when that is confirmed", async () => {
+  test("unheard: a live node is checked again, and counts as not reached when that is confirmed", async () => {
     await accept("m1");
     await connect("n1");
     expect(await offer()).toMatchObject({ outcome: "unheard", offered: 0 });
@@ -276,7 +276,7 @@ describe("not offline", () => {
     expect(await offer()).toMatchObject({ outcome: "offered", offered: 1 });
   });
 
-  test("who connects anew begins anew: what was unheard before says nothing", async () => {
+  test("a new connection starts over: an earlier unheard does not count", async () => {
     await accept("m1");
     await connect("n1");
     await offer();
@@ -285,7 +285,7 @@ describe("not offline", () => {
     expect(await offer()).toMatchObject({ outcome: "unheard", offered: 0 });
   });
 
-  test("what was noted before an acknowledgement confirms nothing", async () => {
+  test("a note from before an acknowledgement confirms nothing", async () => {
     const { epoch } = await accept("m1");
     await connect("n1");
     await offer();
@@ -296,7 +296,7 @@ describe("not offline", () => {
     expect(await dueInMs()).toBeGreaterThan(500);
   });
 
-  test("what was noted long ago confirms nothing", async () => {
+  test("an old note confirms nothing", async () => {
     await accept("m1");
     await connect("n1");
     await offer();
@@ -305,7 +305,7 @@ describe("not offline", () => {
     expect(await dueInMs()).toBeGreaterThan(500);
   });
 
-  test("unsettled: absence says nothing yet, for the caller's link or for a change of generation", async () => {
+  test("unsettled: absence proves nothing yet, because of the caller's link or a change of generation", async () => {
     await accept("m1");
     expect(await offer("u1", { absenceInMs: 700 })).toMatchObject({ outcome: "unsettled", offered: 0 });
     expect(await dueInMs()).toBeLessThan(710);
@@ -332,7 +332,7 @@ describe("a node that is gone", () => {
     expect(await readRoutes(store.scripts, keys, ["u1"])).toEqual([[]]);
   });
 
-  test("keeps its routes where it has come back since it was looked for, and its users are not offline", async () => {
+  test("keeps its routes if it has come back since it was looked for, and its users are not offline", async () => {
     await accept("m1");
     await connect("n1");
     await connect("n2");
@@ -341,7 +341,7 @@ describe("a node that is gone", () => {
     expect(await readRoutes(store.scripts, keys, ["u1"])).toEqual([["n1"]]);
   });
 
-  test("is not believed while absence says nothing", async () => {
+  test("is not treated as gone while absence proves nothing", async () => {
     await accept("m1");
     await connect("n1");
     expect(await offer("u1", { absenceInMs: 1_000 }, ["n1"])).toMatchObject({ outcome: "unsettled" });

@@ -73,7 +73,7 @@ const connect = async (since: number) => {
 };
 
 describe("an acknowledged inbox that has been idle", () => {
-  test("is emptied, with what was noted for looks at it; its messages' states stay", async () => {
+  test("is emptied, with what was recorded for looks at it; its messages' states stay", async () => {
     await accept("m1");
     await accept("m2");
     await ack(2);
@@ -88,7 +88,7 @@ describe("an acknowledged inbox that has been idle", () => {
     expect(await reconcile()).toEqual([]);
   });
 
-  test("the next message goes on with the next number, in the same epoch, and every key ends by itself again", async () => {
+  test("continues with the next number in the same epoch, and every key expires again", async () => {
     await accept("m1");
     await ack(1);
     const before = epoch;
@@ -103,7 +103,7 @@ describe("an acknowledged inbox that has been idle", () => {
     expect(page.isTrimmed).toBe(false);
   });
 
-  test("who has everything resumes; who lacks what another device acknowledged is told", async () => {
+  test("a device that has everything resumes; one that lacks what another acknowledged is told", async () => {
     for (let i = 1; i <= 5; i++) await accept(`m${i}`);
     await ack(5);
     await pass(2 * DAY_MS);
@@ -112,7 +112,7 @@ describe("an acknowledged inbox that has been idle", () => {
     expect(await connect(3)).toMatchObject({ resumed: false });
   });
 
-  test("who lacks only what has expired resumes", async () => {
+  test("a device that lacks only expired messages resumes", async () => {
     await accept("m1");
     await ack(1);
     const seqs = [await accept("m2", 0), await accept("m3", 0)];
@@ -126,7 +126,7 @@ describe("an acknowledged inbox that has been idle", () => {
 });
 
 describe("an inbox stays", () => {
-  test("where something is open, however old", async () => {
+  test("if something is open, however old", async () => {
     await accept("m1");
     await accept("m2");
     await ack(1);
@@ -135,7 +135,7 @@ describe("an inbox stays", () => {
     expect(await store.redis.xlen(inboxKey())).toBe(2);
   });
 
-  test("where something came, or was acknowledged, within the day", async () => {
+  test("if something came, or was acknowledged, within the day", async () => {
     await accept("m1");
     await ack(1);
     await pass(DAY_MS - 60_000);
@@ -147,7 +147,7 @@ describe("an inbox stays", () => {
     expect(await reconcile()).toEqual([]);
   });
 
-  test("where its key is of another kind: nobody else waits for it", async () => {
+  test("if its key is of another type: nobody else waits for it", async () => {
     await accept("m1");
     await ack(1);
     await store.redis.del(inboxKey());
@@ -158,7 +158,7 @@ describe("an inbox stays", () => {
   });
 });
 
-test("whatever happens: a device resumes only where nothing it has not had, and that did not end by itself, is gone", async () => {
+test("whatever happens: a device resumes only if nothing that it had not received, and that had not ended, is gone", async () => {
   const step = fc.oneof(
     fc.constant("accept" as const),
     fc.constant("accept-over" as const),

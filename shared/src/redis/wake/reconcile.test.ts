@@ -35,7 +35,7 @@ async function accept(userId: string): Promise<string> {
   return result.epoch;
 }
 
-test("who has nothing open, or waits for its time, is left alone", async () => {
+test("leaves a user alone who has nothing open, or waits for its time", async () => {
   const epoch = await accept("u1");
   await ackUsers(store.scripts, store.keys, [{ userId: "u1", epoch, seq: 1 }], 100);
   await accept("u2");
@@ -45,7 +45,7 @@ test("who has nothing open, or waits for its time, is left alone", async () => {
   expect(await store.snapshot()).toEqual(before);
 });
 
-test("unwatched: who has something open and is not in due is put there, for now", async () => {
+test("unwatched: a user with an open message who is not in due is added, for now", async () => {
   const epoch = await accept("u1");
   await accept("u1");
   await accept("u1");
@@ -57,7 +57,7 @@ test("unwatched: who has something open and is not in due is put there, for now"
   expect(await reconcile("u2", "u1")).toEqual([]);
 });
 
-test("overdue: whose time came long ago", async () => {
+test("overdue: a user who was due long ago", async () => {
   await accept("u1");
   await accept("u2");
   await store.redis.zadd(store.keys.due, (await store.nowMs()) - OVERDUE_MS + 5_000, "u1");
@@ -65,7 +65,7 @@ test("overdue: whose time came long ago", async () => {
   expect(await reconcile("u1", "u2")).toEqual([{ userId: "u2", reason: "overdue", acked: 0, seq: 1 }]);
 });
 
-test("unkept: whose open messages' records nobody has kept, and who is not looked at soon", async () => {
+test("unkept: a user whose open messages' records nobody has kept, and who is not due soon", async () => {
   for (const userId of ["u1", "u2", "u3"]) await accept(userId);
   const far = (await store.nowMs()) + 3_600_000;
   await store.redis.zadd(store.keys.due, far, "u1", far, "u2");
@@ -84,7 +84,7 @@ test("a stale owner changes nothing", async () => {
   expect(await store.snapshot()).toEqual(before);
 });
 
-test("a walk comes upon every user, by partition, and upon nothing else", async () => {
+test("a walk visits every user, by partition, and nothing else", async () => {
   const expected = new Map<number, string[]>([
     [0, []],
     [1, []],

@@ -39,7 +39,7 @@ describe("offers to the fallback", () => {
     }
   };
 
-  test("what was nudged and is not acknowledged a whole timeout later; not what came in between", async () => {
+  test("what was nudged and not acknowledged a whole timeout later; not what came in between", async () => {
     await store.connect("u1", "n1");
     await store.listen(`${keys.channel}n1`);
     await notify("m1");
@@ -72,7 +72,7 @@ describe("offers to the fallback", () => {
     expect(await offered()).toEqual([]);
   });
 
-  test("not before its time where the user is woken early, as by an expiry", async () => {
+  test("not early if the user is woken early, as by an expiry", async () => {
     await store.connect("u1", "n1");
     const heard = await store.listen(`${keys.channel}n1`);
     await notify("m1");
@@ -88,7 +88,7 @@ describe("offers to the fallback", () => {
     expect(await store.wake("u1")).toMatchObject([{ outcome: "nudged", offered: 1 }]);
   });
 
-  test("all of it where there is no live route", async () => {
+  test("all of it without a live route", async () => {
     await notify("m1");
     await notify("m2");
     await timePasses();
@@ -105,7 +105,7 @@ describe("offers to the fallback", () => {
     expect(await store.dueInMs("u1")).toBeGreaterThan(1_000);
   });
 
-  test("where the stream is full it waits: not looked at again at once, but before its next expiry", async () => {
+  test("if the stream is full it waits: not checked again at once, but before its next expiry", async () => {
     await notify("m1");
     await store.redis.xadd(keys.fallback("normal"), "*", "m", "1");
     const wakeWith = async (fallbackCap: number) => {
@@ -122,7 +122,7 @@ describe("offers to the fallback", () => {
     expect(await store.dueInMs("u1")).toBeGreaterThan(3_000_000);
   });
 
-  test("one that is nudged is nudged on while its message waits for a full stream", async () => {
+  test("a nudged user is nudged again while its message waits for a full stream", async () => {
     await store.listen(`${keys.channel}n1`);
     await notify("m1");
     await store.connect("u1", "n1");
@@ -142,7 +142,7 @@ describe("offers to the fallback", () => {
     expect(heldUp).toEqual([false, true, true, false, false]);
   });
 
-  test("not while its socket has just closed: looked at when the grace is over", async () => {
+  test("not while its socket has just closed: checked when the grace is over", async () => {
     await store.connect("u1", "n1");
     await notify("m1");
     const [member = ""] = await store.redis.zrange(keys.routes("u1"), "0", "-1");
@@ -156,7 +156,7 @@ describe("offers to the fallback", () => {
     expect(await store.wake("u1")).toMatchObject([{ outcome: "offline", offered: 1 }]);
   });
 
-  test("who comes and goes without acknowledging anything is not for ever on the way back", async () => {
+  test("a user who comes and goes without acknowledging anything is not considered on the way back forever", async () => {
     await notify("m1");
     let gone = false;
     for (let i = 0; i < 12 && !gone; i++) {
@@ -175,7 +175,7 @@ describe("offers to the fallback", () => {
     expect(await store.redis.hget(keys.user("u1"), "graceFrom")).toBeNull();
   });
 
-  test("one who acknowledged something since then has all its grace anew", async () => {
+  test("one who acknowledged something since then has the full grace again", async () => {
     const epoch = await notify("m1");
     await notify("m2");
     await store.connect("u1", "n1");
@@ -188,7 +188,7 @@ describe("offers to the fallback", () => {
     expect(await store.wake("u1")).toMatchObject([{ outcome: "grace", offered: 0 }]);
   });
 
-  test("who is back just now gets a moment to acknowledge, once for each nudge", async () => {
+  test("a user who has just returned gets a moment to acknowledge, once per nudge", async () => {
     await store.connect("u1", "n1");
     await store.listen(`${keys.channel}n1`, `${keys.channel}n2`);
     await notify("m1");
@@ -203,7 +203,7 @@ describe("offers to the fallback", () => {
     expect(await store.wake("u1")).toMatchObject([{ outcome: "nudged", offered: 1 }]);
   });
 
-  test("a clock that was set back makes no wait longer than it is", async () => {
+  test("a clock that was set back makes no wait longer", async () => {
     await notify("m1");
     await timePasses();
     await store.redis.hset(keys.generation, "since", (await store.nowMs()) + 3_600_000);
@@ -217,7 +217,7 @@ describe("offers to the fallback", () => {
     expect(await store.dueInMs("u1")).toBeLessThanOrEqual(1_000);
   });
 
-  test("a user for whom a call has no room left keeps its place before one who had some of it", async () => {
+  test("a user for whom a call has no room keeps its place ahead of one who had some of it", async () => {
     const data = JSON.stringify("x".repeat(60_000));
     for (const userId of ["u1", "u2"]) {
       for (let i = 0; i < 12; i++) {
@@ -232,7 +232,7 @@ describe("offers to the fallback", () => {
     expect(await readDueUsers(store.redis, keys, (await store.nowMs()) + 10, 200)).toEqual(["u2", "u1"]);
   });
 
-  test("not while absence says nothing yet", async () => {
+  test("not while absence proves nothing yet", async () => {
     await notify("m1");
     await store.redis.hset(keys.generation, "replid", "0".repeat(40));
     await timePasses();
@@ -243,7 +243,7 @@ describe("offers to the fallback", () => {
     expect(await store.wake("u1")).toMatchObject([{ outcome: "offline", offered: 1 }]);
   });
 
-  test("unheard: when a second look has confirmed it, and again whenever there is more", async () => {
+  test("unheard: once a second check has confirmed it, and again whenever there is more", async () => {
     await store.connect("u1", "n1");
     await notify("m1");
     await timePasses();
@@ -261,7 +261,7 @@ describe("offers to the fallback", () => {
     expect(await offered()).toEqual(["m1", "m2"]);
   });
 
-  test("a node that listens again is nudged, and what was unheard is forgotten", async () => {
+  test("a node that is subscribed again is nudged, and the earlier unheard is forgotten", async () => {
     await store.connect("u1", "n1");
     await notify("m1");
     await timePasses();

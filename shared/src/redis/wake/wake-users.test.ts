@@ -25,7 +25,7 @@ async function accept(userId: string, ttlMs = 3_600_000): Promise<string> {
   return result.epoch;
 }
 
-test("only users whose time has come are due, the longest waiting first", async () => {
+test("only due users are returned, the longest waiting first", async () => {
   await accept("u1");
   await accept("u2");
   await accept("u3");
@@ -36,7 +36,7 @@ test("only users whose time has come are due, the longest waiting first", async 
   expect(await readDueUsers(store.redis, keys, nowMs, 1)).toEqual(["u3"]);
 });
 
-test("done: with nothing open any more the user leaves due", async () => {
+test("done: with nothing open the user leaves due", async () => {
   const epoch = await accept("u1");
   await ackUsers(store.scripts, keys, [{ userId: "u1", epoch, seq: 1 }], 100);
   await store.redis.zadd(keys.due, 1, "u1");
@@ -63,7 +63,7 @@ test("offline: without a live route the user is armed for its next expiry", asyn
 });
 
 describe("with a route", () => {
-  test("nudged: the node hears of all its users in one text, and they are armed again", async () => {
+  test("nudged: the node hears of all its users in one message, and they are armed again", async () => {
     for (const userId of ["u1", "u2"]) {
       await store.connect(userId, "n1");
       await accept(userId);
@@ -77,7 +77,7 @@ describe("with a route", () => {
     expect(await store.redis.hget(keys.user("u1"), "nudged")).toBe("1");
   });
 
-  test("unheard: the node does not listen; one of two that does is enough for nudged", async () => {
+  test("unheard: the node is not subscribed; one of two that is suffices for nudged", async () => {
     await store.connect("u1", "n1");
     await store.connect("u2", "n1");
     await store.connect("u2", "n2");
@@ -94,7 +94,7 @@ describe("with a route", () => {
     expect(heard).toEqual(["nudge\nu2"]);
   });
 
-  describe("left in due by an earlier message, which was acked since", () => {
+  describe("left in due by an earlier message that was acked since", () => {
     async function leave(ackTimeoutMs: number): Promise<{ openAtMs: number; woken: WokenUser[] }> {
       await store.connect("u1", "n1");
       const epoch = await accept("u1");
@@ -110,7 +110,7 @@ describe("with a route", () => {
       return { openAtMs, woken };
     }
 
-    test("later: the message that is open gets its ack timeout, and no more", async () => {
+    test("later: the open message gets its ack timeout, and no more", async () => {
       const { openAtMs, woken } = await leave(600_000);
       expect(woken).toMatchObject([{ outcome: "later" }]);
       expect(Number(await store.redis.zscore(keys.due, "u1"))).toBe(openAtMs + 600_000);
@@ -122,7 +122,7 @@ describe("with a route", () => {
     });
   });
 
-  test("later: who has acked something since it was armed is only armed again", async () => {
+  test("later: a user who has acked something since it was armed is only armed again", async () => {
     await store.connect("u1", "n1");
     const epoch = await accept("u1");
     await accept("u1");
@@ -141,7 +141,7 @@ describe("with a route", () => {
     expect(heard).toEqual(["nudge\nu1"]);
   });
 
-  test("an ack from before the user was armed does not put its nudge off", async () => {
+  test("an ack from before the user was armed does not postpone its nudge", async () => {
     await store.connect("u1", "n1");
     const epoch = await accept("u1");
     await ackUsers(store.scripts, keys, [{ userId: "u1", epoch, seq: 1 }], 100);
@@ -152,7 +152,7 @@ describe("with a route", () => {
   });
 });
 
-test("expire: told where a message's time is over, whatever else became of the user", async () => {
+test("expire: reported if a message has expired, whatever else became of the user", async () => {
   await accept("u1", 1);
   await store.connect("u2", "n1");
   await accept("u2", 1);
@@ -169,7 +169,7 @@ test("expire: told where a message's time is over, whatever else became of the u
   ]);
 });
 
-test("expire: not told while a look at a long inbox rests; the user is armed for when it may be", async () => {
+test("expire: not reported while looks at a long inbox pause; the user is armed for the next one", async () => {
   await accept("u1");
   await store.redis.hset(keys.user("u1"), "nextExpiry", 1);
   const nowMs = await store.nowMs();
@@ -186,7 +186,7 @@ test("expire: not told while a look at a long inbox rests; the user is armed for
   expect(await store.wake("u1")).toMatchObject([{ outcome: "offline", expire: true }]);
 });
 
-test("a long look at an inbox rests for a multiple of what it cost, a short one does not", async () => {
+test("after a long look at an inbox the next waits for a multiple of its cost, after a short one not", async () => {
   await accept("u1");
   await findExpired(store.scripts, keys, "u1", undefined);
   expect(await store.redis.hget(keys.user("u1"), "expiryLookFrom")).toBeNull();

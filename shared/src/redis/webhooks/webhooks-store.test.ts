@@ -38,7 +38,7 @@ const record = (id: string, createdAtMs = 1): WebhookRecord => ({
 });
 const progress: WebhookProgress = { after: 5, failures: 0, era: 0, replayed: 0 };
 
-test("is kept, listed by creation, changed, and removed; each change is noticed", async () => {
+test("a webhook is stored, listed by creation, changed, and removed; each change is noticed", async () => {
   expect(await webhooks.readVersion()).toBe("");
   await webhooks.create(record("wh_b", 1));
   await webhooks.create(record("wh_a", 2));
@@ -55,7 +55,7 @@ test("is kept, listed by creation, changed, and removed; each change is noticed"
   expect(await webhooks.change("wh_a", (one) => one)).toBeUndefined();
 });
 
-test("changes at the same time lose nothing", async () => {
+test("concurrent changes lose nothing", async () => {
   await webhooks.create(record("wh_a"));
   await Promise.all(
     Array.from({ length: 8 }, () => webhooks.change("wh_a", (one) => ({ ...one, era: one.era + 1 }))),
@@ -63,21 +63,21 @@ test("changes at the same time lose nothing", async () => {
   expect((await webhooks.find("wh_a"))?.era).toBe(8);
 });
 
-test("a change that is none writes nothing", async () => {
+test("an empty change writes nothing", async () => {
   await webhooks.create(record("wh_a"));
   const version = await webhooks.readVersion();
   expect(await webhooks.change("wh_a", () => undefined)).toEqual(record("wh_a"));
   expect(await webhooks.readVersion()).toBe(version);
 });
 
-test("there are not more than a hundred", async () => {
+test("allows at most a hundred", async () => {
   for (let i = 0; i < MAX_WEBHOOKS; i++) expect(await webhooks.create(record(`wh_${i}`))).toBe("created");
   expect(await webhooks.create(record("wh_more"))).toBe("full");
   await webhooks.remove("wh_7");
   expect(await webhooks.create(record("wh_more"))).toBe("created");
 });
 
-test("progress is the owner's alone, begins once, and does not come back after its removal", async () => {
+test("progress belongs to the owner alone, begins once, and does not come back after its removal", async () => {
   const { scripts, keys, partitions } = store;
   const token = await store.own();
   const later = { ...progress, failures: 2 };
@@ -96,7 +96,7 @@ test("progress is the owner's alone, begins once, and does not come back after i
   expect(await store.redis.keys("*webhook*")).toEqual([]);
 });
 
-test("the last thousand attempts are kept, newest first, in pages", async () => {
+test("keeps the last thousand attempts, newest first, in pages", async () => {
   const attempts = new WebhookAttempts(store.redis);
   const one = (atMs: number) => ({ atMs, webhookId: "msg_1", durationMs: 5, status: 200 });
   await Promise.all(Array.from({ length: 1_010 }, (_, i) => attempts.append("wh_a", one(i))));

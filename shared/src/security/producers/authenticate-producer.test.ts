@@ -39,7 +39,7 @@ function withCode(code: ErrorCode) {
   return expect.objectContaining({ code });
 }
 
-test("a good key gives a frozen producer, and is read once in its time", async () => {
+test("a good key gives a frozen producer, and is read once while cached", async () => {
   const { authenticator, state } = setUp();
   const producer = await authenticator.authenticate(good);
   expect(producer).toEqual({ keyId: "shop", owner: "shop-backend", scopes: ["send", "read"] });
@@ -62,7 +62,7 @@ test.each([undefined, "", "Bearer shop", "Basic c2hvcDpz", "Bearer shop.wrong", 
   },
 );
 
-test("a wrong secret is refused though the key is cached, and does not spoil it", async () => {
+test("refuses a wrong secret though the key is cached, and does not spoil it", async () => {
   const { authenticator } = setUp();
   await authenticator.authenticate(good);
   await expect(authenticator.authenticate("Bearer shop.wrong")).rejects.toEqual(
@@ -71,7 +71,7 @@ test("a wrong secret is refused though the key is cached, and does not spoil it"
   await authenticator.authenticate(good);
 });
 
-test("an unknown key is asked for once in its time too", async () => {
+test("looks an unknown key up once while that is cached, too", async () => {
   const { authenticator, state } = setUp();
   for (let i = 0; i < 3; i++) {
     await expect(authenticator.authenticate("Bearer nobody.x")).rejects.toThrow();
@@ -79,7 +79,7 @@ test("an unknown key is asked for once in its time too", async () => {
   expect(state.reads).toBe(1);
 });
 
-test("invented names push no real key out", async () => {
+test("invented ids push no real key out", async () => {
   const { authenticator, state } = setUp({ maxEntries: 2 });
   await authenticator.authenticate(good);
   for (let i = 0; i < 10; i++) {
@@ -90,13 +90,13 @@ test("invented names push no real key out", async () => {
   expect(state.reads).toBe(0);
 });
 
-test("many at once share one read", async () => {
+test("concurrent checks share one read", async () => {
   const { authenticator, state } = setUp();
   await Promise.all(Array.from({ length: 50 }, () => authenticator.authenticate(good)));
   expect(state.reads).toBe(1);
 });
 
-test("a revoked key is refused when its time in the cache is over, at once where it is forgotten", async () => {
+test("refuses a revoked key when its cache time is over, at once if it is invalidated", async () => {
   const { authenticator, keys, state } = setUp();
   await authenticator.authenticate(good);
   keys.set("shop", storedKey({ revokedAt: "2026-01-01T00:00:00.000Z" }));
@@ -111,7 +111,7 @@ test("a revoked key is refused when its time in the cache is over, at once where
   await expect(authenticator.authenticate(good)).rejects.toEqual(withCode("PETREL_UNAUTHENTICATED"));
 });
 
-test("what was being read when a key was forgotten is not kept", async () => {
+test("does not keep a read that was running when the key was invalidated", async () => {
   const { authenticator, keys, state } = setUp();
   let open = (): void => undefined;
   state.gate = new Promise<void>((resolve) => {
@@ -125,7 +125,7 @@ test("what was being read when a key was forgotten is not kept", async () => {
   await expect(authenticator.authenticate(good)).rejects.toEqual(withCode("PETREL_UNAUTHENTICATED"));
 });
 
-test("a store that is down refuses nobody for good: 503 for those not remembered, no negative entry", async () => {
+test("with the store down nobody is refused for good: 503 for uncached keys, no negative entry", async () => {
   const { authenticator, state } = setUp();
   state.down = true;
   await expect(authenticator.authenticate(good)).rejects.toEqual(withCode("PETREL_UNAVAILABLE"));
@@ -138,7 +138,7 @@ test("a store that is down refuses nobody for good: 503 for those not remembered
   await expect(authenticator.authenticate(good)).rejects.toEqual(withCode("PETREL_UNAVAILABLE"));
 });
 
-test("a scope that the key lacks is forbidden, by name", async () => {
+test("forbids a missing scope, by name", async () => {
   const { authenticator } = setUp();
   const producer = await authenticator.authenticate(good);
   requireScope(producer, "send");

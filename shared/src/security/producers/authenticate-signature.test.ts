@@ -152,7 +152,7 @@ test.each<[string, Sent]>([
 });
 
 describe("the time", () => {
-  test.each([-300, -299, -1, 0, 1, 299, 300])("%i s from ours passes", async (offset) => {
+  test.each([-300, -299, -1, 0, 1, 299, 300])("%i s from ours is accepted", async (offset) => {
     const { authenticator, state } = setUp();
     // However late in its second.
     for (const ms of [0, 1, 999]) {
@@ -217,7 +217,7 @@ describe("an unknown key", () => {
     expect(counts).toEqual([1, 1, 1, 1]);
   });
 
-  test("is told before a body is read", async () => {
+  test("is reported before a body is read", async () => {
     const { authenticator } = setUp();
     const headers = {
       "petrel-key": "nobody",
@@ -232,7 +232,7 @@ describe("an unknown key", () => {
 });
 
 describe("a nonce", () => {
-  test("is good once for its key, whatever else is signed with it", async () => {
+  test("is valid once for its key, whatever else is signed with it", async () => {
     const { authenticator } = setUp();
     await send(authenticator, { id: "once" });
     await expect(send(authenticator, { id: "once" })).rejects.toEqual(withCode("PETREL_SIGNATURE_REPLAYED"));
@@ -242,13 +242,13 @@ describe("a nonce", () => {
     await send(authenticator, { id: "once", key: "strict" });
   });
 
-  test("that came with a wrong signature is not spent", async () => {
+  test("of a wrong signature is not spent", async () => {
     const { authenticator } = setUp();
     await expect(send(authenticator, { id: "mine", secret: "wrong" })).rejects.toThrow();
     await send(authenticator, { id: "mine" });
   });
 
-  test("that could not be written down does not pass: 503", async () => {
+  test("that could not be recorded is not accepted: 503", async () => {
     const { authenticator, state } = setUp();
     state.down = true;
     await expect(send(authenticator)).rejects.toEqual(withCode("PETREL_UNAVAILABLE"));
@@ -256,14 +256,14 @@ describe("a nonce", () => {
 });
 
 describe("a process", () => {
-  test("without KEY_ENCRYPTION_FILE answers signatures 503, and bearer credentials as ever", async () => {
+  test("without KEY_ENCRYPTION_FILE answers signatures with 503, and accepts bearer credentials as ever", async () => {
     const { authenticator } = setUp({ opens: false });
     await expect(send(authenticator)).rejects.toEqual(withCode("PETREL_UNAVAILABLE"));
     await authenticator.authenticate("Bearer shop.s3cret");
     await expect(send(authenticator, { key: "nobody" })).rejects.toEqual(withCode("PETREL_UNAUTHENTICATED"));
   });
 
-  test("that cannot open a key's secret answers 503 for this key; a secret sealed for another key is one", async () => {
+  test("that cannot open a key's secret answers 503 for this key; a secret sealed for another key counts as one", async () => {
     const { authenticator } = setUp();
     await expect(send(authenticator, { key: "moved" })).rejects.toEqual(withCode("PETREL_UNAVAILABLE"));
     await authenticator.authenticate("Bearer moved.s3cret");
@@ -303,7 +303,7 @@ describe("a rotation", () => {
     ],
   });
 
-  test("with an overlap leaves both secrets good, to sign and as a bearer, until it is over", async () => {
+  test("with an overlap keeps both secrets valid, to sign and as a bearer, until it is over", async () => {
     const { authenticator, keys, state } = setUp();
     keys.set("shop", rotated);
     state.nowMs = untilMs - 1;
@@ -322,7 +322,7 @@ describe("a rotation", () => {
     );
   });
 
-  test("may be bridged by its sender: a signature with each secret, of which one fits", async () => {
+  test("may be bridged by its sender: a signature with each secret, of which one matches", async () => {
     const { authenticator } = setUp();
     const content = {
       id: "both",
@@ -336,7 +336,7 @@ describe("a rotation", () => {
   });
 });
 
-test("of random requests, those as they were signed pass, and none with a single bit changed", async () => {
+test("of random requests, those as signed are accepted, and none with a single bit changed", async () => {
   const { authenticator } = setUp();
   const visible = array(integer({ min: 0x21, max: 0x7e }), { minLength: 1, maxLength: 40 }).map((codes) =>
     String.fromCharCode(...codes),

@@ -146,7 +146,7 @@ function coded(status: number, code: string) {
 
 const json = '{"text":"hello ✓"}';
 
-test("signed requests pass, with a body or without, and are parsed like others", async () => {
+test("accepts signed requests, with and without a body, and parses them like others", async () => {
   expect(await send({ body: json })).toMatchObject({
     status: 200,
     body: { by: "shop", body: { text: "hello ✓" } },
@@ -165,7 +165,7 @@ test("signed requests pass, with a body or without, and are parsed like others",
   });
 });
 
-test("a packed body is signed as it is sent, packed", async () => {
+test("checks a compressed body as it is sent", async () => {
   const packed = gzipSync(json);
   const headers = { "content-encoding": "gzip" };
   expect(await send({ body: packed, headers })).toMatchObject({
@@ -181,7 +181,7 @@ test("a packed body is signed as it is sent, packed", async () => {
   ).toEqual(coded(401, "PETREL_SIGNATURE_INVALID"));
 });
 
-test("the target counts as it was sent, not as it reads", async () => {
+test("checks the target as it was sent, not as it reads", async () => {
   const headers = headersFor({ method: "GET", target: "/v1/things?a=%41" });
   expect(await send({ method: "GET", target: "/v1/things?a=A", headers })).toEqual(
     coded(401, "PETREL_SIGNATURE_INVALID"),
@@ -189,14 +189,14 @@ test("the target counts as it was sent, not as it reads", async () => {
   expect(await send({ method: "GET", target: "/v1/things?a=%41", headers })).toMatchObject({ status: 200 });
 });
 
-test("a body that does not belong to a GET is signed all the same", async () => {
+test("checks an unexpected body of a GET all the same", async () => {
   expect(await send({ method: "GET", body: json })).toMatchObject({ status: 200 });
   expect(await send({ method: "GET", body: json, signedBody: "" })).toEqual(
     coded(401, "PETREL_SIGNATURE_INVALID"),
   );
 });
 
-test("a stranger is told of the signature, whatever the body is", async () => {
+test("tells a stranger about the signature, whatever the body is", async () => {
   const before = handled;
   for (const body of ["{ not json", json, "\u0000", "[".repeat(1_000)]) {
     for (const type of ["application/json", "text/plain", "application/x-www-form-urlencoded", "nonsense"]) {
@@ -214,14 +214,14 @@ test("a stranger is told of the signature, whatever the body is", async () => {
   );
 });
 
-test("the scope is asked for after the signature", async () => {
+test("checks the scope after the signature", async () => {
   expect(await send({ key: "reader", body: json, signedBody: "other" })).toEqual(
     coded(401, "PETREL_SIGNATURE_INVALID"),
   );
   expect(await send({ key: "reader", body: json })).toEqual(coded(403, "PETREL_FORBIDDEN"));
 });
 
-test("a nonce passes once, also where fifty bring it at once", async () => {
+test("accepts a nonce once, even if fifty present it at once", async () => {
   const answers = await Promise.all(Array.from({ length: 50 }, () => send({ body: json, id: "same" })));
   expect(answers.filter(({ status }) => status === 200)).toHaveLength(1);
   expect(answers.filter(({ status }) => status !== 200)).toEqual(
@@ -229,7 +229,7 @@ test("a nonce passes once, also where fifty bring it at once", async () => {
   );
 });
 
-test("one credential at a time; a header alone is no signature, and no bearer passes beside it", async () => {
+test("accepts one credential at a time; one header alone is no signature, and no bearer passes beside it", async () => {
   const authorization = "Bearer shop.s3cret";
   expect(await send({ body: json, headers: { authorization } })).toEqual(
     coded(400, "PETREL_INVALID_REQUEST"),
@@ -245,7 +245,7 @@ test("one credential at a time; a header alone is no signature, and no bearer pa
   expect(await ask({})).toBe(401);
 });
 
-test("a key, nonce or time that comes twice is refused, not chosen from", async () => {
+test("refuses a key, nonce or time that comes twice, instead of choosing one", async () => {
   const headers = headersFor({ method: "GET" });
   for (const name of ["petrel-key", "petrel-id", "petrel-timestamp"]) {
     const lines = Object.entries(headers).map(([key, value]) => `${key}: ${value}\r\n`);
@@ -257,20 +257,20 @@ test("a key, nonce or time that comes twice is refused, not chosen from", async 
   }
 });
 
-test("a body beyond what the route takes is 413, with its length said or not", async () => {
+test("answers 413 to a body beyond the route's bound, with or without a stated length", async () => {
   const body = JSON.stringify("x".repeat(BODY_LIMIT_BYTES));
   expect(await send({ body })).toEqual(coded(413, "PETREL_PAYLOAD_TOO_LARGE"));
   expect(await send({ body, chunked: true })).toEqual(coded(413, "PETREL_PAYLOAD_TOO_LARGE"));
 });
 
-test("routes for everyone do not care, those of the framework neither", async () => {
+test("public routes need no credential, nor do the framework's", async () => {
   expect(await send({ method: "GET", target: "/docs/json" })).toMatchObject({ status: 200 });
   expect((await app.inject("/docs/json")).statusCode).toBe(200);
   expect(await send({ method: "GET", target: "/open" })).toMatchObject({ status: 200 });
   expect(await send({ method: "GET", target: "/none" })).toEqual(coded(404, "PETREL_NOT_FOUND"));
 });
 
-test("what is not checked yet is bounded, beside a small share for each; what ended is given back", async () => {
+test("bounds unchecked bytes, with a small share for each; finished ones are returned", async () => {
   const budget = new UncheckedBytes(100_000);
   const begin = () => {
     const payload = new PassThrough();
@@ -308,7 +308,7 @@ test("what is not checked yet is bounded, beside a small share for each; what en
   ).rejects.toMatchObject({ code: "PETREL_INVALID_REQUEST" });
 });
 
-test("a body that is too large is refused before it is all there", async () => {
+test("refuses a body that is too large before it has all arrived", async () => {
   const budget = new UncheckedBytes(1_000_000);
   const payload = new PassThrough();
   const reading = readSignedBody(payload, { maxBytes: 100_000, budget, deadlineMs: 60_000 });
@@ -319,7 +319,7 @@ test("a body that is too large is refused before it is all there", async () => {
   expect(budget.taken).toBe(0);
 });
 
-test("a body that trickles in is given up", async () => {
+test("gives up a body that trickles in", async () => {
   const budget = new UncheckedBytes(0);
   const payload = new PassThrough();
   const reading = readSignedBody(payload, { maxBytes: 10, budget, deadlineMs: 20 });
@@ -343,7 +343,7 @@ describe("a producer that was checked a moment ago", () => {
     more: Record<string, string> = {},
   ): IncomingMessage => ({ headers: { authorization, ...more }, socket }) as unknown as IncomingMessage;
 
-  test("counts on every connection that brings the same header, and no other", () => {
+  test("counts on every connection with the same header, and no other", () => {
     const { remembered, checked } = open();
     expect(remembered.find(request("Bearer shop.s3cret"))).toBeUndefined();
     checked(request("Bearer shop.s3cret"));
@@ -355,7 +355,7 @@ describe("a producer that was checked a moment ago", () => {
     expect(remembered.find(request("Bearer shop.s3cret", socket, { "petrel-key": "shop" }))).toBeUndefined();
   });
 
-  test("counts for a second from the beginning of its check, wherever it is used meanwhile", () => {
+  test("counts for a second from the start of its check, wherever it is used meanwhile", () => {
     const { remembered, checked, clock } = open();
     const [first, second] = [{}, {}];
     const remember = remembered.beginCheck(request("Bearer shop.s3cret", first));
@@ -373,7 +373,7 @@ describe("a producer that was checked a moment ago", () => {
       expect(remembered.find(request("Bearer shop.s3cret", socket))).toBe(shop);
   });
 
-  test("does not count once a key was forgotten, even one that was being checked then", () => {
+  test("does not count once a key was invalidated, even one that was being checked then", () => {
     const { remembered, checked, authenticator } = open();
     const socket = {};
     checked(request("Bearer shop.s3cret", socket));
@@ -385,7 +385,7 @@ describe("a producer that was checked a moment ago", () => {
         expect(remembered.find(request(header, connection))).toBeUndefined();
   });
 
-  test("is checked each time where its header is padded: 16 KiB of spaces are not held, nor hashed", () => {
+  test("is checked each time if its header is padded: 16 KiB of spaces are neither kept nor hashed", () => {
     const { remembered, checked } = open();
     const longest = `Bearer ${"k".repeat(64)}.${"s".repeat(256)}`;
     checked(request(longest));
@@ -399,7 +399,7 @@ describe("a producer that was checked a moment ago", () => {
     expect(remembered.held).toBe(1);
   });
 
-  test("is held for two such moments at most", () => {
+  test("is kept for at most two such periods", () => {
     const { remembered, checked, clock } = open();
     for (let n = 0; n < 1_000; n++) checked(request(`Bearer key-${n}.s3cret`));
     expect(remembered.held).toBe(1_000);

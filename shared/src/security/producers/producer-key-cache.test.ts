@@ -49,7 +49,7 @@ beforeEach(async () => {
 /** Lets background reads end. */
 const behind = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
 
-test("fresh: no reading; towards the end one behind whoever comes; after it one that is waited for", async () => {
+test("fresh: no read; near the end a read in the background; after it a read that is awaited", async () => {
   nowMs = 749;
   expect(cache.find("k")).toBe("first");
   expect(asked).toHaveLength(1);
@@ -65,7 +65,7 @@ test("fresh: no reading; towards the end one behind whoever comes; after it one 
   expect(await cache.find("k")).toBe("third");
 });
 
-test("a store that is down: the last good record serves, to one who waits for the refusal and then to all at once", async () => {
+test("with the store down: the last good record serves, first after the refusal, then at once", async () => {
   store = "down";
   nowMs = TTL_MS;
   expect(await cache.find("k")).toBe("first");
@@ -74,7 +74,7 @@ test("a store that is down: the last good record serves, to one who waits for th
   await expect(cache.find("k")).rejects.toMatchObject({ code: "PETREL_UNAVAILABLE" });
 });
 
-test("how often a store that is down is asked, and that nobody waits meanwhile", async () => {
+test("bounds how often a store that is down is asked, and nobody waits meanwhile", async () => {
   store = "down";
   nowMs = TTL_MS;
   await cache.find("k");
@@ -86,7 +86,7 @@ test("how often a store that is down is asked, and that nobody waits meanwhile",
   expect(asked.length).toBeLessThanOrEqual(3);
 });
 
-test("a store that is silent: the first waits for its patience, nobody after it", async () => {
+test("with a silent store: the first waits for its patience, nobody after it", async () => {
   store = "silent";
   nowMs = TTL_MS;
   const waiting = cache.find("k");
@@ -101,7 +101,7 @@ test("a store that is silent: the first waits for its patience, nobody after it"
   expect(asked).toHaveLength(3);
 });
 
-test("revoked: refused as soon as the store says so, though the answer comes late", async () => {
+test("revoked: refused as soon as the store says so, even if the answer comes late", async () => {
   store = "silent";
   nowMs = TTL_MS;
   expect(await cache.find("k")).toBe("first");
@@ -111,7 +111,7 @@ test("revoked: refused as soon as the store says so, though the answer comes lat
   expect(await cache.find("k")).toBeUndefined();
 });
 
-test("revoked while the store was away: refused within a second of its return, however seldom it is used", async () => {
+test("revoked while the store was away: refused within a second of its return, however rarely it is used", async () => {
   store = "down";
   nowMs = TTL_MS;
   await cache.find("k");
@@ -125,7 +125,7 @@ test("revoked while the store was away: refused within a second of its return, h
   await vi.waitFor(async () => expect(await cache.find("k")).toBeUndefined());
 });
 
-test("revoked while the store was away, and not used for a while: the first to come is refused", async () => {
+test("revoked while the store was away, and unused for a while: the first use is refused", async () => {
   store = "down";
   nowMs = TTL_MS;
   await cache.find("k");
@@ -135,7 +135,7 @@ test("revoked while the store was away, and not used for a while: the first to c
   expect(await cache.find("k")).toBeUndefined();
 });
 
-test("an answer that was overtaken by a later one does not count", async () => {
+test("ignores an answer that a later one has overtaken", async () => {
   store = "silent";
   nowMs = TTL_MS;
   await cache.find("k");
@@ -149,7 +149,7 @@ test("an answer that was overtaken by a later one does not count", async () => {
   expect(cache.find("k")).toBe("newer");
 });
 
-test("what was being read when a key was forgotten is not kept", async () => {
+test("does not keep a read that was running when the key was invalidated", async () => {
   store = "silent";
   nowMs = TTL_MS;
   const waiting = cache.find("k");
@@ -161,7 +161,7 @@ test("what was being read when a key was forgotten is not kept", async () => {
   expect(await cache.find("k")).toBe("from after");
 });
 
-test("one that is not remembered is asked for until the deadline", async () => {
+test("asks for an uncached key until the deadline", async () => {
   cache = open({ lookUpDeadlineMs: 60_000 });
   store = "down";
   const waiting = cache.find("k");

@@ -11,7 +11,7 @@ import {
   producerSecretMatches,
 } from "./producer-keys.js";
 
-test("a key that was made is read back from its header", () => {
+test("reads a generated key back from its header", () => {
   const keyId = makeProducerKeyId();
   const secret = makeProducerSecret();
   expect(keyId).toMatch(new RegExp(PRODUCER_KEY_ID_PATTERN));
@@ -20,7 +20,7 @@ test("a key that was made is read back from its header", () => {
   expect(parseProducerCredential(`bearer ${keyId}.${secret}`)).toEqual({ keyId, secret });
 });
 
-test("only the first dot divides", () => {
+test("splits only at the first dot", () => {
   expect(parseProducerCredential("Bearer a.b.c")).toEqual({ keyId: "a", secret: "b.c" });
 });
 

@@ -87,7 +87,7 @@ describe("the vectors", () => {
     }
   });
 
-  test("no bytes have the hash that stands for them", () => {
+  test("an empty body has the hash that stands for it", () => {
     expect(sha256("")).toBe(EMPTY_BODY_SHA256);
   });
 });
@@ -106,7 +106,7 @@ describe("the header", () => {
     `v1a,${"x".repeat(2_000)} ${good}`,
     `  ${good}  `,
     `v1,not-base64 ${good}`,
-  ])("%j fits", (header) => {
+  ])("%j matches", (header) => {
     expect(fits(content, header, secret)).toBe(true);
     expect(fits(content, header, "a former one", secret)).toBe(true);
   });
@@ -129,7 +129,7 @@ describe("the header", () => {
     expect(fits(content, header, secret)).toBe(false);
   });
 
-  test("another writing of the same bytes does not fit", () => {
+  test("another encoding of the same bytes does not match", () => {
     const digits = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     const last = digits.indexOf(signature.charAt(42));
     const respelt = `${signature.slice(0, 42)}${digits[last ^ 1]}=`;
@@ -139,7 +139,7 @@ describe("the header", () => {
 });
 
 describe("random requests", () => {
-  test("what was signed fits, with its own secret only", () => {
+  test("what was signed matches, only with its own secret", () => {
     assert(
       property(contents, visible(64), visible(64), (content, mine, theirs) => {
         const header = `v1,${signRequest(content, mine)}`;
@@ -150,7 +150,7 @@ describe("random requests", () => {
     );
   });
 
-  test("any single bit that changes, anywhere, makes it not fit", () => {
+  test("any single changed bit, anywhere, breaks it", () => {
     assert(
       property(contents, visible(64), nat(), nat(5), (content, mine, position, part) => {
         const signature = signRequest(content, mine);
@@ -167,7 +167,7 @@ describe("random requests", () => {
     );
   });
 
-  test("what moves from one part to the next does not fit", () => {
+  test("moving bytes from one part to the next breaks it", () => {
     const content = { id: "a", timestamp: "1", method: "GET", target: "/", bodySha256: EMPTY_BODY_SHA256 };
     const header = `v1,${signRequest(content, "s")}`;
     expect(fits({ ...content, id: "a1", timestamp: "" }, header, "s")).toBe(false);

@@ -21,7 +21,7 @@ function open() {
   return { budget, gone, body };
 }
 
-test("nine half-sent bodies of one address give way to another's, the oldest first", () => {
+test("nine half-sent bodies of one address make room for another's, the oldest first", () => {
   const { budget, gone, body } = open();
   for (let i = 1; i <= 8; i++) expect(budget.grow(body("bad", `bad${i}`), 8)).toBe(true);
   expect(budget.grow(body("bad", "bad9"), 8)).toBe(false);
@@ -33,7 +33,7 @@ test("nine half-sent bodies of one address give way to another's, the oldest fir
   expect(budget.taken).toBe(MAX - 8);
 });
 
-test("nobody takes from an address that holds no more than itself", () => {
+test("takes nothing from an address that holds no more than the newcomer's", () => {
   const { budget, gone, body } = open();
   for (let i = 1; i <= 8; i++) expect(budget.grow(body(`a${i}`, `a${i}`), 8)).toBe(true);
   const large = body("b", "large");
@@ -43,7 +43,7 @@ test("nobody takes from an address that holds no more than itself", () => {
   expect(gone).toEqual(["a1 PETREL_UNAVAILABLE"]);
 });
 
-test("one that has stopped sending gives way to whoever goes on, from the same address too", () => {
+test("one that has stopped sending makes room for one that goes on, from the same address too", () => {
   const { budget, gone, body } = open();
   const stalled = body("same", "stalled");
   budget.grow(stalled, 32);

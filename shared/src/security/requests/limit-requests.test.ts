@@ -78,7 +78,7 @@ async function send(authorization?: string, more: object = {}) {
 }
 
 describe("failed authentications", () => {
-  test("so many are answered 401; from then on an invented key costs no look-up, and a good one goes on", async () => {
+  test("up to the limit get 401; then an invented key costs no look-up, and a good one passes", async () => {
     expect((await send("Bearer good.secret")).statusCode).toBe(200);
     for (let i = 0; i < 10; i++) expect((await send(`Bearer made${i}.up`)).statusCode).toBe(401);
     const before = lookUps;
@@ -97,7 +97,7 @@ describe("failed authentications", () => {
     expect((await send("Bearer good.wrong")).statusCode).toBe(401);
   });
 
-  test("who fails on and on shuts out no good key that this process has not seen yet, and costs few look-ups", async () => {
+  test("an address that keeps failing shuts out no good key that this process has not seen yet, and costs few look-ups", async () => {
     for (let i = 0; i < 10; i++) await send(`Bearer made${i}.up`);
     const before = lookUps;
     let accepted = 0;
@@ -110,7 +110,7 @@ describe("failed authentications", () => {
     expect(lookUps - before).toBeLessThanOrEqual(5 * 20);
   });
 
-  test("another address is not touched; and a minute later this one is not either", async () => {
+  test("do not affect another address; and a minute later this one is free again", async () => {
     for (let i = 0; i < 11; i++) await send(`Bearer made${i}.up`);
     expect((await send("Bearer other.up", { remoteAddress: "192.0.2.7" })).statusCode).toBe(401);
     expect((await send("Bearer other.up")).statusCode).toBe(429);
@@ -118,7 +118,7 @@ describe("failed authentications", () => {
     expect((await send("Bearer other.up")).statusCode).toBe(401);
   });
 
-  test("behind a proxy that is trusted it is the client's address that counts", async () => {
+  test("count by the client's address behind a trusted proxy", async () => {
     await app.close();
     await open({ trustedProxies: new TrustedProxies(["127.0.0.1"]) });
     const from = (address: string) => ({
@@ -129,14 +129,14 @@ describe("failed authentications", () => {
     expect((await send(undefined, from("192.0.2.2"))).statusCode).toBe(401);
   });
 
-  test("0 is no limit", async () => {
+  test("are not limited with 0", async () => {
     await app.close();
     await open({ failedAuths: 0 });
     for (let i = 0; i < 30; i++) expect((await send(`Bearer made${i}.up`)).statusCode).toBe(401);
   });
 });
 
-test("requests without a producer's credential: so many from an address", async () => {
+test("limits requests without a producer's credential per address", async () => {
   await app.close();
   await open({ requestsPerAddress: 3 });
   const refresh = (remoteAddress = "127.0.0.1") =>
@@ -150,7 +150,7 @@ test("requests without a producer's credential: so many from an address", async 
   expect((await app.inject({ url: "/health/live" })).statusCode).toBe(200);
 });
 
-test("a key's name that the route does not ask for does not get around it", async () => {
+test("a key id that the route does not ask for does not bypass it", async () => {
   await app.close();
   await open({ requestsPerAddress: 3 });
   expect((await send("Bearer good.secret")).statusCode).toBe(200);
@@ -183,7 +183,7 @@ test("on a route for users a key's id, however good, exempts from nothing, and n
   expect(userChecks).toBe(3);
 });
 
-test("Authorization is what is checked, so its key counts: another that is named beside it exempts from nothing", async () => {
+test("Authorization is what is checked, so its key counts: another one named beside it exempts from nothing", async () => {
   expect((await send("Bearer good.secret")).statusCode).toBe(200);
   const guess = (i: number) =>
     send(undefined, { headers: { "petrel-key": "good", authorization: `Bearer made${i}.up` } });
@@ -193,7 +193,7 @@ test("Authorization is what is checked, so its key counts: another that is named
   expect((await guess(11)).statusCode).toBe(429);
 });
 
-test("signed bodies that never come to their end count as failures: large ones are not waited for then", async () => {
+test("counts signed bodies that never end as failures: large ones are then not awaited", async () => {
   const { port } = new URL(await app.listen({ port: 0, host: "127.0.0.1" }));
   expect((await send("Bearer good.secret")).statusCode).toBe(200);
   let nonces = 0;
@@ -231,7 +231,7 @@ test("signed bodies that never come to their end count as failures: large ones a
   for (const { socket } of [large, small]) socket.destroy();
 });
 
-test("requests of a key", async () => {
+test("limits requests of a key", async () => {
   await app.close();
   const decisions: LimitDecision[] = [
     { allowed: true, limit: 5, remaining: 0, resetMs: 1 },

@@ -57,13 +57,13 @@ describe("a wildcard", () => {
     "https://*.example.com",
     "null",
   ])("does not let %j in", (origin) => expect(matches("https://*.example.com", origin)).toBe(false));
-  test("has a port of its own", () => {
+  test("matches its own port only", () => {
     expect(matches("http://*.localhost:3000", "http://app.localhost:3000")).toBe(true);
     expect(matches("http://*.localhost:3000", "http://app.localhost")).toBe(false);
   });
 });
 
-test("* lets every origin in but null and what is none", () => {
+test("* allows every origin but null and invalid ones", () => {
   const match = createMatchOrigin(["https://a.example", "*"]);
   expect(match("https://anything.test:1")).toBe(true);
   for (const origin of ["null", "", "*", "https://a.example/path"]) expect(match(origin)).toBe(false);
@@ -93,12 +93,12 @@ describe("self", () => {
     ["null", "null"],
   ])("does not let %s in at %s", (origin, host) => expect(match(origin, host)).toBe(false));
 
-  test("counts only where it is listed", () => {
+  test("counts only if listed", () => {
     expect(createMatchOrigin(["https://a.example"])("https://b.example", "b.example")).toBe(false);
   });
 });
 
-test("an empty list lets nobody in", () => {
+test("an empty list allows nobody", () => {
   expect(createMatchOrigin([])("https://app.example.com")).toBe(false);
 });
 
@@ -116,7 +116,7 @@ test.each([
   "null",
   "https://",
   "https://u:p@example.com",
-])("%j is no entry, and stops the start", (entry) => {
+])("%j is not an entry, and stops the start", (entry) => {
   expect(() => createMatchOrigin([entry])).toThrow(/ALLOWED_ORIGINS/);
 });
 
@@ -128,7 +128,7 @@ const written = (s: string, host: string, p: number | undefined): string =>
   `${s}://${host}${p === undefined ? "" : `:${p}`}`;
 const portOf = (s: string, p: number | undefined): number => p ?? (s === "http" ? 80 : 443);
 
-test("by any names: exact is exact, and a wildcard takes just the sub-domains", () => {
+test("for any names: exact is exact, and a wildcard matches only the subdomains", () => {
   fc.assert(
     fc.property(
       scheme,
@@ -155,7 +155,7 @@ test("by any names: exact is exact, and a wildcard takes just the sub-domains", 
   );
 });
 
-test("by any text: never an exception, never null", () => {
+test("for any text: never an exception, never null", () => {
   const match = createMatchOrigin(["https://*.example.com", "https://app.example.com"]);
   fc.assert(
     fc.property(fc.string({ unit: "binary", maxLength: 60 }), (text) => {

@@ -57,7 +57,7 @@ function reply(body: unknown, status = 200): (response: ServerResponse) => void 
   return (response) => void response.writeHead(status).end(JSON.stringify(body));
 }
 
-test("the id of the request that brought the token goes along, where there is one", async () => {
+test("passes on the id of the request that brought the token, if there is one", async () => {
   answer = reply(active);
   await verify("t", "edge-1");
   expect(last.headers["x-request-id"]).toBe("edge-1");
@@ -65,7 +65,7 @@ test("the id of the request that brought the token goes along, where there is on
   expect(last.headers["x-request-id"]).toBeUndefined();
 });
 
-test("an active token gives what it says; the question is a form, with the node's key", async () => {
+test("an active token gives its claims; the request is a form, with the node's key", async () => {
   answer = reply(active);
   expect(await verify("a+b&c=d")).toEqual({
     userId: "alice",
@@ -81,7 +81,7 @@ test("an active token gives what it says; the question is a form, with the node'
   expect(new URLSearchParams(last.body).get("token")).toBe("a+b&c=d");
 });
 
-test("one that auth calls by its signed text is known by the names of the release before, too", async () => {
+test("one that auth names by its signed text is also known by the previous release's names", async () => {
   const nameOf = (text: string): string => `sha256.${createHash("sha256").update(text).digest("base64url")}`;
   answer = reply({ ...active, jti: nameOf("head.claims") });
   expect((await verify("head.claims.sign")).formerNames).toEqual([nameOf("head.claims.sign")]);
@@ -113,14 +113,14 @@ test.each<[string, (response: ServerResponse) => void]>([
   await expect(verify("t")).rejects.toEqual(expect.objectContaining({ code: "PETREL_UNAVAILABLE" }));
 });
 
-test("an empty or endless token is not asked about", async () => {
+test("does not ask about an empty or endless token", async () => {
   answer = reply(active);
   for (const token of ["", "x".repeat(20_000)]) {
     await expect(verify(token)).rejects.toEqual(expect.objectContaining({ code: "PETREL_TOKEN_INVALID" }));
   }
 });
 
-test("a key that was revoked is told once, for all who are refused; and that it is good again", async () => {
+test("reports a revoked key once, for all refused tokens; and that it works again", async () => {
   answer = reply({ active: false });
   await introspection.check();
   lines.length = 0;
@@ -147,14 +147,14 @@ test("a key that was revoked is told once, for all who are refused; and that it 
   expect(new URLSearchParams(last.body).get("token")).toBe("probe");
 });
 
-test("a node whose key was never good says so when it is first asked whether it is ready", async () => {
+test("a node whose key was never valid says so when first asked whether it is ready", async () => {
   answer = reply({ error: {} }, 403);
   const url = new URL("/", `http://127.0.0.1:${(server.address() as AddressInfo).port}`).origin;
   const fresh = createIntrospection({ authUrl: url, credential: "no.good", logger: noting, clock });
   await expect(fresh.check()).rejects.toThrow("auth answered 403");
 });
 
-test("what auth says of one token is no outage", async () => {
+test("auth's answer about one token is no outage", async () => {
   answer = reply({ active: false });
   clock.nowMs += 10_000;
   await introspection.check();

@@ -60,7 +60,7 @@ function open(more: { timeoutMs?: number } = {}): JwksCache {
   });
 }
 
-test("many at once lead to one request, and later ones to none", async () => {
+test("concurrent look-ups lead to one request, later ones to none", async () => {
   const cache = open();
   const found = await Promise.all(Array.from({ length: 20 }, () => cache.findKey(first.kid)));
   expect(found.every((key) => key?.kid === first.kid && key.alg === "ES256")).toBe(true);
@@ -68,7 +68,7 @@ test("many at once lead to one request, and later ones to none", async () => {
   expect(requests).toEqual(["/.well-known/jwks.json"]);
 });
 
-test("an unknown kid is looked for at most once in the cooldown", async () => {
+test("looks an unknown kid up at most once per cooldown", async () => {
   const cache = open();
   await cache.findKey(first.kid);
   answer = serve([first, second]);
@@ -81,7 +81,7 @@ test("an unknown kid is looked for at most once in the cooldown", async () => {
   expect(requests).toHaveLength(2);
 });
 
-test("a key that auth has withdrawn is gone after the next fetch", async () => {
+test("a withdrawn key is gone after the next fetch", async () => {
   const cache = open();
   await cache.findKey(first.kid);
   answer = serve([second]);
@@ -89,7 +89,7 @@ test("a key that auth has withdrawn is gone after the next fetch", async () => {
   expect(await cache.findKey(first.kid)).toBeUndefined();
 });
 
-test("old keys are used on while they are fetched anew in the background", async () => {
+test("uses old keys while it fetches in the background", async () => {
   const cache = open();
   await cache.findKey(first.kid);
   clock.nowMs = 60_000;
@@ -101,7 +101,7 @@ test("old keys are used on while they are fetched anew in the background", async
   expect(requests).toHaveLength(2);
 });
 
-test("a withdrawn key is not used again after its time, though nobody asked in between", async () => {
+test("does not use a withdrawn key after its time, even if nobody asked in between", async () => {
   const cache = open();
   await cache.findKey(first.kid);
   answer = serve([second]);
@@ -120,7 +120,7 @@ test("a withdrawn key is not used again after its time, though nobody asked in b
   expect(await idle.findKey(first.kid)).toBeUndefined();
 });
 
-test("stale keys are used on where the issuer is down, without waiting for it each time", async () => {
+test("uses stale keys while the issuer is down, without waiting for it each time", async () => {
   const cache = open({ timeoutMs: 300 });
   await cache.findKey(first.kid);
   answer = (response) => void response.destroy();
@@ -158,7 +158,7 @@ test.each<[string, (response: ServerResponse) => void]>([
   expect(requests).toHaveLength(before);
 });
 
-test("good keys among bad ones are taken, the first of two with one name", async () => {
+test("takes good keys among bad ones, the first of two with one kid", async () => {
   const twin = { ...second, kid: first.kid };
   answer = serve([{ kid: "s", kty: "oct", k: "AAAA" }, null, first, twin, second]);
   const cache = open();
@@ -168,7 +168,7 @@ test("good keys among bad ones are taken, the first of two with one name", async
   expect((await cache.findKey(second.kid))?.kid).toBe(second.kid);
 });
 
-test("keys that are not taken are told once, and counted; those beyond 64 are, too", async () => {
+test("reports refused keys once, and counts them; those beyond 64, too", async () => {
   const lines: unknown[] = [];
   const note = (fields: unknown, text: string): void => void lines.push([text, fields]);
   const noting = Object.assign(createLogger({ service: "test", level: "silent" }), {
@@ -196,7 +196,7 @@ test("keys that are not taken are told once, and counted; those beyond 64 are, t
   expect(cache.keyCounts).toEqual({ taken: 1, leftOut: 0 });
 });
 
-test("an issuer that is away is told once, with the cause; it matters where there are no keys", async () => {
+test("reports an unreachable issuer once, with the cause; it matters only if there are no keys", async () => {
   const lines: { readonly reason?: string }[] = [];
   const note = (fields: { readonly reason?: string }): void => void lines.push(fields);
   const noting = Object.assign(createLogger({ service: "test", level: "silent" }), {
@@ -227,7 +227,7 @@ test("an issuer that is away is told once, with the cause; it matters where ther
   await cache.check();
 });
 
-test("a key that is published again unchanged stays the same object; another under its name does not", async () => {
+test("an unchanged key stays the same object; another one under its kid does not", async () => {
   const cache = open();
   const before = await cache.findKey(first.kid);
   answer = serve([second, first]);

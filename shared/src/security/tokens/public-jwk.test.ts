@@ -9,7 +9,7 @@ const rsa = generateKeyPairSync("rsa", { modulusLength: 2048 });
 const weakRsa = generateKeyPairSync("rsa", { modulusLength: 1024 });
 const p384 = generateKeyPairSync("ec", { namedCurve: "P-384" });
 
-test("what is published is read back", () => {
+test("reads back what it publishes", () => {
   for (const { publicKey } of [ec, rsa]) {
     const jwk = toPublicJwk(publicKey);
     const read = readPublicJwk(JSON.parse(JSON.stringify(jwk)));
@@ -41,11 +41,11 @@ test.each<[string, unknown]>([
   ["a point off the curve", { ...ecJwk, x: ecJwk.y }],
   ["a weak key", { ...weakRsa.publicKey.export({ format: "jwk" }), kid: "weak" }],
   ["Ed25519", { ...generateKeyPairSync("ed25519").publicKey.export({ format: "jwk" }), kid: "ed" }],
-])("%s is not taken", (_what, jwk) => {
+])("refuses %s", (_what, jwk) => {
   expect(() => readPublicJwk(jwk)).toThrow();
 });
 
-test("only kinds of keys that are read are written", () => {
+test("writes only kinds of keys that it reads", () => {
   expect(() => toPublicJwk(p384.publicKey)).toThrow("P-256");
   expect(() => toPublicJwk(generateKeyPairSync("ed25519").publicKey)).toThrow("P-256");
 });

@@ -11,7 +11,7 @@ const tokens = createRefreshTokens(() => [key]);
 const nextOf = (token: RefreshToken): RefreshToken => tokens.successorsOf(token)[0];
 const userId = fc.stringMatching(/^[A-Za-z0-9._:@|~+=-]{1,128}$/).filter(isUserId);
 
-test("what was made is read back by every process with the same key, whatever the user is called", () => {
+test("every process with the same key reads a token back, whatever the user's name", () => {
   fc.assert(
     fc.property(userId, fc.integer({ min: 0, max: 5 }), (user, steps) => {
       let token = tokens.open(user);
@@ -23,7 +23,7 @@ test("what was made is read back by every process with the same key, whatever th
   );
 });
 
-test("a token has one successor, which tells nothing of it but its place", () => {
+test("a token has one successor, which reveals nothing of it but its place", () => {
   const first = tokens.open("alice");
   const next = nextOf(first);
   expect(createRefreshTokens(() => [key]).successorsOf(first)).toEqual([next]);
@@ -33,7 +33,7 @@ test("a token has one successor, which tells nothing of it but its place", () =>
   expect(tokens.open("alice").sessionId).not.toBe(first.sessionId);
 });
 
-test("with another key it is none, and has another successor", () => {
+test("with another key it is invalid, and has another successor", () => {
   const first = tokens.open("alice");
   const otherKey = randomBytes(32);
   const other = createRefreshTokens(() => [otherKey]);
@@ -41,7 +41,7 @@ test("with another key it is none, and has another successor", () => {
   expect(other.successorsOf(first)[0].text).not.toBe(nextOf(first).text);
 });
 
-test("while keys rotate a token of either is known, and each process knows what the other makes of it", () => {
+test("while keys rotate a token of either is known, and each process knows the other's successor", () => {
   const next = randomBytes(32);
   const [behind, ahead] = [createRefreshTokens(() => [key, next]), createRefreshTokens(() => [next, key])];
   const first = tokens.open("alice");
@@ -61,7 +61,7 @@ function changed(token: RefreshToken, part: number, value: string): string {
   return parts.join(".");
 }
 
-test("a changed part makes it none", () => {
+test("a changed part makes it invalid", () => {
   const token = tokens.open("alice");
   const stranger = tokens.open("bob");
   for (const text of [

@@ -15,7 +15,7 @@ import {
 const { external, ourToken, own, secret, shared, sharedToken, trustBy } = useTokenTrust();
 
 describe("tokens of a shared secret", () => {
-  test("are good beside ours, revoked by time, with a device", async () => {
+  test("are accepted beside ours, revoked by time, with a device", async () => {
     const verify = trustBy(shared());
     const device = { id: "d", platform: "ios" };
     expect(await verify(await sharedToken({ device, gen: 9e15, sid: "s1" }))).toEqual({
@@ -29,14 +29,14 @@ describe("tokens of a shared secret", () => {
     await verify(ourToken());
   });
 
-  test("are good alone, and by another name, where it is said so", async () => {
+  test("are accepted alone, and under another issuer, if configured", async () => {
     const verify = trustBy(shared({ TRUST_OWN_TOKENS: "false", TOKEN_HS256_KEY_ID: "shop-1" }));
     await verify(await sharedToken({}, { kid: "shop-1" }));
     await expect(verify(await sharedToken())).rejects.toEqual(refusal());
     await expect(verify(ourToken())).rejects.toEqual(refusal());
   });
 
-  test("are good for nobody where no secret is configured", async () => {
+  test("are refused if no secret is configured", async () => {
     await expect(trustBy({})(await sharedToken())).rejects.toEqual(refusal());
   });
 
@@ -59,7 +59,7 @@ describe("tokens of a shared secret", () => {
     await expect(verify(await sharedToken(claims, header))).rejects.toEqual(refusal());
   });
 
-  test("by another HMAC than the key's are refused, however well signed", async () => {
+  test("with another HMAC than the key's are refused, however well signed", async () => {
     const verify = trustBy(shared());
     for (const [alg, digest] of [
       ["HS384", "sha384"],
@@ -71,7 +71,7 @@ describe("tokens of a shared secret", () => {
     }
   });
 
-  test("by a public key, an empty or another secret are refused, under each name", async () => {
+  test("signed with a public key, an empty or another secret are refused, under each kid", async () => {
     const verify = trustBy({ ...shared(), ...external() });
     const pem = own.publicKey.export({ type: "spki", format: "pem" }).toString();
     const jwk = JSON.stringify(own.jwk);

@@ -36,7 +36,7 @@ const theirToken = (claims: Parts = {}, header: Parts = {}, key = theirs.private
   signBy(key, { ...theirHeader, ...header }, { ...theirClaims, ...claims });
 
 describe("another issuer's tokens", () => {
-  test("are good by its keys, which are fetched once; ours are good beside them", async () => {
+  test("are accepted with its keys, which are fetched once; ours are accepted beside them", async () => {
     const verify = trustBy(external());
     expect(await verify(await theirToken())).toEqual({
       userId: "auth0|42",
@@ -53,13 +53,13 @@ describe("another issuer's tokens", () => {
     expect(issuer.requests).toEqual(["/keys"]);
   });
 
-  test("are good instead of ours where it is said so", async () => {
+  test("are accepted instead of ours if configured", async () => {
     const verify = trustBy(external({ TRUST_OWN_TOKENS: "false" }));
     await verify(await theirToken());
     await expect(verify(ourToken())).rejects.toEqual(refusal());
   });
 
-  test("name the user in the claim that is configured, and of what type they may be", async () => {
+  test("name the user in the configured claim, and may have the configured types", async () => {
     const verify = trustBy(external({ EXTERNAL_USER_CLAIM: "email", EXTERNAL_TOKEN_TYPES: "JWT, at+jwt" }));
     expect((await verify(await theirToken({ email: "a@b.example" }, { typ: "JWT" }))).userId).toBe(
       "a@b.example",
@@ -72,7 +72,7 @@ describe("another issuer's tokens", () => {
     await expect(inherited(await theirToken())).rejects.toEqual(refusal());
   });
 
-  test("without a name of their own get one, so that they can be revoked", async () => {
+  test("without a jti get a name of their own, so that they can be revoked", async () => {
     const verify = trustBy(external());
     for (const jti of [undefined, "", 7, "a b", "x".repeat(200)]) {
       const token = await theirToken({ jti });
@@ -82,7 +82,7 @@ describe("another issuer's tokens", () => {
     }
   });
 
-  test("have one name in all spellings that pass, and only the signed part makes it", async () => {
+  test("have one name in all accepted spellings, and only the signed part makes it", async () => {
     const verify = trustBy(external());
     const token = await theirToken({ jti: undefined });
     const { jti, formerNames } = await verify(token);
@@ -104,7 +104,7 @@ describe("another issuer's tokens", () => {
     ["RS256", () => theirToken({}, { alg: "RS256", kid: "their-rsa" }, rsa.privateKey)],
     ["HS256", () => sharedToken()],
     ["our own", () => Promise.resolve(ourToken())],
-  ])("%s: of the spellings of a signature only an encoder's passes", async (_what, make) => {
+  ])("%s: of a signature's spellings only an encoder's passes", async (_what, make) => {
     const verify = trustBy({ ...shared(), ...external() });
     const token = await make();
     await verify(token);
@@ -113,7 +113,7 @@ describe("another issuer's tokens", () => {
     for (const one of respelled) await expect(verify(one)).rejects.toEqual(refusal());
   });
 
-  test("bring no session, generation or device of ours", async () => {
+  test("carry no session, generation or device of ours", async () => {
     const claims = { gen: 9e15, sid: "s1", device: { id: "d", platform: "ios" }, topics: ["t"] };
     const verified = await trustBy(external())(await theirToken(claims));
     expect(verified.generation).toBe(nowMs);
@@ -154,7 +154,7 @@ describe("another issuer's tokens", () => {
     await expect(verify(await theirToken(claims, header))).rejects.toEqual(refusal());
   });
 
-  test("are over when they are", async () => {
+  test("expire on time", async () => {
     const verify = trustBy(external());
     await verify(await theirToken({ exp: nowSeconds - 4 }));
     await expect(verify(await theirToken({ exp: nowSeconds - 5 }))).rejects.toEqual(
@@ -166,7 +166,7 @@ describe("another issuer's tokens", () => {
     );
   });
 
-  test("bring and point at no keys: nothing but the configured address is asked", async () => {
+  test("can neither bring nor point at keys: only the configured address is asked", async () => {
     const verify = trustBy(external());
     await verify(await theirToken());
     const jwk = { ...stranger.jwk, kid: "evil" };
@@ -184,7 +184,7 @@ describe("another issuer's tokens", () => {
     expect(issuer.requests).toEqual(["/keys"]);
   });
 
-  test("are never checked by our keys, nor ours by theirs, whatever the kid", async () => {
+  test("are never checked with our keys, nor ours with theirs, whatever the kid", async () => {
     issuer.published = [{ ...theirs.jwk, kid: own.jwk.kid }];
     const verify = trustBy(external());
     // Our issuer's name, and a kid of ours that they publish too, but their signature.
@@ -199,7 +199,7 @@ describe("another issuer's tokens", () => {
     await verify(await theirToken({}, { kid: own.jwk.kid }));
   });
 
-  test("of two keys with one kid the first counts; symmetric, private and weak ones never", async () => {
+  test("use the first of two keys with one kid; symmetric, private and weak ones never", async () => {
     const weak = generateKeyPairSync("rsa", { modulusLength: 1024 }).publicKey.export({ format: "jwk" });
     issuer.published = [
       { kty: "oct", kid: "s", k: "AAAA" },
@@ -216,7 +216,7 @@ describe("another issuer's tokens", () => {
     }
   });
 
-  test("are neither good nor bad while the issuer does not answer, and ours are not concerned", async () => {
+  test("are neither good nor bad while the issuer does not answer, and ours are not affected", async () => {
     const verify = trustBy(external({ EXTERNAL_JWKS_URL: "http://127.0.0.1:1/keys" }));
     await expect(verify(await theirToken())).rejects.toEqual(refusal("PETREL_UNAVAILABLE"));
     await verify(ourToken());

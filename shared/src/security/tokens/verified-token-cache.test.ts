@@ -78,14 +78,14 @@ describe("a token that was checked", () => {
     expect(cache.size).toBe(0);
   });
 
-  test("ends when another key has the same name", async () => {
+  test("ends when another key has the same kid", async () => {
     const text = token();
     await verify(text);
     key = counting(other.publicKey);
     await expect(verify(text)).rejects.toMatchObject({ code: "PETREL_TOKEN_INVALID" });
   });
 
-  test("is not good while its key is not known", async () => {
+  test("is not valid while its key is unknown", async () => {
     const text = token();
     await verify(text);
     failure = new PetrelError("PETREL_UNAVAILABLE", "no keys");
@@ -105,7 +105,7 @@ describe("a token that was checked", () => {
   });
 });
 
-test("a bad token is checked each time, and a good one with a changed letter is another", async () => {
+test("checks a bad token each time, and treats a good one with a changed letter as another", async () => {
   const good = token();
   await verify(good);
   const bad = good.replace(/\.([^.])([^.]*)$/, (_all, first: string, rest: string) =>
@@ -119,7 +119,7 @@ test("a bad token is checked each time, and a good one with a changed letter is 
   expect(cache.size).toBe(1);
 });
 
-test("it never holds more than its bounds, and drops the least recently used first", () => {
+test("never exceeds its bounds, and drops the least recently used first", () => {
   const verified: VerifiedToken = {
     userId: "alice",
     jti: "j",

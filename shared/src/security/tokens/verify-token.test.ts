@@ -70,7 +70,7 @@ beforeAll(async () => {
   await verify(signed({}));
 });
 
-test("what was signed is verified, with its optional claims", async () => {
+test("verifies what was signed, with its optional claims", async () => {
   const device = { id: "phone-1", platform: "ios" };
   const topics = [
     { topic: "news", can: ["subscribe"] },
@@ -95,7 +95,7 @@ test("what was signed is verified, with its optional claims", async () => {
   expect(sign(ec1, content).jti).not.toBe(sign(ec1, content).jti);
 });
 
-test("it is over soon after its time, and not before", async () => {
+test("a token expires soon after its time, and not before", async () => {
   const { token } = sign(ec1, content);
   try {
     state.nowMs = nowMs + 64_999;
@@ -145,7 +145,7 @@ test.each<[string, Readonly<Record<string, unknown>>]>([
   await expect(verify(signed(changed))).rejects.toEqual(withCode("PETREL_TOKEN_INVALID"));
 });
 
-test("alg none is refused, with and without a signature", async () => {
+test("refuses alg none, with and without a signature", async () => {
   for (const alg of ["none", "None", "NONE"]) {
     const unsigned = `${base64url({ alg, typ: "JWT", kid: "ec1" })}.${base64url(goodClaims)}.`;
     await expect(verify(unsigned)).rejects.toEqual(withCode("PETREL_TOKEN_INVALID"));
@@ -153,7 +153,7 @@ test("alg none is refused, with and without a signature", async () => {
   }
 });
 
-test.each(["ec1", "rsa1"])("HS256 with the public key %s as the secret is refused", async (kid) => {
+test.each(["ec1", "rsa1"])("refuses HS256 with the public key %s as the secret", async (kid) => {
   const publicKey = keys.get(kid)?.key;
   const pem = publicKey?.export({ type: "spki", format: "pem" }).toString() ?? "";
   for (const secret of [pem, pem.trim(), Buffer.from(JSON.stringify(publicKey?.export({ format: "jwk" })))]) {
@@ -170,20 +170,20 @@ test("the header cannot choose another algorithm than the key's", async () => {
   await expect(verify(renamed)).rejects.toEqual(withCode("PETREL_TOKEN_INVALID"));
 });
 
-test("a signature by another key, a changed payload, a changed header are refused", async () => {
+test("refuses a signature by another key, a changed payload, a changed header", async () => {
   await expect(verify(signed({}, { kid: "ec2" }))).rejects.toEqual(withCode("PETREL_TOKEN_INVALID"));
   const [header, , signature] = signed({}).split(".");
   const forged = `${header}.${base64url({ ...goodClaims, sub: "bob" })}.${signature}`;
   await expect(verify(forged)).rejects.toEqual(withCode("PETREL_TOKEN_INVALID"));
 });
 
-test("an unknown kid, none, and one that is no text are refused", async () => {
+test("refuses an unknown kid, none, and one that is not a string", async () => {
   for (const kid of ["nobody", undefined, "", 7, "k".repeat(200)]) {
     await expect(verify(signed({}, { kid }))).rejects.toEqual(withCode("PETREL_TOKEN_INVALID"));
   }
 });
 
-test("a critical extension is refused (RFC 7515 4.1.11)", async () => {
+test("refuses a critical extension (RFC 7515 4.1.11)", async () => {
   await expect(verify(signed({}, { crit: ["exp"] }))).rejects.toEqual(withCode("PETREL_TOKEN_INVALID"));
 });
 
@@ -200,13 +200,13 @@ test.each([
   await expect(verify(text)).rejects.toEqual(withCode("PETREL_TOKEN_INVALID"));
 });
 
-test("claims that are no object, and tokens beyond all measure, are refused", async () => {
+test("refuses claims that are not an object, and enormous tokens", async () => {
   const text = jwt.sign("just text", pairs.ec.privateKey, { algorithm: "ES256", keyid: "ec1" });
   await expect(verify(text)).rejects.toEqual(withCode("PETREL_TOKEN_INVALID"));
   await expect(verify(signed({ pad: "x".repeat(20_000) }))).rejects.toEqual(withCode("PETREL_TOKEN_INVALID"));
 });
 
-test("where the keys cannot be had, the token is neither good nor bad", async () => {
+test("if the keys are unavailable, the token is neither good nor bad", async () => {
   const findKey = () => Promise.reject(new Error("down"));
   const unavailable = createVerifyToken({
     issuers: [{ issuer: "petrel", audience: "petrel", findKey }],

@@ -10,11 +10,11 @@ test.each([
   "https://updates.push.services.mozilla.com/wpush/v2/gAAAA",
   "https://web.push.apple.com/QGx",
   "https://wns2-by3p.notify.windows.com/w/?token=BQY%3d",
-])("%s is", (endpoint) => {
+])("accepts %s", (endpoint) => {
   expect(hosts.judge(endpoint)).toEqual({ ok: true, isNamed: false });
 });
 
-test("an origin that is named is, and may be private", () => {
+test("accepts a listed origin, which may be private", () => {
   expect(hosts.judge("http://127.0.0.1:7129/push/1")).toEqual({ ok: true, isNamed: true });
 });
 
@@ -41,7 +41,7 @@ test.each([
   "https://fcm.googleapis.com/\tx",
   "nonsense",
   "",
-])("%j is not", (endpoint) => {
+])("refuses %j", (endpoint) => {
   expect(hosts.judge(endpoint).ok).toBe(false);
 });
 

@@ -17,7 +17,7 @@ export function describeArchive(name: string, open: () => Promise<MessageArchive
       recipient: `user-${partition}`,
     });
 
-    test("a row is read back as it was written, and is pending", async () => {
+    test("reads a row back as it was written, pending", async () => {
       const row = newRow({
         ...fresh(),
         data: `{"text":"Grüße \\u0000 \\ud800","n":[1e400,null]}`,
@@ -36,7 +36,7 @@ export function describeArchive(name: string, open: () => Promise<MessageArchive
       expect(await archive.find("p0_none")).toBeUndefined();
     });
 
-    test("a row that is there is left as it is, whoever writes it again", async () => {
+    test("leaves an existing row as it is, whoever writes it again", async () => {
       const at = fresh();
       const [a, b, c] = [newRow(at), newRow(at), newRow(at)];
       expect(await archive.write([a, b])).toEqual(["new", "new"]);
@@ -44,7 +44,7 @@ export function describeArchive(name: string, open: () => Promise<MessageArchive
       expect(await archive.find(a.id)).toMatchObject({ data: a.data });
     });
 
-    test("of some that write the same rows at once, one at most is told that a row is new; all rows are there", async () => {
+    test("of concurrent writers of the same rows, at most one is told that a row is new; all rows exist", async () => {
       const at = fresh();
       const rows = Array.from({ length: 20 }, () => newRow(at));
       const answers = await Promise.all([archive.write(rows), archive.write(rows), archive.write(rows)]);
@@ -65,7 +65,7 @@ export function describeArchive(name: string, open: () => Promise<MessageArchive
       expect(await archive.find(theirs.id)).toMatchObject({ state: "pending" });
     });
 
-    test("accepted content replaces what was refused or is pending, and then a late refusal does nothing", async () => {
+    test("accepted content replaces what was refused or is pending; a late refusal then does nothing", async () => {
       const at = fresh();
       const first = newRow({ ...at, attempt: "a1" });
       const second = { ...first, attempt: "a2", fingerprint: "f2", data: `"second"` };
@@ -78,7 +78,7 @@ export function describeArchive(name: string, open: () => Promise<MessageArchive
       expect(found?.lookAtMs).toBeGreaterThan(T0);
     });
 
-    test("accepted content replaces nothing that has ended, and brings no row into being", async () => {
+    test("accepted content replaces nothing that has ended, and creates no row", async () => {
       const row = newRow(fresh());
       await archive.replace([row]);
       expect(await archive.find(row.id)).toBeUndefined();
@@ -88,7 +88,7 @@ export function describeArchive(name: string, open: () => Promise<MessageArchive
       expect(await archive.find(row.id)).toMatchObject({ state: "delivered", data: row.data });
     });
 
-    test("an update changes what it names, takes away what it says, and never brings a row back", async () => {
+    test("an update changes the named fields, removes what it says, and never brings a row back", async () => {
       const row = newRow(fresh());
       await archive.write([row]);
       await archive.update([
@@ -117,7 +117,7 @@ export function describeArchive(name: string, open: () => Promise<MessageArchive
       expect(await archive.find("p0_none")).toBeUndefined();
     });
 
-    test("what is due comes by its time, of its partition, until it has ended for good", async () => {
+    test("returns due rows by time, of one partition, until they have ended for good", async () => {
       const at = fresh();
       const rows = [3, 1, 2, 9].map((n) => newRow({ ...at, data: String(n) }));
       await archive.write(rows);
@@ -133,7 +133,7 @@ export function describeArchive(name: string, open: () => Promise<MessageArchive
       expect(await archive.lag(at.partition, T0 + 9)).toEqual({ rows: 0, oldestMs: 0 });
     });
 
-    test("what is open comes by its acceptance, page by page", async () => {
+    test("returns open rows by acceptance, page by page", async () => {
       const at = fresh();
       const rows = [5, 5, 5, 1, 8, 3].map((ms) => newRow({ ...at, acceptedAtMs: T0 + ms }));
       await archive.write(rows);
@@ -154,7 +154,7 @@ export function describeArchive(name: string, open: () => Promise<MessageArchive
       expect(new Set(seen.map(({ id }) => id)).size).toBe(4);
     });
 
-    test("what a user got is listed in order, of one lineage, between two numbers", async () => {
+    test("lists a user's messages in order, of one lineage, between two numbers", async () => {
       const at = fresh();
       const rows = [4, 2, 3, 1].map((n) => newRow({ ...at, data: String(n) }));
       const [old, gone, unnumbered] = [newRow(at), newRow(at), newRow(at)];
@@ -174,7 +174,7 @@ export function describeArchive(name: string, open: () => Promise<MessageArchive
       expect(await list(0, undefined, 2)).toEqual([1, 2]);
     });
 
-    test("an erasure takes what was accepted before it, and leaves a tombstone", async () => {
+    test("an erasure removes what was accepted before it, and leaves a tombstone", async () => {
       const at = fresh();
       const [before, after] = [newRow(at), newRow({ ...at, acceptedAtMs: T0 + 10 })];
       const other = newRow(fresh());
@@ -191,7 +191,7 @@ export function describeArchive(name: string, open: () => Promise<MessageArchive
       expect(await archive.erase("never-erased")).toBe(0);
     });
 
-    test("an erasure takes what the user published to topics before it", async () => {
+    test("an erasure removes what the user published to topics before it", async () => {
       const { partition, recipient: from } = fresh();
       const topic = { partition, recipient: `#${from}` };
       const [theirs, later] = [newRow({ ...topic, from }), newRow({ ...topic, from, acceptedAtMs: T0 + 10 })];
@@ -203,7 +203,7 @@ export function describeArchive(name: string, open: () => Promise<MessageArchive
       for (const { id } of [later, others, servers]) expect(await archive.find(id)).toBeDefined();
     });
 
-    test("a topic's history is listed as a user's is, with who published", async () => {
+    test("lists a topic's history like a user's, with the publisher", async () => {
       const { partition, recipient } = fresh();
       const topic = { partition, recipient: `#${recipient}` };
       const rows = [newRow({ ...topic, from: "ada" }), newRow(topic)];
@@ -218,7 +218,7 @@ export function describeArchive(name: string, open: () => Promise<MessageArchive
       ]);
     });
 
-    test("an erasure that was begun and not finished is finished by the sweep", async () => {
+    test("the sweep finishes an erasure that was begun and not finished", async () => {
       const at = fresh();
       const row = newRow(at);
       await archive.write([row]);
@@ -229,7 +229,7 @@ export function describeArchive(name: string, open: () => Promise<MessageArchive
       expect((await archive.status()).erasuresOpen).toBe(0);
     });
 
-    test("what is kept no longer goes, by the server or by the sweep; what is open stays", async () => {
+    test("removes expired rows, by the server or the sweep; open ones stay", async () => {
       const at = fresh();
       const daysAgo = (days: number): number => Date.now() - days * 86_400_000;
       const old = newRow({ ...at, acceptedAtMs: daysAgo(91), expiresAtMs: daysAgo(90) });
@@ -240,14 +240,14 @@ export function describeArchive(name: string, open: () => Promise<MessageArchive
       expect(await archive.find(open.id)).toBeDefined();
     });
 
-    test("rows are removed by their ids", async () => {
+    test("removes rows by their ids", async () => {
       const [one, two] = [newRow(fresh()), newRow(fresh())];
       await archive.write([one, two]);
       await archive.remove([one.id]);
       expect([await archive.find(one.id), (await archive.find(two.id))?.id]).toEqual([undefined, two.id]);
     });
 
-    test("a redrive that is asked for during a search outlives what the search notes; those of no progress yet get one", async () => {
+    test("a redrive requested during a search outlives what the search records; those without progress get one", async () => {
       const search = { generation: "3:abc", isUnderWay: false, looked: 5, driven: 2, changedAtMs: T0 };
       await archive.noteProgress({ partition: 901, ...search });
       await archive.askRedrive([901, 902], T0 + 1);
@@ -263,7 +263,7 @@ export function describeArchive(name: string, open: () => Promise<MessageArchive
       expect(await archive.progress(902)).toMatchObject({ generation: "", askedAtMs: T0 + 1 });
     });
 
-    test("what has not ended is counted", async () => {
+    test("counts what has not ended", async () => {
       const at = fresh();
       const [ended, open] = [newRow(at), newRow(at)];
       await archive.write([ended, open, newRow(fresh())]);
@@ -271,7 +271,7 @@ export function describeArchive(name: string, open: () => Promise<MessageArchive
       expect(await archive.countOpen(at.partition)).toBe(1);
     });
 
-    test("the progress of a search is kept, by partition", async () => {
+    test("keeps a search's progress by partition", async () => {
       const progress = {
         partition: 900,
         generation: "3:abc",

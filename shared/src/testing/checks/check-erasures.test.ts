@@ -40,7 +40,7 @@ function erasedKinds(changes: Partial<History>): ViolationKind[] {
   return checkHistory({ ...erased, ...changes }).violations.map(({ kind }) => kind);
 }
 
-test("an erased person: what was theirs is gone, what came later stays", () => {
+test("an erased person: earlier data is gone, later data stays", () => {
   const { states, wire, connections, handled } = erased;
   const [first, second] = connections as [ConnectionRecord, ConnectionRecord];
   expect(erasedKinds({})).toEqual([]);
@@ -55,14 +55,14 @@ test("an erased person: what was theirs is gone, what came later stays", () => {
   expect(erasedKinds({ handled: handled.slice(0, 3) })).toEqual(["delivered-unseen"]);
 });
 
-test("a channel is not called for an erased person, but for one call under way", () => {
+test("a channel is not called for an erased person, except for one call in progress", () => {
   const late = (atMs: number): Partial<History> => ({ fallbacks: [call(1, { atMs })] });
   expect(erasedKinds(late(300))).toEqual([]);
   expect(erasedKinds(late(60_000))).toEqual(["erased-came-back"]);
   expect(erasedKinds({ ...late(60_000), faults: [fault("dispatch-1", 110, 59_000)] })).toEqual([]);
 });
 
-test("a message that was sent again after the erasure, under its old id, is the new person's", () => {
+test("a message sent again after the erasure, under its old id, is the new person's", () => {
   const { posts, states, handled } = erased;
   const again = replaced(posts, 3, post(3, { id: "m1", startedAtMs: 200, answeredAtMs: 205 }));
   const wire = erased.wire.map((one) => (one.atMs === 208 ? { ...one, id: "m1" } : one));
@@ -89,7 +89,7 @@ test("a message that was sent again after the erasure, under its old id, is the 
   ).toEqual([]);
 });
 
-test("what came while a person was erased: gone or kept, until their sockets were closed", () => {
+test("what came during an erasure: gone or kept, until the sockets were closed", () => {
   const during = (startedAtMs: number): Partial<History> => ({
     posts: replaced(erased.posts, 3, post(3, { startedAtMs, answeredAtMs: 145 })),
     states: replaced(erased.states, 3, state(3, { state: "missing" })),

@@ -35,13 +35,13 @@ test.each([
   ["an event of what has not ended", [end("pushed", "m1")], "queued"],
   ["an unknown message", [end("delivered", "m1"), end("delivered", "m9", 2)], "delivered"],
   ["numbers out of order", [end("delivered", "m0", 2), end("delivered", "m1", 1)], "delivered"],
-])("%s is found", (_what, events, state) => {
+])("finds %s", (_what, events, state) => {
   const messages = [{ id: "m1", state }];
   if (events.some(({ message }) => message === "m0")) messages.push({ id: "m0", state: "delivered" });
   expect(checkEvents(events, messages)).toHaveLength(1);
 });
 
-test("who is online is what the newest version says", () => {
+test("presence is what the newest version says", () => {
   const online = (type: "user.online" | "user.offline", user: string, version: number): EventItem =>
     event(type, { user, data: { version } });
   const events = [

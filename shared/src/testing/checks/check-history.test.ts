@@ -56,7 +56,7 @@ test("an end without its evidence", () => {
   expect(kindsOf({ states: expired })).toEqual(["expired-early"]);
 });
 
-test("pushed by a channel that was called, expired where it may: ends like others", () => {
+test("pushed by a channel that was called, expired if it may: end like others", () => {
   const { posts, handled, states } = goodHistory();
   const gone = connection("c1", { closed: { code: 1006, atMs: 9 } });
   const history = {
@@ -87,7 +87,7 @@ test("twice to an application, also under another id", () => {
   ).toEqual(["handled-twice"]);
 });
 
-test("out of order: only where the earlier one's answer came before the later one was sent", () => {
+test("out of order: only if the earlier one's answer came before the later one was sent", () => {
   const { posts } = goodHistory();
   const swapped = [handling(1), handling(0), handling(2)];
   expect(kindsOf({ handled: swapped })).toEqual(["handled-out-of-order"]);
@@ -104,7 +104,7 @@ test("out of order: only where the earlier one's answer came before the later on
   ]);
 });
 
-test("not what was sent: to somebody else, with other data, under another id, by nobody, refused", () => {
+test("not what was sent: to another user, with other data, under another id, by nobody, refused", () => {
   const { handled, posts, states } = goodHistory();
   for (const wrong of [{ user: "bob" }, { data: '{"n":1,"x":1}' }, { id: "other" }]) {
     expect(kindsOf({ handled: replaced(handled, 1, handling(1, wrong)) })).toEqual(["handled-wrong"]);
@@ -115,7 +115,7 @@ test("not what was sent: to somebody else, with other data, under another id, by
   expect(kindsOf({ posts: replaced(posts, 2, refused), states: states.slice(0, 2) })).toEqual(["never-sent"]);
 });
 
-test("a connection's seq: rises, and skips nothing but what has ended", () => {
+test("a connection's seq rises, and skips only ended messages", () => {
   const { wire, states, posts, handled } = goodHistory();
   const again = frame(1, on, { atMs: 40 });
   expect(kindsOf({ wire: [...wire, again], faults: [fault("push-node-1", 30)] })).toEqual(["seq-not-rising"]);
@@ -134,7 +134,7 @@ test("a connection's seq: rises, and skips nothing but what has ended", () => {
   expect(handled).toHaveLength(3);
 });
 
-test("a connection that resumes begins after its position", () => {
+test("a resuming connection begins after its position", () => {
   const { wire } = goodHistory();
   const second = connection("c2", { after: 2 });
   expect(
@@ -153,7 +153,7 @@ test("a connection that resumes begins after its position", () => {
   expect(kindsOf(behind)).toEqual(["seq-skipped"]);
 });
 
-test("duplicates on the wire: counted, and wrong before the first fault", () => {
+test("duplicates on the wire are counted, and wrong before the first fault", () => {
   const { wire } = goodHistory();
   const second = connection("c2", { after: 1 });
   const again = [...wire, frame(1, second, { atMs: 50 }), frame(2, second, { atMs: 51 })];
@@ -172,13 +172,13 @@ test("an ack of what was not sent, or not yet", () => {
   expect(kindsOf({ acks: [ack(3, on, 20)] })).toEqual(["ack-beyond-sent"]);
 });
 
-test("two messages under one number", () => {
+test("two messages with one number", () => {
   const { states } = goodHistory();
   expect(kindsOf({ states: replaced(states, 1, state(1, { seq: 1 })) })).toEqual(["seq-reused"]);
   expect(kindsOf({ states: replaced(states, 1, state(1, { seq: 1, epoch: "l.2" })) })).toEqual([]);
 });
 
-test("a fallback twice: unless a dispatcher or Redis failed in between", () => {
+test("a fallback twice, unless a dispatcher or Redis failed in between", () => {
   const twice = [call(1, { atMs: 200 }), call(1, { atMs: 300 })];
   const kinds = (...faults: FaultRecord[]): ViolationKind[] => kindsOf({ fallbacks: twice, faults });
   expect(kinds()).toEqual(["fallback-twice"]);
@@ -190,7 +190,7 @@ test("a fallback twice: unless a dispatcher or Redis failed in between", () => {
   expect(checkHistory({ ...goodHistory(), fallbacks: twice }).counts.fallbackRepeats).toBe(1);
 });
 
-test("a fallback late for somebody who is away: time in which its way was broken does not count", () => {
+test("a late fallback for an offline user: time in which its path was broken does not count", () => {
   const away = (calledMs: number, ...faults: FaultRecord[]): ViolationKind[] =>
     kindsOf({
       posts: [post(0, { user: "bob" })],
@@ -225,7 +225,7 @@ test("a fallback that nobody asked for", () => {
   expect(kindsOf({ fallbacks: [call(9)] })).toEqual(["fallback-unasked"]);
 });
 
-test("one without an answer may arrive or not", () => {
+test("a message without an answer may arrive or not", () => {
   const { wire, handled, states } = goodHistory();
   const posts = [post(0), post(1), post(2, unknown)];
   const arrived = checkHistory({ ...goodHistory(), posts, states: states.slice(0, 2) });
@@ -258,7 +258,7 @@ test("a hole: silence is a violation, on one connection, between two, and at the
   expect(both(resumedBehind)).toEqual(["resumed-wrongly"]);
 });
 
-test("a hole that is told, or has ended, is none", () => {
+test("a reported or ended hole is none", () => {
   const { wire, handled, posts, states } = goodHistory();
   const phone = connection("p1", { client: "alice phone", closed: { code: 1012, atMs: 40 } });
   const told = connection("p2", { client: "alice phone", after: 2, atMs: 50 });

@@ -108,14 +108,14 @@ test("a message before its subscription, or after its end", () => {
   expect(kindsOf(events(subscribed(0), ended, message(1)), [])).toEqual(["topic-unannounced"]);
 });
 
-test("a number that is skipped, or comes again", () => {
+test("a skipped or repeated number", () => {
   expect(kindsOf(events(subscribed(0), message(2)), [])).toEqual(["topic-skipped"]);
   expect(kindsOf(events(subscribed(0), message(1), message(1)), [])).toEqual(["topic-not-rising"]);
   const recovered = subscribed(3, { recovered: true, given: { epoch: "e.0", offset: 1 } });
   expect(kindsOf(events(recovered, message(3)), [])).toEqual(["topic-skipped"]);
 });
 
-test("an unasked `subscribed` that recovers goes on where the connection was", () => {
+test("an unrequested `subscribed` that recovers continues where the connection was", () => {
   const unasked = subscribed(4, { recovered: true });
   expect(kindsOf(events(subscribed(0), message(1), unasked, message(2)), [])).toEqual([]);
   expect(kindsOf(events(subscribed(0), message(1), unasked, message(5)), [])).toEqual(["topic-skipped"]);
@@ -125,7 +125,7 @@ test("an unasked `subscribed` that recovers goes on where the connection was", (
   expect(kindsOf(events(unasked), [])).toEqual(["topic-recovered-wrongly"]);
 });
 
-test("an unasked `subscribed` that tells of a hole begins anew", () => {
+test("an unrequested `subscribed` that reports a hole starts over", () => {
   expect(kindsOf(events(subscribed(0), message(1), subscribed(4), message(5)), [])).toEqual([]);
 });
 
@@ -139,7 +139,7 @@ test("two subscribers see two orders", () => {
   ]);
 });
 
-test("a message that was sent later stands before one that was answered", () => {
+test("a message sent later precedes one that was answered", () => {
   expect(kindsOf(events(), posts.slice(0, 2), [stored(1, 2), stored(2, 1)])).toEqual(["topic-out-of-order"]);
 });
 
@@ -149,7 +149,7 @@ test("an application gets a message twice, or one before another", () => {
   expect(kindsOf({ handled: swapped })).toEqual(["topic-not-rising"]);
 });
 
-test("an application misses one: only if it was told may it, or its user was erased", () => {
+test("an application may miss a message only if told, or if its user was erased", () => {
   const missing = {
     handled: good.handled.filter(({ client, offset }) => client !== "alice" || offset !== 3),
   };
@@ -158,7 +158,7 @@ test("an application misses one: only if it was told may it, or its user was era
   expect(kindsOf(missing, posts, states, ["alice"])).toEqual([]);
 });
 
-test("what was published before an application subscribed is not for it", () => {
+test("an application does not get what was published before it subscribed", () => {
   const late = { events: good.events.slice(6), handled: [3, 4].map((n) => handled(n, "bob")) };
   expect(kindsOf(late)).toEqual([]);
 });

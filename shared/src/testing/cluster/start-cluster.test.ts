@@ -12,7 +12,7 @@ afterAll(async () => {
   somebody.close();
 });
 
-test("a process whose port is taken gets another one", async () => {
+test("a process whose port is in use gets another one", async () => {
   const taken = await freePort();
   await once(somebody.listen(taken, "127.0.0.1"), "listening");
   let calls = 0;

@@ -62,7 +62,7 @@ async function connected(): Promise<Client> {
 /** Long enough for loopback to deliver what is not held back. */
 const aMoment = (): Promise<unknown> => new Promise((resolve) => setTimeout(resolve, 100));
 
-test("forwards, in pieces of any size, and passes on each end's end", async () => {
+test("forwards pieces of any size, and passes on each end's close", async () => {
   const client = await connected();
   const large = "x".repeat(3_000_000);
   client.socket.write(large);
@@ -73,7 +73,7 @@ test("forwards, in pieces of any size, and passes on each end's end", async () =
   await waitFor(() => proxy.connections() === 0, { what: "the link to be forgotten" });
 });
 
-test("cut: both ends see an end; new connections too, until it heals", async () => {
+test("cut: both ends see a close; new connections too, until it heals", async () => {
   const client = await connected();
   const there = accepted[0];
   proxy.cut();
@@ -111,7 +111,7 @@ test("stall: silence, for new connections too; everything comes when it heals, i
   });
 });
 
-test("stall: an end that gives up is not seen at the other one before it heals", async () => {
+test("stall: an end that gives up is not noticed by the other before it heals", async () => {
   const client = await connected();
   proxy.stall();
   client.socket.destroy();
@@ -121,7 +121,7 @@ test("stall: an end that gives up is not seen at the other one before it heals",
   await waitFor(() => accepted[0]?.destroyed, { what: "the target to see the end" });
 });
 
-test("stall of one direction: what is said arrives, the answer does not", async () => {
+test("stall of one direction: the request arrives, the answer does not", async () => {
   const client = await connected();
   proxy.stall("toClient");
   client.socket.write("one");
@@ -132,7 +132,7 @@ test("stall of one direction: what is said arrives, the answer does not", async 
   await waitFor(() => client.heard === "<hello><one>", { what: "the answer" });
 });
 
-test("slow: each piece is held back, and only so many bytes go through in a second", async () => {
+test("slow: each piece is delayed, and the bytes per second are bounded", async () => {
   const client = await connected();
   proxy.slow({ latencyMs: 150 });
   const startMs = performance.now();

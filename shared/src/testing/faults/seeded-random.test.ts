@@ -5,7 +5,7 @@ import { chooseSeed, seededRandom, seedOfRun } from "./seeded-random.js";
 
 afterEach(() => vi.unstubAllEnvs());
 
-test("the same seed gives the same numbers, another one gives others", () => {
+test("the same seed gives the same numbers, another seed others", () => {
   const draw = (seed: number): number[] => {
     const random = seededRandom(seed);
     return Array.from({ length: 20 }, random.next);
@@ -25,7 +25,7 @@ test("whole numbers cover their range and stay within it", () => {
   expect([random.chance(1), random.chance(0)]).toEqual([true, false]);
 });
 
-test("the environment's seed wins, and one that is no number is refused", () => {
+test("the environment's seed wins, and an invalid one is refused", () => {
   vi.stubEnv("PETREL_TEST_SEED", "42");
   expect(chooseSeed("test", 7)).toBe(42);
   vi.stubEnv("PETREL_TEST_SEED", "x");
@@ -34,7 +34,7 @@ test("the environment's seed wins, and one that is no number is refused", () => 
   expect(chooseSeed("test", 7)).toBe(7);
 });
 
-test("the quick suite repeats its runs, property tests included; the full one takes new ones", () => {
+test("the quick suite repeats its seeds, property tests included; the full one takes new ones", () => {
   vi.stubEnv("PETREL_TEST_SEED", undefined);
   vi.stubEnv("PETREL_TEST_SIZE", undefined);
   expect(seedOfRun()).toBe(1);
@@ -47,6 +47,6 @@ test("the quick suite repeats its runs, property tests included; the full one ta
   expect(seedOfRun(7)).toBeUndefined();
 });
 
-test("property tests have been given the run's seed", () => {
+test("property tests use the run's seed", () => {
   expect(fc.readConfigureGlobal()?.seed).toBe(seedOfRun());
 });

@@ -6,7 +6,7 @@ import { openShiftedClock } from "./shifted-clock.js";
 
 const HOUR_MS = 3_600_000;
 
-test("a step counts at once, for what is kept too, and in the server's next life", async (context) => {
+test("a step applies at once, also to stored data, and in the server's next life", async (context) => {
   const redis = await startRestartableRedis();
   try {
     const { clock } = redis;
@@ -42,7 +42,7 @@ test("a step counts at once, for what is kept too, and in the server's next life
   }
 }, 60_000);
 
-test("without a compiler there is none, and where it is required that is an error", async () => {
+test("without a compiler there is none, and if it is required that is an error", async () => {
   expect(await openShiftedClock("/nonexistent", { PATH: "" })).toBeUndefined();
   await expect(openShiftedClock("/nonexistent", { PATH: "", PETREL_REQUIRE_CLOCK: "1" })).rejects.toThrow(
     /no clock to step/,

@@ -74,7 +74,7 @@ test.each(["cut", "silence", 503] as const)("%s: unknown, and left so", async (r
   expect(bodies).toHaveLength(1);
 });
 
-test("one that insists asks again, with the same key, until it is answered", async () => {
+test("one that insists asks again with the same key until answered", async () => {
   replies = ["cut", "silence", 503];
   await producer().post({ ...message, insists: true });
   expect(recorder.posts).toMatchObject([{ outcome: "accepted", id: "m4", attempts: 4 }]);
@@ -82,7 +82,7 @@ test("one that insists asks again, with the same key, until it is answered", asy
   expect(bodies[0]?.idempotencyKey).toBeTruthy();
 });
 
-test("400 is refused; after a try without an answer it says nothing of that try", async () => {
+test("400 is refused; after an unanswered try it says nothing about that try", async () => {
   replies = [400, "cut", 400];
   const asking = producer();
   await asking.post({ ...message, insists: true });
@@ -90,12 +90,12 @@ test("400 is refused; after a try without an answer it says nothing of that try"
   expect(recorder.posts.map(({ outcome }) => outcome)).toEqual(["refused", "unknown"]);
 });
 
-test("where nobody listens nothing was sent: the next one is asked", async () => {
+test("if nobody listens, nothing was sent: the next one is asked", async () => {
   await producer([`http://127.0.0.1:${await freePort()}`, url]).post(message);
   expect(recorder.posts).toMatchObject([{ outcome: "accepted", attempts: 2 }]);
 });
 
-test("a user's messages go one after another, different users' side by side", async () => {
+test("sends a user's messages one after another, different users' side by side", async () => {
   replies = ["silence"];
   const asking = producer();
   void asking.post({ ...message, insists: true });

@@ -9,7 +9,7 @@ import { startRedis, type TestRedis } from "./start-redis.js";
 const logger = createLogger({ service: "test", level: "silent" });
 const ask = (redis: TestRedis, ...words: string[]) => probeRedis(redis.url, [words]);
 
-test("the next borrower has the same process, as new, and no client of the former", async () => {
+test("the next borrower gets the same process, as new, without clients of the former", async () => {
   const first = await borrowRedis();
   const left = await connectRedis({ url: first.url, role: "commands", logger });
   await left.set("k", "left");
@@ -36,7 +36,7 @@ test("the next borrower has the same process, as new, and no client of the forme
   await second.stop();
 });
 
-test("two at once have two", async () => {
+test("two borrowers at once get two", async () => {
   const [one, two] = await Promise.all([borrowRedis(), borrowRedis()]);
   expect(one.pid).not.toBe(two.pid);
   await Promise.all([one.stop(), two.stop()]);

@@ -19,7 +19,7 @@ function isAlive(pid: number): boolean {
   }
 }
 
-test("two at once are separate, and stop() leaves neither process nor directory", async () => {
+test("two servers are separate, and stop() leaves neither process nor directory", async () => {
   const [one, two] = await Promise.all([startRedis(), startRedis()]);
   await probeRedis(one.url, [["SET", "k", "1"]]);
   expect(await probeRedis(one.url, [["GET", "k"]])).toEqual(["1"]);
@@ -39,14 +39,14 @@ test("extra arguments reach the server", async () => {
   await redis.stop();
 });
 
-test("it stops though it was paused", async () => {
+test("stops even when paused", async () => {
   const redis = await startRedis();
   redis.signal("SIGSTOP");
   await redis.stop();
   expect(isAlive(redis.pid)).toBe(false);
 });
 
-test("it is gone when the test process dies without a chance to stop it", async () => {
+test("ends when the test process dies without a chance to stop it", async () => {
   // The built module: a bare Node process cannot read this one.
   const built = new URL("../../../dist/testing/redis/start-redis.js", import.meta.url);
   const temporary = await mkdtemp(join(tmpdir(), "petrel-dying-"));
