@@ -106,13 +106,13 @@ describe("refused before the upgrade, in the contract's shape", () => {
     ["Upgrade: websocket\r\nSec-WebSocket-Protocol: petrel.v1\r\nSec-WebSocket-Protocol: ,bearer.user.a"],
     ["Upgrade: websocket\r\nContent-Length: 0"],
     ["Upgrade: websocket\r\nConnection: keep-alive"],
-  ])("taken: %s", async (lines) => {
+  ])("accepts %s", async (lines) => {
     const client = await raw(`GET /v1/connect HTTP/1.1\r\nHost: a\r\n${lines}\r\n${asked}\r\n\r\n`);
     expect(client.answer).toMatch(/^HTTP\/1\.1 101 .*^upgrade: websocket\r$/ims);
     client.socket.destroy();
   });
 
-  test.each(["h2c", "websocket", "TLS/1.0"])("elsewhere an offer of %s is passed over", async (protocol) => {
+  test.each(["h2c", "websocket", "TLS/1.0"])("ignores an offer of %s elsewhere", async (protocol) => {
     const { answer } = await raw(
       `GET /health/live HTTP/1.1\r\nHost: a\r\nUpgrade: ${protocol}\r\n${asked}\r\n\r\n`,
     );
@@ -126,11 +126,11 @@ describe("refused before the upgrade, in the contract's shape", () => {
     });
   });
 
-  test("a query with a question mark in it is read whole", async () => {
+  test("reads a query with a question mark in it completely", async () => {
     expect(await refused({}, "/v1/connect?x=a?b&ack=other")).toMatchObject({ status: 400 });
   });
 
-  test("a plain GET: 426, and it names the protocol", async () => {
+  test("a plain GET: 426, naming the protocol", async () => {
     const response = await fetch(`${node.httpUrl}/v1/connect`);
     expect(response.status).toBe(426);
     expect(response.headers.get("upgrade")).toBe("websocket");
@@ -145,7 +145,7 @@ describe("refused before the upgrade, in the contract's shape", () => {
   });
 });
 
-describe("what the server selects", () => {
+describe("the selected subprotocol", () => {
   const selected = async (header: string | undefined, path?: string): Promise<string | undefined> => {
     const raw = await openRaw({
       port: node.port,
@@ -157,25 +157,25 @@ describe("what the server selects", () => {
     return /^sec-websocket-protocol: (.*)$/im.exec(raw.answer)?.[1]?.trim();
   };
 
-  test("ours, wherever it stands, never a bearer entry", async () => {
+  test("is ours, wherever it is listed, never a bearer entry", async () => {
     expect(await selected("petrel.v1")).toBe("petrel.v1");
     expect(await selected("bearer.user.a, petrel.v1")).toBe("petrel.v1");
     expect(await selected("chat, petrel.v1, bearer.user.a")).toBe("petrel.v1");
   });
 
-  test("none where none was offered", async () => {
+  test("is none if none was offered", async () => {
     expect(await selected(undefined)).toBeUndefined();
   });
 });
 
-test("a token in the query where that is allowed", async () => {
+test("accepts a token in the query if allowed", async () => {
   const lax = await bench.startNode({ tokenInQuery: true });
   const client = approach(lax, { query: "token=user.q1" });
   expect(await client.frame("welcome")).toMatchObject({ user: "q1" });
   client.close();
 });
 
-test("a token in the header", async () => {
+test("accepts a token in the header", async () => {
   const client = approach(node, { headers: { authorization: "Bearer user.h1" } });
   expect(await client.frame("welcome")).toMatchObject({ user: "h1" });
   expect(client.socket.protocol).toBe("");
@@ -190,7 +190,7 @@ test("while draining: 503 with Retry-After", async () => {
   expect(Number(/retry-after: (\d+)/.exec(answer.head)?.[1])).toBeGreaterThanOrEqual(1);
 });
 
-test("too many that are nobody's yet: the oldest makes room; who is somebody's, or gone, is not counted", async () => {
+test("too many unauthenticated connections: the oldest makes room; authenticated or closed ones do not count", async () => {
   const small = await bench.startNode({ maxUnauthenticated: 2 });
   const first = await openRaw({ port: small.port });
   const second = await openRaw({ port: small.port });
@@ -211,7 +211,7 @@ test("too many that are nobody's yet: the oldest makes room; who is somebody's, 
   for (const { socket } of [first, fourth, fifth]) socket.destroy();
 });
 
-test("one address has its share of the places, and takes nobody else's", async () => {
+test("an address has its share of the slots and takes nobody else's", async () => {
   const small = await bench.startNode({
     maxUnauthenticated: 3,
     maxUnauthenticatedPerAddress: 2,
@@ -232,7 +232,7 @@ test("one address has its share of the places, and takes nobody else's", async (
   for (const { socket } of [quiet, ...flood]) socket.destroy();
 });
 
-test("beyond the rate: some wait for their turn, the others get 503 with spread moments", async () => {
+test("beyond the rate some wait for their turn and the others get 503 with spread retry times", async () => {
   const slow = await bench.startNode({ connectsPerSecond: 10, connectWaitMs: 500 });
   const crowd = await Promise.all(
     Array.from({ length: 40 }, () =>
@@ -261,7 +261,7 @@ async function idleHttp(port: number, onClose: () => void): Promise<void> {
   socket.resume();
 }
 
-test("a bad request takes no place, and a stop refuses those that wait, at once", async () => {
+test("a bad request takes no slot, and a stop refuses those that wait", async () => {
   const slow = await bench.startNode({ connectsPerSecond: 1, connectWaitMs: 20_000 });
   for (let i = 0; i < 5; i++) {
     expect(
@@ -286,7 +286,7 @@ test("a bad request takes no place, and a stop refuses those that wait, at once"
   expect(ends).toEqual(["handshake", "handshake", "handshake", "http"]);
 });
 
-test("a socket whose token was bad counts until it is gone, and makes room for the next", async () => {
+test("a socket with a bad token counts until it is gone, and makes room for the next", async () => {
   const small = await bench.startNode({ maxUnauthenticated: 1 });
   const bad = await openRaw({ port: small.port, headers: { authorization: "Bearer nonsense" } });
   // It does not answer the close.
@@ -296,8 +296,8 @@ test("a socket whose token was bad counts until it is gone, and makes room for t
   expect(small.pushedOut()).toBe(1);
 });
 
-describe("how often one may connect", () => {
-  test("an address: 429 with Retry-After and the RateLimit headers; others are let in", async () => {
+describe("limits on connecting", () => {
+  test("an address: 429 with Retry-After and the RateLimit headers; others are admitted", async () => {
     const strict = await bench.startNode({
       connectsPerAddressPerMinute: 3,
       trustedProxies: ["127.0.0.0/8"],
@@ -324,7 +324,7 @@ describe("how often one may connect", () => {
     for (const { socket } of [...let3, other]) socket.destroy();
   });
 
-  test("a user: error, then 4429; a header that the client wrote itself changes nothing", async () => {
+  test("a user: error, then 4429; a header set by the client changes nothing", async () => {
     const strict = await bench.startNode({ connectsPerUserPerMinute: 2 });
     const open = () => approach(strict, { token: "user.eager", headers: { "x-forwarded-for": "10.0.0.1" } });
     for (let i = 0; i < 2; i++) await open().frame("welcome");
@@ -337,7 +337,7 @@ describe("how often one may connect", () => {
   });
 });
 
-test("a stop closes those that are nobody's with 1012, before it closes anything else", async () => {
+test("a stop closes unauthenticated connections with 1012", async () => {
   const stopping = await bench.startNode();
   const waiting = approach(stopping);
   const ends: string[] = [];
@@ -349,7 +349,7 @@ test("a stop closes those that are nobody's with 1012, before it closes anything
   expect(ends).toEqual(["socket", "http"]);
 });
 
-test("upgrades count as requests: answered 101, and refused", async () => {
+test("counts upgrades as requests: answered 101, and refused", async () => {
   const seen = async (status: number): Promise<number> => {
     const row = `petrel_http_requests_total\\{route="/v1/connect",method="GET",status="${status}".*\\} (\\d+)`;
     return Number(new RegExp(row).exec(await node.metrics.metrics())?.[1] ?? 0);
@@ -365,7 +365,7 @@ test("upgrades count as requests: answered 101, and refused", async () => {
   client.close();
 });
 
-test("a request's id is in the answer to the upgrade, and in a refusal", async () => {
+test("returns a request's id in the answer to the upgrade, and in a refusal", async () => {
   const answerTo = async (headers: Record<string, string>): Promise<string> => {
     const client = await openRaw({ port: node.port, headers });
     client.socket.destroy();

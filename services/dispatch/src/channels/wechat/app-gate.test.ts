@@ -17,7 +17,7 @@ function probe(gate: AppGate): OpenPassage {
 const passages = (gate: AppGate, count: number): string[] =>
   Array.from({ length: count }, () => gate.pass().passage);
 
-test("rests for as long as WeChat wants", () => {
+test("pauses for as long as WeChat asks", () => {
   const { clock, gate } = openGate();
   gate.rest("45009: the day", 60_000);
   clock.nowMs = 59_000;
@@ -59,7 +59,7 @@ test("a probe without a result does not block it forever", () => {
   expect(passages(gate, 2)).toEqual(["open", "closed"]);
 });
 
-test("a probe that was never sent leaves its place to another, and opens nothing", () => {
+test("a probe that was never sent leaves its turn to another, and opens nothing", () => {
   const { clock, gate } = openGate();
   for (let i = 0; i < 5; i++) gate.unanswered(ordinary);
   clock.nowMs = 1_000;
@@ -86,7 +86,7 @@ test("a send that does not probe, or whose probe was given up, leaves another on
   expect(passages(gate, 1)).toEqual(["closed"]);
 });
 
-test("one openid is believed to be invalid, but not those of twenty users at once", () => {
+test("believes that one openid is invalid, but not those of twenty users at once", () => {
   const { gate } = openGate();
   expect(Array.from({ length: 19 }, (_, i) => gate.badOpenid(`u${i}`))).toEqual(
     Array.from({ length: 19 }, () => true),
