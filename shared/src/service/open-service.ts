@@ -1,6 +1,5 @@
 // start-<service> <- here: the parts that every service has, opened from its configuration.
 // Guarantees: parts close in reverse order of their opening; an invalid setting ends the start with one line.
-import type { IncomingMessage } from "node:http";
 import type { Clock } from "../kernel/clock.js";
 import { clientOf, TrustedProxies } from "../kernel/http/client-address.js";
 import type { HttpApp } from "../kernel/http/http-app.js";
@@ -116,7 +115,7 @@ function openAccessLog(
     // Its fields are fixed and hold no secrets; searching them would cost more than the line itself.
     logger: logger.child({}, { redact: [] }),
     sample,
-    addressOf: (request: IncomingMessage) => clientOf(request, trustedProxies),
+    addressOf: (request) => clientOf(request, trustedProxies),
   });
 }
 

@@ -9,12 +9,16 @@ import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest"
 import { type OpenCollect, openCollect } from "../testing/open-collect.js";
 
 const HANDLED = "tracing:fastify.request.handler:start";
+const PARSED = "http.server.request.start";
 
 let collect: OpenCollect;
 const keys: Record<string, string> = {};
 /** Requests that a route of the framework handled. */
 let handled = 0;
 const count = (): void => void handled++;
+/** Requests that Node's parser read. */
+let parsed = 0;
+const countParsed = (): void => void parsed++;
 
 beforeAll(async () => {
   collect = await openCollect({
@@ -34,10 +38,12 @@ beforeAll(async () => {
   keys["limited"] = await collect.producer("few", ["send"], 1_000);
   keys["silent"] = await collect.producer("none", ["send"], 0);
   subscribe(HANDLED, count);
+  subscribe(PARSED, countParsed);
 });
 beforeEach(() => (handled = 0));
 afterAll(async () => {
   unsubscribe(HANDLED, count);
+  unsubscribe(PARSED, countParsed);
   await collect.close();
 });
 
@@ -163,15 +169,15 @@ async function byFramework(make: (name: string) => readonly Case[]): Promise<Ans
 }
 
 /** On a connection whose producer has just sent a message. */
-async function byLane(make: (name: string) => readonly Case[]): Promise<Answered[]> {
+async function byLane(make: (name: string) => readonly Case[], more?: Case["headers"]): Promise<Answered[]> {
   const name = newName();
   const answers: Answered[] = [];
   for (const one of make(name)) {
     const { socket, next } = openConnection();
     send(socket, { as: one.as ?? "sender", body: `{"to":{"topic":"before"},"data":1}` });
     await next();
-    handled = 0;
-    send(socket, one);
+    handled = parsed = 0;
+    send(socket, more === undefined ? one : { ...one, headers: { ...one.headers, ...more } });
     answers.push(comparable(await next(), name));
     socket.destroy();
   }
@@ -225,14 +231,22 @@ describe("requests the lane handles", () => {
   ])("%s", async (_what, make) => {
     const expected = await byFramework(make);
     expect(handled).toBe(make("").length);
-    let answers: Answered[] = [];
-    // A machine that stands still for a second forgets the producer.
-    for (let tries = 0; tries < 20; tries++) {
-      answers = await byLane(make);
-      if (handled === 0) break;
+    const isLast = make("").some(({ headers = {} }) => headers["connection"] === "close");
+    for (const [more, reads] of [
+      [undefined, isLast ? 1 : 0],
+      // A field that the reader of plain heads does not know.
+      [{ "x-unusual": "1" }, 1],
+    ] as const) {
+      let answers: Answered[] = [];
+      // A machine that stands still for a second forgets the producer.
+      for (let tries = 0; tries < 20; tries++) {
+        answers = await byLane(make, more);
+        if (handled === 0) break;
+      }
+      expect(handled).toBe(0);
+      expect(parsed).toBe(reads);
+      expect(answers).toEqual(expected);
     }
-    expect(handled).toBe(0);
-    expect(answers).toEqual(expected);
   });
 });
 

@@ -1,21 +1,23 @@
-// kernel/http/bodies/whole-requests -> here -> accept/accept-requests: `POST /v1/messages` and `/v1/messages/batch`,
-// bypassing the framework.
+// kernel/http/plain-requests/plain-connections, kernel/http/bodies/whole-requests -> here -> accept/accept-requests:
+// `POST /v1/messages` and `/v1/messages/batch`, bypassing the framework, and the plainest of them Node's HTTP, too.
 // Guarantees: takes only what the framework's path would accept: a plain head, a producer that was authenticated a
 // moment ago and that no limit refuses, a valid body. Everything else, and so nearly every refusal, is left to the
 // routes. What it takes gets the same answer as from them.
-// Why: a quarter of a message's cost in collect was the framework's request, reply, hooks and body stream. The checks
-// are the routes' own code: their validators and serializers, accept-requests, describeFailure.
-import type { IncomingMessage, ServerResponse } from "node:http";
+// Why: a quarter of a message's cost in collect was the framework's request, reply, hooks and body stream, and of what
+// was left a fifth Node's parser and response. The checks are the routes' own code: their validators and serializers,
+// accept-requests, describeFailure.
+import type { IncomingMessage } from "node:http";
 import type { FastifySchemaCompiler } from "fastify";
 import { readJson } from "@petrel/shared/kernel/http/bodies/read-json-body";
 import { checkHead } from "@petrel/shared/kernel/http/check-head";
 import type { HttpApp } from "@petrel/shared/kernel/http/http-app";
 import { describeFailure } from "@petrel/shared/kernel/http/requests/describe-failure";
+import { answerJson, takeWholeRequests } from "@petrel/shared/kernel/http/bodies/whole-requests";
 import {
-  answerJson,
-  takeWholeRequests,
-  type WholeRequest,
-} from "@petrel/shared/kernel/http/bodies/whole-requests";
+  type DirectAnswer,
+  type RequestHead,
+  takePlainRequests,
+} from "@petrel/shared/kernel/http/plain-requests/plain-connections";
 import type { RouteRequests } from "@petrel/shared/kernel/http/requests/request-metrics";
 import type { RequestWatch } from "@petrel/shared/kernel/http/requests/watch-requests";
 import type { Logger } from "@petrel/shared/kernel/logging/logging";
@@ -47,18 +49,29 @@ export function addExpressLane(app: HttpApp, deps: ExpressLaneDeps): void {
   const lane = new ExpressLane(app, deps);
   takeWholeRequests<Producer>(app, {
     wants: (request) => (isPlain(request) ? deps.senders.find(request) : undefined),
-    take: (whole) => lane.take(whole),
+    take: ({ request, body, response, wanted }) =>
+      lane.take(request, body, wanted, {
+        header: (name, value) => void response.setHeader(name, value),
+        end: (answer) => answerJson(response, answer),
+      }),
+  });
+  takePlainRequests<Producer>(app.server, {
+    wants: (request) => (isForLane(request) ? deps.senders.find(request) : undefined),
+    take: (request, body, producer, answer) => lane.take(request, body, producer, answer),
   });
 }
 
-/** One of the two requests, with nothing unusual in its head. */
+/** One of the two requests. */
+function isForLane({ method, url, headers }: RequestHead): boolean {
+  return method === "POST" && (url === MESSAGES || url === BATCH) && isJson(headers["content-type"]);
+}
+
+/** With nothing unusual in its head. */
 function isPlain(request: IncomingMessage): boolean {
-  const { method, url, headers, httpVersionMinor } = request;
+  const { headers, httpVersionMinor } = request;
   return (
-    method === "POST" &&
-    (url === MESSAGES || url === BATCH) &&
+    isForLane(request) &&
     httpVersionMinor === 1 &&
-    isJson(headers["content-type"]) &&
     headers["transfer-encoding"] === undefined &&
     headers["content-encoding"] === undefined &&
     headers.expect === undefined &&
@@ -88,11 +101,10 @@ class ExpressLane {
   }
 
   /** @returns false, before anything is counted or stored, to leave the request to the routes */
-  take({ request, body, response, wanted: producer }: WholeRequest<Producer>): boolean {
+  take(request: RequestHead, body: Buffer, producer: Producer, answer: DirectAnswer): boolean {
     const { limits, watch } = this.#deps;
     if (body.length === 0 || limits.refuses(producer)) return false;
     const { headers } = request;
-    const answer = { header: (name: string, value: string) => response.setHeader(name, value) };
     this.#compiled ??= compile(this.#app);
     const { messageFits, batchFits, writeAnswer, writeBatch } = this.#compiled;
     const startedAtMs = performance.now();
@@ -122,10 +134,10 @@ class ExpressLane {
       watch.answered(request, route, { requestId, status, ms: performance.now() - startedAtMs });
     accepted.then(
       (json) => {
-        answerJson(response, { status: 202, json, requestId });
+        answer.end({ status: 202, json, requestId });
         end(202);
       },
-      (error: unknown) => end(this.#fail(error, requestId, request, response)),
+      (error: unknown) => end(this.#fail(error, requestId, request, answer)),
     );
     return true;
   }
@@ -134,8 +146,8 @@ class ExpressLane {
   #fail(
     error: unknown,
     requestId: string,
-    { method = "", url = "" }: IncomingMessage,
-    response: ServerResponse,
+    { method = "", url = "" }: RequestHead,
+    answer: DirectAnswer,
   ): number {
     const { logger } = this.#deps;
     const { status, headers, body } = describeFailure(
@@ -143,8 +155,8 @@ class ExpressLane {
       { id: requestId, method, url },
       { logger, refusals: this.#refusals },
     );
-    for (const [name, value] of Object.entries(headers)) response.setHeader(name, value);
-    answerJson(response, { status, json: body, requestId, type: "application/json" });
+    for (const [name, value] of Object.entries(headers)) answer.header(name, value);
+    answer.end({ status, json: body, requestId, type: "application/json" });
     return status;
   }
 }

@@ -15,6 +15,22 @@ export function responseUnderWay(socket: Socket): ServerResponse | undefined {
   return _httpMessage ?? undefined;
 }
 
+const UNDER_WAY = Symbol("a request is under way that Node does not know");
+
+interface Marked extends Socket {
+  [UNDER_WAY]?: boolean;
+}
+
+/** For requests that are taken before Node parses them (plain-requests): they have no response of Node's. */
+export function markDirectAnswer(socket: Socket, isUnderWay: boolean): void {
+  const marked: Marked = socket;
+  marked[UNDER_WAY] = isUnderWay;
+}
+
+export function awaitsDirectAnswer(socket: Socket): boolean {
+  return (socket as Marked)[UNDER_WAY] === true;
+}
+
 export interface BelowFramework {
   readonly lingering: LingeringSockets;
   readonly bodies: BodiesUnderWay;
@@ -38,7 +54,7 @@ export function answerClientError(
   }
   // A response is in progress: anything written now would be read as part of it, or as the answer to an accepted
   // request.
-  if (!socket.writable || response !== undefined) {
+  if (!socket.writable || response !== undefined || awaitsDirectAnswer(socket)) {
     socket.destroy();
     return;
   }

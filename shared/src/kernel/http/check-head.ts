@@ -46,13 +46,18 @@ export function checkHead(request: IncomingMessage): PetrelError | undefined {
     const isOld =
       request.httpVersionMajor < 1 || (request.httpVersionMajor === 1 && request.httpVersionMinor < 1);
     if (!isOld) return invalid("Host is missing.");
-  } else if (!HOST.test(host)) {
+  } else if (!isHost(host)) {
     return invalid("Host is not a name or an address, with or without a port.");
   }
   if (expect !== undefined && !/^100-continue$/i.test(expect)) {
     return invalid("Expect: only 100-continue is supported.");
   }
   return undefined;
+}
+
+/** Whether this may stand in a Host field. */
+export function isHost(text: string): boolean {
+  return HOST.test(text);
 }
 
 function findRepeated(rawHeaders: readonly string[]): string | undefined {

@@ -255,9 +255,12 @@ function notFound({ method, url }: FastifyRequest): PetrelError {
   return new PetrelError("PETREL_NOT_FOUND", `There is no ${method} ${pathOf(url)} here.`);
 }
 
-/** Asks for the body, unless the head already ruled the request out. */
+/**
+ * Asks for the body, unless the head already ruled the request out. One that is already here is asked for, too: after an
+ * answer without it, Node would end the connection.
+ */
 function continueIfWanted(request: FastifyRequest, { raw }: FastifyReply): void {
-  if (request.is404 || raw.headersSent || request.raw.complete) return;
+  if (request.is404 || raw.headersSent) return;
   const { bodyLimit } = request.routeOptions;
   if (Number(request.headers["content-length"] ?? 0) <= bodyLimit) raw.writeContinue();
 }

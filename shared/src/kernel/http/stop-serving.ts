@@ -5,7 +5,7 @@
 import type { IncomingMessage, Server, ServerResponse } from "node:http";
 import { Server as NetServer, type Socket } from "node:net";
 import { Server as TlsServer } from "node:tls";
-import { responseUnderWay } from "./answer-below-framework.js";
+import { awaitsDirectAnswer, responseUnderWay } from "./answer-below-framework.js";
 import type { BodiesUnderWay } from "./bodies-under-way.js";
 import { PetrelError } from "../errors.js";
 
@@ -93,6 +93,8 @@ export class HttpSockets {
 
   #closeWhatWaits(cutsAnswers: boolean): void {
     for (const socket of this.#open) {
+      // Its answer says `Connection: close`, and ends it.
+      if (awaitsDirectAnswer(socket)) continue;
       const response = responseUnderWay(socket);
       const isIdle = response === undefined && socket.writable;
       if (isIdle || (cutsAnswers && response?.writableEnded !== false)) socket.destroy();

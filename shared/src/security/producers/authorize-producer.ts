@@ -144,7 +144,7 @@ export class RememberedProducers {
   }
 
   /** @returns undefined where the request must be checked, and for one that is signed */
-  find({ headers, socket }: IncomingMessage): Producer | undefined {
+  find({ headers, socket }: Pick<IncomingMessage, "headers" | "socket">): Producer | undefined {
     const { authorization } = headers;
     if (!isRemembered(authorization) || isSigned(headers)) return undefined;
     const ofSocket = this.#bySocket.get(socket);

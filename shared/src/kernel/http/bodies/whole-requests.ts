@@ -30,7 +30,7 @@ interface Framework {
   readonly routing: (request: IncomingMessage, response: ServerResponse) => void;
 }
 
-const JSON_TYPE = "application/json; charset=utf-8";
+export const JSON_TYPE = "application/json; charset=utf-8";
 
 /**
  * Usually a body arrives with its head, in one read. Such a request needs neither Node's body stream nor the

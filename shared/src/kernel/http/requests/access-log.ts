@@ -6,11 +6,14 @@ import type { IncomingMessage } from "node:http";
 import { type Clock, systemClock } from "../../clock.js";
 import type { Logger } from "../../logging/logging.js";
 
+/** What a line needs of a request. */
+export type LoggedRequest = Pick<IncomingMessage, "method" | "headers" | "socket">;
+
 export interface AccessLogOptions {
   readonly logger: Pick<Logger, "info">;
   /** The share of successful requests to log: 0 to 1. */
   readonly sample: number;
-  readonly addressOf: (request: IncomingMessage) => string;
+  readonly addressOf: (request: LoggedRequest) => string;
   readonly clock?: Clock;
   /** Uniform in [0, 1); tests pass their own. */
   readonly random?: () => number;
@@ -38,7 +41,7 @@ export class AccessLog {
     this.#random = options.random ?? Math.random;
   }
 
-  answered(request: IncomingMessage, { requestId, route, status, ms }: AnsweredRequest): void {
+  answered(request: LoggedRequest, { requestId, route, status, ms }: AnsweredRequest): void {
     if (!this.#wants(status)) return;
     const { logger, addressOf } = this.#options;
     const { method } = request;

@@ -3,7 +3,7 @@
 // Guarantees: a request has one id and counts once, whoever answers it, even if its client leaves before the answer.
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Registry } from "../../metrics/metrics.js";
-import type { AccessLog } from "./access-log.js";
+import type { AccessLog, LoggedRequest } from "./access-log.js";
 import { RequestIds } from "./request-ids.js";
 import { RequestMetrics, type RouteRequests } from "./request-metrics.js";
 
@@ -67,7 +67,7 @@ export class RequestWatch {
   }
 
   /** Counts a request that was answered without the framework. */
-  answered(request: IncomingMessage, requests: RouteRequests, { requestId, status, ms }: Outcome): void {
+  answered(request: LoggedRequest, requests: RouteRequests, { requestId, status, ms }: Outcome): void {
     requests.seen(status, ms);
     this.#log?.answered(request, { requestId, route: requests.route, status, ms });
   }
