@@ -5,9 +5,6 @@ import type { AddressInfo } from "node:net";
 import { systemClock } from "@petrel/shared/kernel/clock";
 import { TicketsStore } from "@petrel/shared/redis/auth/tickets-store";
 import { TokenRevocations } from "@petrel/shared/redis/auth/token-revocations";
-import { TopicsFile } from "@petrel/shared/kernel/topics/topics-file";
-import { chooseConfirmation } from "@petrel/shared/redis/accept/confirm-writes";
-import type { TopicRule } from "@petrel/shared/protocol/topics/topic-rules";
 import type { Redis } from "@petrel/shared/redis/connection/connect";
 import type { PartitionKeys } from "@petrel/shared/redis/keys";
 import { LimitCounts } from "@petrel/shared/redis/limits/limit-counts";
@@ -32,24 +29,16 @@ import { openDelivery } from "./deliver/open-delivery.js";
 import { ackTimesOf } from "./frames/ack-times.js";
 import { CollectAcks } from "./frames/collect-acks.js";
 import { openFrames } from "./frames/open-frames.js";
-import { DrainOnDemand } from "./leave/drain-on-demand.js";
-import { createDrainMetrics } from "./leave/drain-metrics.js";
-import { leaveNode } from "./leave/leave-node.js";
-import { MoveConnections } from "./leave/move-connections.js";
-import { openRebalance } from "./leave/open-rebalance.js";
 import { joinCluster } from "./node/join-cluster.js";
 import { createNodeReadiness } from "./node/node-readiness.js";
-import { NodeReporter } from "./node/report-node.js";
 import { RedisClocks } from "./node/redis-clocks.js";
-import { openPresence } from "./presence/open-presence.js";
+import { openFanOut } from "./open-fan-out.js";
+import { openLeaving } from "./open-leaving.js";
 import { openTokens } from "./tokens/open-tokens.js";
-import { openPublicationArchive } from "./topics/archive-publications.js";
-import { openTopics, type Topics } from "./topics/open-topics.js";
+import type { Topics } from "./topics/open-topics.js";
 
 /** How many pages are read, and how many connections register again, at a time. */
 const CONCURRENT_CATCH_UPS = 32;
-/** How long a client's publication may take to become durable. */
-const CONFIRMATION_MS = 4_000;
 /** The number of beats over which a lease renewal is spread. */
 const SLOTS = 20;
 /**
@@ -95,7 +84,7 @@ export async function startPushNode(
 ): Promise<StartedPushNode> {
   const { instance: nodeId, logger, lifecycle, metrics, clock } = service;
   const { startsTimers = true } = overrides;
-  const isDraining = overrides.isDraining ?? (() => lifecycle.stopping.aborted || onDemand.isOn);
+  const recordKeepMs = config.recordKeepHours * 60 * 60 * 1000;
   const history = { history: config.historySize, slowHistory: config.slowHistorySize };
 
   const tokens = openTokens(config, service);
@@ -129,35 +118,8 @@ export async function startPushNode(
     perSecond: config.connectsPerSecond,
     maxWaitMs: config.connectWaitMs,
   });
-  const moves = new MoveConnections({
-    scripts,
-    registry,
-    isCrowded: () => admission.isCrowded,
-    clock,
-    logger,
-    windowMs: config.drainWindowMs,
-    connectsPerSecond: config.connectsPerSecond,
-  });
-  const onLeft = createDrainMetrics(metrics, isDraining);
-  const onDemand = new DrainOnDemand({
-    scripts,
-    registry,
-    clock,
-    logger,
-    windowMs: config.drainWindowMs,
-    onLeft,
-  });
-  const reporter = new NodeReporter({
-    scripts,
-    nodeId,
-    ttlMs: config.nodeTtlMs,
-    describe: () => ({ version: service.version, connections: registry.size, draining: isDraining() }),
-    onAsked: (isOn) => {
-      if (!lifecycle.stopping.aborted) onDemand.set(isOn);
-    },
-    logger,
-  });
-  lifecycle.onStop("node report", () => reporter.stop());
+  const leaving = openLeaving(config, service, { ...overrides, scripts, registry, admission });
+  const { moves, isDraining } = leaving;
   const ackTimes = ackTimesOf(config.ackTimeoutMs);
   const acks = new CollectAcks({
     lingerMs: ackTimes.nodeMs,
@@ -168,47 +130,16 @@ export async function startPushNode(
     observer,
     onEpochOver: (connection) => moves.move(connection, true),
   });
-  const topicsFile = new TopicsFile(
-    config.topicsFile,
-    ({ archive, clientPublish }) => archive && clientPublish && config.messageArchiveUrl === undefined,
-  );
-  const ruleOf = (topic: string): TopicRule => topicsFile.ruleOf(topic);
-  const presence = openPresence({
+  const { presence, topics } = await openFanOut(config, service, {
+    redis,
     scripts,
     partitions,
-    nodeId,
-    // The remaining quarter is for the dispatcher to notice its end, and for clients to be told.
-    leaseMs: Math.round((config.nodeTtlMs * 3) / 4),
-    ruleOf,
-    outboundBoundBytes: config.outboundBoundBytes,
-    metrics,
-    clock,
-    logger,
-  });
-  const topics = openTopics({
-    redis: await openLink({ role: "push-node-topics", link: "topics", isUnmeasured: true }),
-    scripts,
-    partitions,
-    nodeId,
+    openLink,
     registry,
-    ruleOf,
-    presence,
-    maxPerConnection: config.maxTopicsPerConnection,
-    ringBytes: config.topicRingBytes,
-    outboundBoundBytes: config.outboundBoundBytes,
     redisNowMs,
-    confirm: await chooseConfirmation(redis, config.acceptDurability, CONFIRMATION_MS, logger),
-    archive: await openPublicationArchive(config, service, { scripts, partitions }),
-    recordKeepMs: config.recordKeepHours * 60 * 60 * 1000,
-    metrics,
     limitCounts,
-    tracing: service.tracing,
-    logger,
+    recordKeepMs,
   });
-  lifecycle.onStop("topics", topics.stop);
-  topicsFile.follow({ logger, lifecycle }, () => presence.rulesChanged(topics.follow.all()));
-  presence.start();
-  lifecycle.onStop("presence in topics", presence.stop);
   const delivery = openDelivery({
     redis,
     scripts,
@@ -216,7 +147,7 @@ export async function startPushNode(
     acks,
     observer,
     history,
-    recordKeepMs: config.recordKeepHours * 60 * 60 * 1000,
+    recordKeepMs,
     outboundBoundBytes: config.outboundBoundBytes,
     pace: {
       perSecond: config.receivePerUserPerSecond,
@@ -274,7 +205,7 @@ export async function startPushNode(
     nodeId,
     ttlMs: config.nodeTtlMs,
     onText: delivery.receive,
-    onBeat: () => reporter.beat(),
+    onBeat: leaving.report,
     onMissed: (what) => {
       void renewal.renewAll(what);
       presence.linkIsBack();
@@ -357,25 +288,9 @@ export async function startPushNode(
 
   // Closes after the drain, so that /metrics shows all of it.
   await service.attach(app);
-  const leave = (random?: () => number): Promise<void> =>
-    leaveNode({
-      scripts,
-      moves,
-      registry,
-      acks,
-      clock,
-      logger,
-      windowMs: config.drainWindowMs,
-      onLeft,
-      ...(random === undefined ? {} : { random }),
-    });
-  lifecycle.onStop("connections", () => {
-    onDemand.stop();
-    return leave();
-  });
+  const leave = leaving.drainAtStop(acks);
   await app.listen({ port: config.port, host: config.host, backlog: LISTEN_BACKLOG });
-  const isHeldUp = (): boolean => moves.isBusy || admission.isCrowded;
-  openRebalance(config, service, { scripts, registry, isDraining, isHeldUp });
+  leaving.rebalance();
   const { port } = app.server.address() as AddressInfo;
   logger.info({ port }, "ready");
   return { port, redis, scripts, subscription, registry, acks, renewal, watch, limitCounts, topics, leave };
