@@ -9,9 +9,7 @@ import type { Redis } from "@petrel/shared/redis/connection/connect";
 import { RECEIVE_WINDOW_MS } from "@petrel/shared/redis/accept/accept-batch";
 import { DEFAULT_AUDIT_CAP } from "@petrel/shared/redis/devices/device-invalidations";
 import { TOPIC_KEEP_MS } from "@petrel/shared/redis/topics/topic-publisher";
-import { DevicesStore } from "@petrel/shared/redis/devices/devices-store";
-import { DeadLettersStore } from "@petrel/shared/redis/fallback/dead-letters-store";
-import { readFallbackBacklog } from "@petrel/shared/redis/fallback/fallback-queue";
+import type { DeadLettersStore } from "@petrel/shared/redis/fallback/dead-letters-store";
 import { allPartitionKeys, partitionKeys } from "@petrel/shared/redis/keys";
 import { readPartitionBacklog } from "@petrel/shared/redis/partitions/read-partition-backlog";
 import type { ScriptRunner } from "@petrel/shared/redis/scripts/script-runner";
@@ -21,18 +19,13 @@ import type { AtRestCipher } from "@petrel/shared/security/encrypt-at-rest";
 import { openArchiver } from "./archive/open-archiver.js";
 import type { FallbackChannel } from "./channels/fallback-channel.js";
 import type { DispatchConfig } from "./config.js";
-import { addFallbackGauges, createFallbackMetrics } from "./fallback/fallback-metrics.js";
-import { createEventMetrics } from "./events/event-metrics.js";
-import { createEventTrimmer } from "./events/trim-partitions.js";
-import { OnlineWatch } from "./events/watch-online.js";
-import { PausedChannels } from "./fallback/paused-channels.js";
-import { FallbackChain } from "./fallback/fallback-chain.js";
 import { PartitionDispatcher } from "./hand-over/dispatch-partitions.js";
 import { createHandOverMetrics } from "./hand-over/hand-over-metrics.js";
 import { ReadyReader } from "./hand-over/read-ready.js";
 import { AbsenceWatch } from "./offer/absence-watch.js";
 import { createOfferMetrics } from "./offer/offer-metrics.js";
-import { openChannels } from "./open-channels.js";
+import { openEvents } from "./open-events.js";
+import { openFallback } from "./open-fallback.js";
 import { addOwnedGauge, createOwnMetrics } from "./own/own-metrics.js";
 import { PartitionOwner } from "./own/own-partitions.js";
 import { addPartitionGauges } from "./own/partition-gauges.js";
@@ -45,7 +38,7 @@ import { DuePromoter } from "./schedule/promote-due.js";
 import { createPromotionMetrics } from "./schedule/promotion-metrics.js";
 import { createWakeMetrics } from "./wake/wake-metrics.js";
 import { UserWaker } from "./wake/wake-users.js";
-import { openWebhooks, type Webhooks } from "./webhooks/open-webhooks.js";
+import type { Webhooks } from "./webhooks/open-webhooks.js";
 import type { RetryRules } from "./webhooks/webhook-lane.js";
 
 export interface DispatcherParts {
@@ -91,7 +84,6 @@ const HOUR_MS = 60 * 60 * 1_000;
 const DAY_MS = 24 * HOUR_MS;
 /** A round over a million keys takes a quarter of an hour. */
 const DEVICE_SWEEP = { intervalMs: 1_000, restMs: HOUR_MS } as const;
-const EVENT_TRIM_INTERVAL_MS = 60_000;
 /** How often a full fallback stream is logged. */
 const FULL_STREAM_LOG_MS = 60_000;
 
@@ -103,7 +95,6 @@ export function openDispatcher(
   const { instance: dispatcherId, metrics: registry, clock, logger, tracing } = service;
   const { ackTimeoutMs, leaseMs, fallbackCap, dispatchRoles } = config;
   const isOwner = dispatchRoles.includes("route");
-  const isSender = dispatchRoles.includes("fallback");
   const recordKeepMs = config.recordKeepHours * HOUR_MS;
   const partitions = allPartitionKeys(config.partitions);
   scripts.ends.register(registry);
@@ -124,49 +115,8 @@ export function openDispatcher(
     ackTimeoutMs,
   });
 
-  const channels: readonly FallbackChannel[] = isSender
-    ? openChannels(config, { scripts, partitions, registry, clock, logger, tracing, cipher })
-    : [];
-  const channelNames = channels.map(({ name }) => name);
-  const pauses = new PausedChannels({
-    scripts,
-    dispatcherId,
-    isOwner,
-    registry,
-    onResumed: () => fallback.pokeAll(),
-    logger,
-  });
-  const fallback: FallbackChain = new FallbackChain({
-    isPaused: pauses.isPaused,
-    scripts,
-    partitions,
-    channels,
-    devices: new DevicesStore(scripts, partitions),
-    workerId: dispatcherId,
-    metrics: createFallbackMetrics(registry, channelNames),
-    logger,
-    clock,
-    concurrency: config.fallbackConcurrency,
-    claimMs: config.fallbackClaimMs,
-    stopDeadlineMs: 5_000,
-    retriesCap: fallbackCap,
-    retry: { baseMs: config.fallbackRetryBaseMs, capMs: config.fallbackRetryCapMs },
-    maxAttempts: config.fallbackMaxAttempts,
-    deadLettersCap: config.deadLettersCap,
-    recordKeepMs,
-    tracing,
-  });
-  const deadLetters = new DeadLettersStore(scripts, partitions);
-  addFallbackGauges(registry, {
-    readBacklogs: (channel) =>
-      Promise.all(partitions.map((keys) => readFallbackBacklog(redis, keys, channel))),
-    sendingBy: isSender ? (channel) => fallback.sendingBy(channel) : undefined,
-    channels: channelNames,
-    isPaused: pauses.isPaused,
-    fallbackCap,
-    countDeadLetters: () => deadLetters.count(),
-    nowMs: () => clock.wallMs(),
-  });
+  const sending = openFallback({ config, service, redis, scripts, partitions, cipher, recordKeepMs });
+  const { fallback } = sending;
 
   const absence = new AbsenceWatch({
     clock,
@@ -268,52 +218,28 @@ export function openDispatcher(
     ...DEVICE_SWEEP,
   });
 
-  const eventMetrics = createEventMetrics(registry, () => owner.open.map(({ keys }) => keys.partition));
-  const trimmer = createEventTrimmer({
-    scripts,
-    owner,
-    metrics: eventMetrics,
-    keepMs: config.eventsHours * HOUR_MS,
-    intervalMs: EVENT_TRIM_INTERVAL_MS,
-    logger,
-  });
-  const watchesOnline = scripts.events.writes("user.online") || scripts.events.writes("user.offline");
-  const online = watchesOnline
-    ? [new OnlineWatch({ scripts, owner, absence, metrics: eventMetrics, clock, logger })]
-    : [];
-  const webhooks = openWebhooks({
-    scripts,
-    owner,
-    cipher,
-    allowPrivate: config.webhookAllowPrivate,
-    audit,
-    clock,
-    logger,
-    registry,
-    retry: overrides.webhookRetry,
-  });
+  const events = openEvents(
+    { config, service, scripts, owner, absence, cipher, audit },
+    overrides.webhookRetry,
+  );
 
   return {
     owner,
-    deadLetters,
-    webhooks,
+    deadLetters: sending.deadLetters,
+    webhooks: events.webhooks,
     isOwner,
-    channels,
+    channels: sending.channels,
     pokeFallback: () => fallback.poke(),
     start: (lifecycle) => {
       // Stopped in reverse: the partitions first, because they need not wait for sends in progress.
-      lifecycle.onStop("fallback", async () => {
-        await fallback.stop();
-        await Promise.all(channels.map((channel) => channel.close()));
-      });
+      lifecycle.onStop("fallback", sending.stop);
       lifecycle.onStop("partitions", () => owner.stop());
-      const events = [...online, trimmer, webhooks.deliverer];
       const ofOwner = [
         dispatcher,
         waker,
         promoter,
         goneNodes,
-        ...events,
+        ...events.parts,
         reconciler,
         sweeper,
         ...(archiver === undefined ? [] : [archiver]),
@@ -323,9 +249,9 @@ export function openDispatcher(
       });
       if (isOwner) for (const part of [owner, ...ofOwner]) part.start();
       // A dispatcher that only routes confirms pauses too, so that whoever pauses knows that all have.
-      pauses.start();
-      lifecycle.onStop("paused channels", () => pauses.stop());
-      if (isSender) fallback.start();
+      sending.pauses.start();
+      lifecycle.onStop("paused channels", () => sending.pauses.stop());
+      if (sending.isSender) fallback.start();
     },
   };
 }
