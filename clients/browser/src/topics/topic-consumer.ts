@@ -1,21 +1,18 @@
 // topic-stream -> here -> the application: one handle's position in a topic, and its callbacks.
 // Guarantees: each message once and in order. A gap is reported in its place. What is not handed over when the client
 // closes is requested again when it connects.
-import { longJitterMs } from "../connection/backoff.js";
 import { clientErrorCodes, describeFailure, PetrelClientError } from "../client-error.js";
 import type { ClientTiming } from "../client-timing.js";
-import { within } from "../deadline.js";
 import { failuresOf, type HandlerWatch } from "../delivery/handler-watch.js";
 import { MessagePump, type Pumped } from "../delivery/message-pump.js";
 import type { SubscribedFrame, TopicMessageFrame, TopicPosition } from "../frames.js";
-import {
-  isStartPosition,
-  type GivenState,
-  type StartPosition,
-  type TopicMessage,
-  type TopicOptions,
-  type TopicPresence,
-  type TopicState,
+import { AskedState } from "./asked-state.js";
+import type {
+  StartPosition,
+  TopicMessage,
+  TopicOptions,
+  TopicPresence,
+  TopicState,
 } from "./topic-options.js";
 import { judge } from "./topic-position.js";
 
@@ -43,7 +40,6 @@ interface Item extends Pumped {
 const MAX_WAITING = 10_000;
 /** How often a history that is trimmed during the request is requested again. */
 const MAX_OLDEST_TRIES = 3;
-const STATE_BACKOFF = { baseMs: 500, capMs: 30_000 };
 
 export class TopicConsumer {
   readonly #given: ConsumerOptions;
@@ -61,14 +57,16 @@ export class TopicConsumer {
   #startsAtFirst = false;
   #startsAtOldest = false;
   #oldestTries = 0;
-  #state: GivenState<unknown> | undefined;
-  #stateTries = 0;
-  #isAsking = false;
-  #timer: ReturnType<typeof setTimeout> | undefined;
+  readonly #state: AskedState;
 
   constructor(given: ConsumerOptions) {
     this.#given = given;
     this.#pump = new MessagePump(() => !this.#isClosed && !this.#isStopped);
+    this.#state = new AskedState({
+      ...given,
+      getState: given.options.getState,
+      onGiven: (position) => this.#begin(position),
+    });
     this.#begin(given.start);
   }
 
@@ -101,7 +99,7 @@ export class TopicConsumer {
 
   /** Whether it can be subscribed: it knows where to start, and has room. */
   get isReady(): boolean {
-    const knowsState = this.#given.options.getState === undefined || this.#state !== undefined;
+    const knowsState = this.#given.options.getState === undefined || this.#state.given !== undefined;
     return !this.#isBehind && this.#error === undefined && (knowsState || this.#position !== undefined);
   }
 
@@ -117,11 +115,8 @@ export class TopicConsumer {
 
   /** There is a connection: requests what it needs before it can be subscribed. */
   prepare(): void {
-    const { getState } = this.#given.options;
-    if (getState === undefined || this.isReady || this.#isAsking) return;
-    if (this.#error !== undefined || this.#isBehind) return;
-    this.#isAsking = true;
-    void this.#ask(getState);
+    if (this.isReady || this.#error !== undefined || this.#isBehind) return;
+    this.#state.ask();
   }
 
   /** @param given the position in the `subscribe` that this frame answers, if it had one */
@@ -242,12 +237,12 @@ export class TopicConsumer {
   close(): void {
     this.#isClosed = true;
     this.#isLive = false;
-    clearTimeout(this.#timer);
+    this.#state.close();
     this.#pump.clear();
   }
 
   #begin(start: StartPosition | "oldest" | undefined): void {
-    this.#state = undefined;
+    this.#state.forget();
     this.#startsAtOldest = start === "oldest";
     this.#oldestTries = 0;
     const { epoch, offset } =
@@ -259,7 +254,7 @@ export class TopicConsumer {
   #join(frame: SubscribedFrame, position: TopicPosition, recovered: boolean): void {
     const { topic, options } = this.#given;
     const { onState, onSubscribed } = options;
-    const state = this.#state;
+    const state = this.#state.take();
     const before =
       state === undefined && !this.#startsAtFirst && !this.#startsAtOldest ? this.#position : undefined;
     this.#position = position;
@@ -267,8 +262,6 @@ export class TopicConsumer {
     this.#reported = "";
     this.#startsAtFirst = false;
     this.#startsAtOldest = false;
-    this.#stateTries = 0;
-    this.#state = undefined;
     if (state !== undefined && onState !== undefined) {
       this.#push(before, position, () => failuresOf(() => onState(state.state, state.position)));
     }
@@ -296,38 +289,10 @@ export class TopicConsumer {
       return;
     }
     // Its state came with a position that is too old.
-    if (this.#state !== undefined)
-      this.#stateFailed(new Error("the topic's history does not reach its position"));
+    if (this.#state.given !== undefined)
+      this.#state.failed(new Error("the topic's history does not reach its position"));
     this.#isLive = false;
     this.#begin(undefined);
-  }
-
-  async #ask(getState: () => unknown): Promise<void> {
-    const { timing, changed } = this.#given;
-    const tries = this.#stateTries++;
-    if (tries > 0) {
-      await new Promise<void>((resolve) => {
-        this.#timer = setTimeout(resolve, longJitterMs(tries - 1, STATE_BACKOFF));
-      });
-    }
-    try {
-      const answer = await within(Promise.resolve().then(getState), timing.stateTimeoutMs);
-      const { state, position } = (answer ?? {}) as Partial<GivenState<unknown>>;
-      if (!isStartPosition(position)) throw new TypeError("no position beside the state");
-      this.#begin(position);
-      this.#state = { state, position };
-    } catch (cause) {
-      this.#stateFailed(cause);
-    }
-    this.#isAsking = false;
-    changed();
-  }
-
-  #stateFailed(cause: unknown): void {
-    const { topic, report } = this.#given;
-    const text = `${topic}: getState failed: ${describeFailure(cause)}`;
-    if (this.#isClosed) return;
-    report(new PetrelClientError(clientErrorCodes.stateFailed, text, { retryable: true, cause, topic }));
   }
 
   /** @param position the position that is handled with it */

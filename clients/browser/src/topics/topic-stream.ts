@@ -1,7 +1,6 @@
 // topic-subscriptions -> here -> topic-consumer: one topic's subscription on the open connection, for all its handles.
 // Guarantees: one request at a time, so that an answer is unambiguous. The server sends from the lowest position that a
 // handle needs, and a handle whose position was not served asks again.
-import { longJitterMs } from "../connection/backoff.js";
 import { PetrelClientError } from "../client-error.js";
 import type {
   ErrorFrame,
@@ -15,6 +14,7 @@ import type {
 import type { TopicConsumer } from "./topic-consumer.js";
 import { BROADCAST_TOPIC, type TopicPresence } from "./topic-options.js";
 import { isAnswerTo, isKnown, lowestOf } from "./topic-position.js";
+import { TopicQuestion } from "./topic-question.js";
 
 export interface StreamOptions {
   readonly topic: string;
@@ -26,35 +26,16 @@ export interface StreamOptions {
   readonly changed: (stream: TopicStream) => void;
 }
 
-type Question =
-  | {
-      readonly type: "subscribe";
-      readonly given: TopicPosition | undefined;
-      readonly presence: boolean;
-      /** No other answer can be on its way. */
-      readonly isAlone: boolean;
-    }
-  | { readonly type: "unsubscribe" };
-
 export type TopicRequest =
   | { readonly type: "subscribe"; readonly entry: SubscribeEntry }
   | { readonly type: "unsubscribe"; readonly entry: { readonly topic: string } };
-
-const RETRY = { baseMs: 1_000, capMs: 30_000 };
 
 export class TopicStream {
   readonly topic: string;
   readonly #options: StreamOptions;
   readonly #handles = new Set<TopicConsumer>();
   readonly #withoutHandle: TopicConsumer;
-  /** The request that is not answered yet. */
-  #asked: Question | undefined;
-  /** An answer may still be on its way that would be mistaken for the answer to the next request. */
-  #isDoubtful = false;
-  #isAlone = false;
-  #timer: ReturnType<typeof setTimeout> | undefined;
-  #retries = 0;
-  #isWaiting = false;
+  readonly #question: TopicQuestion;
   /** The server's last answer, and the newest position that it has sent since; undefined if it sends nothing. */
   #answer: SubscribedFrame | undefined;
   #newest: TopicPosition | undefined;
@@ -69,6 +50,7 @@ export class TopicStream {
   constructor(options: StreamOptions) {
     this.topic = options.topic;
     this.#options = options;
+    this.#question = new TopicQuestion(options.answerTimeoutMs, () => options.changed(this));
     this.#withoutHandle = options.withoutHandle(this);
   }
 
@@ -83,7 +65,9 @@ export class TopicStream {
 
   /** Nobody needs it, and the server sends nothing for it. */
   get isOver(): boolean {
-    return !this.hasHandles && !this.#isKept && this.#asked === undefined && this.#answer === undefined;
+    return (
+      !this.hasHandles && !this.#isKept && this.#question.asked === undefined && this.#answer === undefined
+    );
   }
 
   /** Where to resume the broadcast at the next connection. */
@@ -111,7 +95,7 @@ export class TopicStream {
     this.#reset();
     // It comes without asking, as an answer to the address.
     if (this.topic === BROADCAST_TOPIC)
-      this.#await({ type: "subscribe", given: broadcast, presence: false, isAlone: true });
+      this.#question.ask({ type: "subscribe", given: broadcast, presence: false, isAlone: true });
   }
 
   /** The connection is gone. */
@@ -140,7 +124,7 @@ export class TopicStream {
 
   /** The next request for the server; its answer is then awaited. */
   next(): TopicRequest | undefined {
-    if (this.#asked !== undefined || this.#isWaiting) return undefined;
+    if (!this.#question.mayAsk) return undefined;
     const { topic } = this;
     for (const handle of this.#handles) handle.prepare();
     const ready = [...this.#all()].filter((consumer) => consumer.isReady);
@@ -151,10 +135,9 @@ export class TopicStream {
     const presence = [...this.#handles].some((handle) => handle.wantsPresence);
     const isSwitched = this.hasHandles && this.#answer !== undefined && presence !== this.#hasPresence;
     const isNeeded = missing.length > 0 || isSwitched;
-    if (isNeeded && !this.#isDoubtful) {
+    if (isNeeded && !this.#question.isDoubtful) {
       const given = this.#positionFor(missing, ready);
-      this.#await({ type: "subscribe", given, presence, isAlone: this.#isAlone });
-      this.#isAlone = false;
+      this.#question.subscribe(given, presence);
       return {
         type: "subscribe",
         entry: { topic, ...given, ...(presence || this.#hasPresence ? { presence } : {}) },
@@ -162,23 +145,23 @@ export class TopicStream {
     }
     // The answer to this one is unambiguous, and comes after all others.
     if (isNeeded || (this.#isOwn && !this.hasHandles)) {
-      this.#await({ type: "unsubscribe" });
+      this.#question.ask({ type: "unsubscribe" });
       return { type: "unsubscribe", entry: { topic } };
     }
     return undefined;
   }
 
   subscribed(frame: SubscribedFrame): void {
-    const asked = this.#asked?.type === "subscribe" ? this.#asked : undefined;
+    const current = this.#question.asked;
+    const asked = current?.type === "subscribe" ? current : undefined;
     const isAnswer = asked !== undefined && isAnswerTo(asked.given, frame);
     // The epoch has changed while an answer was awaited: this is that answer, or news from before it.
     const isNews = this.#answer !== undefined && this.#answer.epoch !== frame.epoch;
     const isBehind = asked?.given !== undefined && !isKnown(asked.given, frame);
     const isUnsure = frame.recovered && isNews && asked?.isAlone !== true;
-    if (asked !== undefined && (frame.recovered ? isUnsure : isBehind)) this.#isDoubtful = true;
+    if (asked !== undefined && (frame.recovered ? isUnsure : isBehind)) this.#question.doubt();
     if (isAnswer) {
-      this.#settled();
-      this.#retries = 0;
+      this.#question.answered();
       this.#hasPresence = asked.presence;
       if (!asked.presence) this.#presence = undefined;
       this.#isOwn = this.topic !== BROADCAST_TOPIC;
@@ -218,9 +201,9 @@ export class TopicStream {
   }
 
   unsubscribed({ reason }: UnsubscribedFrame): void {
-    if (reason === undefined && this.#asked?.type === "unsubscribe") {
-      this.#settled();
-      this.#allAnswered();
+    if (reason === undefined && this.#question.asked?.type === "unsubscribe") {
+      this.#question.settled();
+      this.#question.allAnswered();
     }
     this.#ended();
     this.#isKept = false;
@@ -235,16 +218,16 @@ export class TopicStream {
 
   /** An `error` with `on`, about this topic. */
   refused(frame: ErrorFrame): void {
-    const asked = this.#asked;
+    const { asked } = this.#question;
     if (asked === undefined || asked.type !== frame.on) return;
-    this.#settled();
-    if (frame.action === "backoff") this.#wait();
+    this.#question.settled();
+    if (frame.action === "backoff") this.#question.wait();
     if (asked.type === "subscribe") this.#notSubscribed(asked.presence, frame);
-    else if (!this.#isWaiting) {
+    else if (!this.#question.isWaiting) {
       // The server keeps it.
       this.#isOwn = false;
       this.#isKept = true;
-      this.#allAnswered();
+      this.#question.allAnswered();
     }
     this.#options.changed(this);
   }
@@ -272,42 +255,8 @@ export class TopicStream {
     }
   }
 
-  #wait(): void {
-    this.#isWaiting = true;
-    this.#timer = setTimeout(
-      () => {
-        this.#isWaiting = false;
-        this.#options.changed(this);
-      },
-      longJitterMs(this.#retries++, RETRY),
-    );
-  }
-
-  #await(question: Question): void {
-    this.#asked = question;
-    clearTimeout(this.#timer);
-    this.#timer = setTimeout(() => {
-      this.#asked = undefined;
-      this.#isDoubtful = true;
-      this.#options.changed(this);
-    }, this.#options.answerTimeoutMs);
-  }
-
-  #settled(): void {
-    this.#asked = undefined;
-    clearTimeout(this.#timer);
-  }
-
-  #allAnswered(): void {
-    this.#isDoubtful = false;
-    this.#isAlone = true;
-  }
-
   #reset(): void {
-    this.#settled();
-    this.#isAlone = false;
-    this.#isWaiting = false;
-    this.#isDoubtful = false;
+    this.#question.reset();
     this.#ended();
     for (const consumer of this.#all()) consumer.leave();
   }
