@@ -97,24 +97,10 @@ export function answerJson(
   response: ServerResponse,
   { status, json, requestId, type = JSON_TYPE }: JsonAnswer,
 ): void {
-  const length = Buffer.byteLength(json);
   response.writeHead(status, {
     "Content-Type": type,
-    "Content-Length": length,
+    "Content-Length": Buffer.byteLength(json),
     [REQUEST_ID]: requestId,
   });
-  const head: WrittenHead = response as unknown as WrittenHead;
-  if (length !== json.length || typeof head._header !== "string") {
-    response.end(json);
-    return;
-  }
-  // Node would write the body as a piece of its own: two pieces, and a list of them, for every answer. The head goes out
-  // as Latin-1, so a body of ASCII may ride on it.
-  head._header += json;
-  response.end();
-}
-
-/** Where Node keeps the head that it is about to write. */
-interface WrittenHead {
-  _header?: string | null;
+  response.end(json);
 }
