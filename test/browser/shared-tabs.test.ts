@@ -22,7 +22,7 @@ const sdk = fileURLToPath(new URL("../../clients/browser/dist/", import.meta.url
 const WITHIN_MS = 60_000;
 const MAX_TABS = 8;
 const HANGS_MS = 1_500;
-const SAMPLE_MS = 50;
+const SAMPLE_MS = sized(50, 150);
 /** A tab hears of its new connection about when the node counts it. */
 const NEAR_MS = 5_000;
 

@@ -15,6 +15,8 @@ import { wrongFrames, type Outcome } from "../support/frames/wrong-frames.js";
 
 const RANDOM_CONNECTIONS = sized(1_000, 60);
 const FRAMES_EACH = 12;
+/** Whose connections they are, in turn. */
+const USERS = sized(200, 40);
 
 let cluster: TestCluster;
 const tokens: string[] = [];
@@ -25,7 +27,7 @@ beforeAll(async () => {
     nodes: 1,
     environment: { MAX_CONNECTIONS_PER_USER: "1000" },
   });
-  for (let i = 0; i < 200; i++) tokens.push(await cluster.tokenFor(`fuzz-${i}`));
+  for (let i = 0; i < USERS; i++) tokens.push(await cluster.tokenFor(`fuzz-${i}`));
 });
 afterAll(() => cluster.stop());
 

@@ -12,7 +12,7 @@ import { sized } from "../support/sizes.js";
 import { errorCatalogue } from "@petrel/shared/protocol/error-codes";
 import { afterAll, beforeAll, expect, test } from "vitest";
 
-const REQUESTS = sized(10_000, 1_000);
+const REQUESTS = sized(10_000, 500);
 const AT_ONCE = 20;
 
 let cluster: TestCluster;

@@ -18,11 +18,14 @@ import { startRedis, type TestRedis } from "@petrel/shared/testing/redis/start-r
 import { makeAuthority } from "@petrel/shared/testing/tls/make-authority";
 import type { TestIdentity } from "@petrel/shared/testing/tls/tls-identities";
 import { waitFor } from "@petrel/shared/testing/wait-for";
+import { sized } from "../support/sizes.js";
 
 const logger = createLogger({ service: "test", level: "silent" });
 const [before, after] = [makeAuthority("authority before"), makeAuthority("authority after")];
 const [oldKey, newKey] = [randomBytes(32).toString("base64"), randomBytes(32).toString("base64")];
 const PRODUCERS = 4;
+/** Between an answer and the next request of each. */
+const PAUSE_MS = sized(20, 60);
 
 let directory: string;
 let server: TestRedis;
@@ -125,7 +128,7 @@ function produce() {
       const { status, text } = await sendSigned(url);
       if (status === 202) accepted++;
       else refused.push(`${status} ${text}`);
-      await sleep(20);
+      await sleep(PAUSE_MS);
     }
   });
   return {

@@ -4,6 +4,7 @@
 // holds is bounded, in number and in memory, and ends by itself.
 import { readFile } from "node:fs/promises";
 import { connect, type Socket } from "node:net";
+import { setTimeout as sleep } from "node:timers/promises";
 import { startCluster, type TestCluster } from "@petrel/shared/testing/cluster/start-cluster";
 import { waitFor } from "@petrel/shared/testing/wait-for";
 import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
@@ -17,6 +18,10 @@ const ADDRESSES = 200;
 const MAX_PENDING = sized(1_000, 200);
 const MAX_PENDING_PER_ADDRESS = sized(500, 100);
 const MAX_UNAUTHENTICATED = sized(400, 60);
+/** Of well-behaved clients beside the bad tokens, one after the other. */
+const PATIENT = sized(5, 3);
+/** Two hundred of them still come ten times as fast as they are let in. */
+const REFUSED_PAUSE_MS = sized(0, 200);
 const HEADERS_TIMEOUT_MS = 4_000;
 /** Generous: a waiting socket takes some ten KB; the rest is the garbage of accepting thousands. */
 const MAX_GROWTH_MB = 120;
@@ -179,14 +184,17 @@ test("bad tokens from one address take no turns of another's", async () => {
         localAddress: "127.0.0.2",
         headers: { authorization: "Bearer a.b.c" },
       });
-      if (!client.answer.startsWith("HTTP/1.1 101")) refused++;
+      const isRefused = !client.answer.startsWith("HTTP/1.1 101");
       client.socket.destroy();
+      if (!isRefused) continue;
+      refused++;
+      await sleep(REFUSED_PAUSE_MS);
     }
   });
   // At fifty a second, with two seconds' worth allowed to wait, the queue is full by now.
   await waitFor(() => refused > 200, { what: "a full line", deadlineMs: 30_000 });
   const times: number[] = [];
-  for (let i = 0; i < 5; i++) times.push(await connectOnce(node.port, `patient-${i}`, "127.0.0.3"));
+  for (let i = 0; i < PATIENT; i++) times.push(await connectOnce(node.port, `patient-${i}`, "127.0.0.3"));
   isFlooding = false;
   await Promise.all(flooding);
   process.stdout.write(

@@ -13,7 +13,7 @@ const CLIENTS = 24;
 
 let cluster: TestCluster;
 beforeAll(async () => {
-  cluster = await startCluster({ nodes: 1 });
+  cluster = await startCluster({ nodes: 1, together: (name) => name.startsWith("push-node") });
 });
 afterAll(() => cluster.stop());
 

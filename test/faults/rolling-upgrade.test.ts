@@ -36,6 +36,8 @@ const USERS = sized(150, 24);
 const MESSAGES_PER_SECOND = sized(150, 10);
 /** How long both releases run side by side after each step. */
 const SIDE_BY_SIDE_MS = sized(3_000, 200);
+/** Business systems that keep their connections to a collect in use while it is stopped. */
+const BUSY_CLIENTS = sized(12, 4);
 /** How often a user's devices lose their sockets, and an away user is sent something. */
 const DISTURB_EVERY_MS = sized(250, 500);
 const FALLBACK_SHARE = 0.25;
@@ -112,7 +114,7 @@ describe.runIf(isThere)("from the release before to this one, and back", () => {
     const { cluster, recorder, userNames } = run;
     const { signal } = new AbortController();
     const parts = { recorder, collect, apiKey: cluster.apiKey, user: userNames[0] ?? "", signal };
-    const end = startBusyClients(parts);
+    const end = startBusyClients({ ...parts, clients: BUSY_CLIENTS });
     const isKept = (): boolean =>
       recorder.attempts.some(({ target, idleMs }) => target === collect.name && idleMs !== undefined);
     await waitFor(isKept, { what: `a kept connection to ${collect.name}`, deadlineMs: 60_000 });

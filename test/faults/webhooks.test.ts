@@ -163,7 +163,7 @@ test(
         for (const [id, end] of found) if (end !== undefined) ends.set(id, end);
         return ends.size === ids.length;
       },
-      { what: "all messages to end", deadlineMs: 120_000, everyMs: 20 },
+      { what: "all messages to end", deadlineMs: 120_000, everyMs: 250 },
     );
     expect(new Set(ends.values())).toEqual(new Set(["delivered", "expired", "cancelled"]));
     const got = (): number =>

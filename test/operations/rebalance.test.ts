@@ -40,6 +40,7 @@ beforeAll(async () => {
   await new Promise<void>((resolve) => webhook.listen(0, "127.0.0.1", resolve));
   for (const name of ["push-node-1", "push-node-2", "push-node-3"]) metricsPorts.set(name, await freePort());
   cluster = await startCluster({
+    together: true,
     environment: {
       REBALANCE_PER_SECOND: String(PER_SECOND),
       REBALANCE_SETTLE_SECONDS: "1",

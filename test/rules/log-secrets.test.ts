@@ -33,6 +33,7 @@ let cluster: TestCluster;
 beforeAll(async () => {
   simulator = await startApnsSimulator();
   cluster = await startCluster({
+    together: true,
     environment: {
       ...simulator.environment,
       LOG_LEVEL: "trace",

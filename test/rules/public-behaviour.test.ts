@@ -8,6 +8,7 @@ import { errorCatalogue } from "@petrel/shared/protocol/error-codes";
 import { readScripts } from "@petrel/shared/redis/scripts/script-catalogue";
 import { freePort } from "@petrel/shared/testing/free-port";
 import { startCluster } from "@petrel/shared/testing/cluster/start-cluster";
+import { waitFor } from "@petrel/shared/testing/wait-for";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { authConfigSchema } from "../../services/auth/src/config.js";
 import { collectConfigSchema } from "../../services/collect/src/config.js";
@@ -125,6 +126,16 @@ async function visit(release?: string): Promise<Seen> {
     const documents: Record<string, unknown> = {};
     for (const { name, url } of cluster.processes) {
       documents[name] = JSON.parse(await (await fetch(`${url}/openapi.json`)).text()) as unknown;
+    }
+    // A node is ready before it has auth's public keys, on a busy machine, and says so: that is not compared.
+    for (const { url } of cluster.nodes) {
+      await waitFor(
+        async () => {
+          const body: unknown = await (await fetch(`${url}/health/ready`)).json();
+          return (body as { readonly checks: { readonly tokens: unknown } }).checks.tokens === "ok";
+        },
+        { what: "the public keys" },
+      );
     }
     const answers = await recordAnswers(cluster);
     const metrics: Record<string, unknown> = {};

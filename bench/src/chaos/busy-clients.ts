@@ -12,6 +12,8 @@ export interface BusyClientsOptions {
   /** `key.secret` with the scope read. */
   readonly apiKey: string;
   readonly user: string;
+  /** How many; twelve by default. */
+  readonly clients?: number;
   /** Also ends them. */
   readonly signal: AbortSignal;
 }
@@ -33,10 +35,10 @@ interface Outcome {
 export function startBusyClients(options: BusyClientsOptions): () => Promise<void> {
   const stopping = new AbortController();
   const signal = AbortSignal.any([stopping.signal, options.signal]);
-  const clients = Array.from({ length: CLIENTS }, () => askUntil(signal, options));
+  const all = Array.from({ length: options.clients ?? CLIENTS }, () => askUntil(signal, options));
   return async () => {
     stopping.abort();
-    await Promise.all(clients);
+    await Promise.all(all);
   };
 }
 

@@ -7,7 +7,7 @@ import { startRedis, type TestRedis } from "@petrel/shared/testing/redis/start-r
 import { waitFor } from "@petrel/shared/testing/wait-for";
 import { sized } from "../../support/sizes.js";
 
-const PROCESSES = sized(50, 6);
+const PROCESSES = sized(50, 4);
 const LIMIT = 400;
 const WINDOW_MS = 2_000;
 const FOR_MS = 7_000;
