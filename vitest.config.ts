@@ -2,6 +2,7 @@ import { fileURLToPath } from "node:url";
 import { defineConfig, type TestProjectConfiguration } from "vitest/config";
 import { BaseSequencer, type TestSpecification } from "vitest/node";
 import { furtherServers, isInstalled } from "./shared/src/testing/redis/further-servers.js";
+import { runBuiltTests } from "./test/support/build-tests.js";
 import { sortTests } from "./test/support/sort-tests.js";
 
 const at = (path: string): string => fileURLToPath(new URL(path, import.meta.url));
@@ -9,28 +10,20 @@ const at = (path: string): string => fileURLToPath(new URL(path, import.meta.url
 /** `npm test` has just built: Node loads what was built in a third of the time. By hand, a file sees the sources. */
 const isBuilt = process.env["PETREL_TEST_BUILT"] === "1";
 const resolve = {
-  alias: isBuilt
-    ? [
-        { find: /^@petrel\/shared\/(.*)$/, replacement: `${at("shared/dist")}/$1.js` },
-        { find: /^@petrel\/client$/, replacement: at("clients/browser/dist/client.js") },
-        { find: /^@petrel\/server$/, replacement: at("clients/server/dist/petrel.js") },
-      ]
-    : [
-        { find: /^@petrel\/shared\/(.*)$/, replacement: `${at("shared/src")}/$1.ts` },
-        { find: /^@petrel\/client$/, replacement: at("clients/browser/src/client.ts") },
-        { find: /^@petrel\/server$/, replacement: at("clients/server/src/petrel.ts") },
-      ],
+  alias: [
+    { find: /^@petrel\/shared\/(.*)$/, replacement: `${at("shared/src")}/$1.ts` },
+    { find: /^@petrel\/client$/, replacement: at("clients/browser/src/client.ts") },
+    { find: /^@petrel\/server$/, replacement: at("clients/server/src/petrel.ts") },
+  ],
 };
 
 /** What every project has. */
 const common = {
-  ...(isBuilt
-    ? { server: { deps: { external: [/\/(?:shared|clients\/(?:browser|server))\/dist\//] } } }
-    : {}),
-  // Before any test is timed: fetches Redis where a machine has none, and makes services quick to start.
+  ...(isBuilt ? { server: { deps: { external: [/\/\.cache\/built-tests-/] } } } : {}),
+  // Before any test is timed: fetches Redis where a machine has none, and makes tests and services quick to load.
   globalSetup: [
     at("shared/src/testing/redis/prepare-redis.ts"),
-    ...(isBuilt ? [at("test/support/bundle-services.ts")] : []),
+    ...(isBuilt ? [at("test/support/build-tests.ts"), at("test/support/bundle-services.ts")] : []),
   ],
   setupFiles: [at("shared/src/testing/faults/seed-properties.ts")],
   // Generous, as every deadline of a test: only a failure waits for it.
@@ -44,6 +37,7 @@ const alone = [
   "shared/src/kernel/logging/out-of-files.test.ts",
 ];
 
+const plugins = isBuilt ? [runBuiltTests()] : [];
 const kinds = sortTests();
 const without = (files: readonly string[]): string[] => files.filter((file) => !alone.includes(file));
 
@@ -57,6 +51,7 @@ const MANY_WORKERS = 6;
 const onDefaultServer: TestProjectConfiguration[] = [
   {
     resolve,
+    plugins,
     test: {
       ...common,
       name: "whole",
@@ -68,6 +63,7 @@ const onDefaultServer: TestProjectConfiguration[] = [
   },
   {
     resolve,
+    plugins,
     test: {
       ...common,
       name: "parts",
@@ -79,6 +75,7 @@ const onDefaultServer: TestProjectConfiguration[] = [
   },
   {
     resolve,
+    plugins,
     test: {
       ...common,
       name: "alone",
@@ -89,6 +86,7 @@ const onDefaultServer: TestProjectConfiguration[] = [
   },
   {
     resolve,
+    plugins,
     test: {
       ...common,
       name: "pure",
@@ -101,6 +99,7 @@ const onDefaultServer: TestProjectConfiguration[] = [
   },
   {
     resolve,
+    plugins,
     // What watches the real clock says so in its name, and may try again: in sight, and nothing else may. They
     // mostly wait: side by side, after all the others, they have the machine to themselves.
     test: {
@@ -204,6 +203,7 @@ function furtherProjects(): TestProjectConfiguration[] {
     process.env["PETREL_TEST_SIZE"] === "full" ? [...onEachServer, ...onEachServerInFull] : onEachServer;
   return furtherServers.filter(isInstalled).map(({ name }) => ({
     resolve,
+    plugins,
     test: {
       ...common,
       name,
