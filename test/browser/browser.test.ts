@@ -21,7 +21,7 @@ describe.runIf(runsInBrowser())("in a browser", () => {
   });
   afterAll(() => opened?.close());
 
-  test("a person signs in, sends to herself, sees it arrive, and its state become delivered", async () => {
+  test("a person signs in, sends to herself, and sees it arrive and become delivered", async () => {
     await page.goto(consoleUrl);
     await page.fill("#user", "ada");
     await page.click("#sign-in");
@@ -45,7 +45,7 @@ describe.runIf(runsInBrowser())("in a browser", () => {
     expect(opened.problems).toEqual([]);
   });
 
-  test("an address names a user and signs nobody in: that takes a click", async () => {
+  test("an address names a user but signs nobody in: that takes a click", async () => {
     const visitor = await browser.newPage();
     const changes: string[] = [];
     visitor.on("request", (request) => {
@@ -64,7 +64,7 @@ describe.runIf(runsInBrowser())("in a browser", () => {
     await visitor.close();
   });
 
-  test("two people meet in a topic: they see each other, and what is said, by whom", async () => {
+  test("two people meet in a topic: they see each other, what is said, and by whom", async () => {
     const context = await browser.newContext();
     const bob = await context.newPage();
     await bob.goto(`${consoleUrl}/?user=bob`);
@@ -93,7 +93,7 @@ describe.runIf(runsInBrowser())("in a browser", () => {
     expect(opened.problems).toEqual([]);
   }, 60_000);
 
-  test("a topic whose rule allows less is joined all the same; what may not be done is said", async () => {
+  test("a topic whose rule allows less can be joined; the page says what is not allowed", async () => {
     await page.click("#topic-leave");
     await page.fill("#topic", "news");
     await page.click("#topic-join");

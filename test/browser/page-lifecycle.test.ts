@@ -97,7 +97,7 @@ describe.runIf(runsInBrowser())("a page with the client", () => {
     await page.waitForFunction(`document.visibilityState === "hidden"`, undefined, { polling: 50 });
   }
 
-  test("that is seen again finds out that its socket has died", async () => {
+  test("that becomes visible finds out that its socket has died", async () => {
     await opened({ probeMs: 300, backoffBaseMs: 1 });
     await hide();
     proxy.stall();
@@ -107,7 +107,7 @@ describe.runIf(runsInBrowser())("a page with the client", () => {
     await stateIs("online");
   });
 
-  test("that is seen again does not sit out its wait", async () => {
+  test("that becomes visible does not sit out its wait", async () => {
     const socket = await opened({ backoffBaseMs: NEVER_MS, backoffCapMs: NEVER_MS });
     await hide();
     socket.close(1012);
@@ -117,7 +117,7 @@ describe.runIf(runsInBrowser())("a page with the client", () => {
     await stateIs("online");
   });
 
-  test("that runs again after it was frozen does not sit out its wait", async () => {
+  test("that thaws does not sit out its wait", async () => {
     const socket = await opened({ backoffBaseMs: NEVER_MS, backoffCapMs: NEVER_MS });
     await hide();
     socket.close(1012);
@@ -131,7 +131,7 @@ describe.runIf(runsInBrowser())("a page with the client", () => {
     expect(await page.evaluate("document.visibilityState")).toBe("hidden");
   });
 
-  test("that is seen again keeps to a wait that the server asked for", async () => {
+  test("that becomes visible keeps a wait that the server asked for", async () => {
     const socket = await opened({ longBackoffBaseMs: NEVER_MS, longBackoffCapMs: NEVER_MS });
     await hide();
     socket.close(4429);
@@ -143,7 +143,7 @@ describe.runIf(runsInBrowser())("a page with the client", () => {
     expect([await page.evaluate("client.state"), peer.accepted]).toEqual(["waiting", 1]);
   });
 
-  test("that is hidden acknowledges what was handled: it may be ended without another word", async () => {
+  test("that is hidden acknowledges what was handled: it may be ended without warning", async () => {
     const socket = await opened({ ackGatherMs: NEVER_MS });
     socket.message(1);
     expect(await socket.next("ack", WITHIN_MS)).toMatchObject({ seq: 1 });
@@ -153,7 +153,7 @@ describe.runIf(runsInBrowser())("a page with the client", () => {
     expect(await socket.next("ack", WITHIN_MS)).toMatchObject({ seq: 2 });
   });
 
-  test("that goes into the back/forward cache leaves, and comes back to where it was", async () => {
+  test("that enters the back/forward cache disconnects, and resumes its state on return", async () => {
     const socket = await opened({ ackDelayMs: NEVER_MS });
     socket.message(1);
     await page.waitForFunction(`client.position.since === 1`, undefined, { polling: 50 });
@@ -188,7 +188,7 @@ describe.runIf(runsInBrowser())("a page with the client", () => {
     );
   });
 
-  test("that is closed while a reason is too long for a socket leaves it all the same", async () => {
+  test("that is closed with a reason too long for a socket still disconnects", async () => {
     const socket = await opened({});
     await page.evaluate(`client.close("é".repeat(1_000))`);
     expect(await socket.closed).toEqual({ code: 1000, reason: "é".repeat(61) });

@@ -149,7 +149,7 @@ describe.runIf(runsInBrowser())("React", () => {
     await page.close();
   });
 
-  test("a storm of components that come and go: one socket, no message lost, none twice", async () => {
+  test("a storm of mounting and unmounting components: one socket, no message lost, none twice", async () => {
     const page = await open("bob");
     await show(page, true, 1);
     await until(page, joined, "online");
@@ -176,7 +176,7 @@ describe.runIf(runsInBrowser())("React", () => {
     await page.close();
   });
 
-  test("two tabs that share, in StrictMode: one socket, and the browser is present once", async () => {
+  test("two tabs that share, in StrictMode: one socket, and one presence of the browser", async () => {
     const profile = await browser.newContext();
     const pages = [await open("dora", profile), await open("dora", profile)] as const;
     const [first, second] = pages;
@@ -234,7 +234,7 @@ describe.runIf(runsInBrowser())("React", () => {
     await profile.close();
   });
 
-  test("the example: two people talk in a room, and one is sent a message", async () => {
+  test("the example: two people talk in a room, and one gets a message", async () => {
     const [apiKey, apiSecret] = cluster.apiKey.split(".");
     const devFile = join(directory, "dev.json");
     const dev = { auth: cluster.auth.url, nodes: cluster.nodeUrls, apiKey, apiSecret };
@@ -268,7 +268,7 @@ describe.runIf(runsInBrowser())("React", () => {
     await Promise.all([eve.close(), fred.close()]);
   });
 
-  test("a provider that comes and goes: no socket is left behind, and the last one works", async () => {
+  test("a provider that is mounted and unmounted: no socket is left, and the last one works", async () => {
     const page = await open("carol");
     await page.evaluate(`(async () => {
       for (let n = 0; n < 30; n++) {

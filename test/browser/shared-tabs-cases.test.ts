@@ -17,7 +17,7 @@ afterEach(() => {
   vi.useRealTimers();
 });
 
-test("where locks are forbidden each tab has a connection of its own", async () => {
+test("without locks each tab has its own connection", async () => {
   const node = new FakePushNode();
   const { environment } = new FakeBrowser(() => 1).openTab();
   const locks = { ...environment.locks, query: () => Promise.reject(new Error("SecurityError")) };
@@ -27,7 +27,7 @@ test("where locks are forbidden each tab has a connection of its own", async () 
   await closed(tabs);
 });
 
-test("all: nothing is acknowledged before every tab that listens has handled it, or is silent", async () => {
+test("all: nothing is acknowledged before every listening tab has handled it, or is silent", async () => {
   const node = new FakePushNode();
   const shared = { ack: "all" } as const;
   const tabs = await opened(node, { shared }, { shared }, { shared, timing: { tabSilentMs: 5_000 } });
@@ -56,7 +56,7 @@ test("all: nothing is acknowledged before every tab that listens has handled it,
   await closed(tabs);
 });
 
-test("publishing comes back to the tab that did, whatever numbers two tabs use", async () => {
+test("a publish is answered to its own tab, whatever numbers two tabs use", async () => {
   const node = new FakePushNode();
   const tabs = await opened(node, {}, {});
   const published = Promise.all(tabs.map(({ client }) => client.publish("room", "x")));
@@ -69,7 +69,7 @@ test("publishing comes back to the tab that did, whatever numbers two tabs use",
   await closed(tabs);
 });
 
-test("who takes over starts at once where the slowest tab is", async () => {
+test("a new leader starts at once at the slowest tab's position", async () => {
   const node = new FakePushNode();
   const tabs = await opened(node, {}, {}, {});
   const [first, , slow] = tabs;
@@ -87,7 +87,7 @@ test("who takes over starts at once where the slowest tab is", async () => {
   await closed(tabs.slice(1));
 });
 
-test("a tab that was further behind than anybody gets what it misses, and the others nothing twice", async () => {
+test("a tab that was furthest behind gets what it misses, and the others nothing twice", async () => {
   const node = new FakePushNode();
   const tabs = await opened(node, {}, {});
   for (let i = 0; i < 4; i++) node.send();
@@ -105,7 +105,7 @@ test("a tab that was further behind than anybody gets what it misses, and the ot
   await closed([...tabs, late]);
 });
 
-test("a tab that comes in the moment in which the last one leaves is not taken along", async () => {
+test("a tab that opens as the last one closes is not closed with it", async () => {
   for (let ms = 0; ms < 8; ms++) {
     const node = new FakePushNode();
     const [first] = await opened(node, {});
@@ -121,7 +121,7 @@ test("a tab that comes in the moment in which the last one leaves is not taken a
   }
 });
 
-test("a leader that stood still and thaws acknowledges nothing more, and follows", async () => {
+test("a suspended leader that thaws acknowledges nothing more, and follows", async () => {
   const node = new FakePushNode();
   const options = { ack: "manual", timing: { ackDelayMs: 0 } } as const;
   const tabs = await opened(node, options, options);
@@ -146,7 +146,7 @@ test("a leader that stood still and thaws acknowledges nothing more, and follows
   await closed(tabs);
 });
 
-test("a tab that has crashed does not keep a connection open that the others have left", async () => {
+test("a crashed tab does not keep a connection open that the others have left", async () => {
   const node = new FakePushNode();
   const tabs = await opened(node, {}, {}, {});
   const [first, crashed, other] = tabs;
@@ -160,7 +160,7 @@ test("a tab that has crashed does not keep a connection open that the others hav
   await closed(tabs.filter((tab) => tab !== crashed));
 });
 
-test("a tab that lives keeps the connection that it is on until it has moved, whatever that takes", async () => {
+test("a live tab keeps its current connection until it has moved, however long that takes", async () => {
   const node = new FakePushNode();
   const tabs = await opened(node, {}, {});
   const [, second] = tabs;
@@ -177,7 +177,7 @@ test("a tab that lives keeps the connection that it is on until it has moved, wh
   await closed(tabs);
 });
 
-test("a tab that stood still while the others moved follows when it goes on, and misses nothing", async () => {
+test("a tab that was suspended while the others moved follows when it resumes, and misses nothing", async () => {
   const node = new FakePushNode();
   const tabs = await opened(node, {}, {});
   const [, still] = tabs;

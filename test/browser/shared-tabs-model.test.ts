@@ -191,7 +191,7 @@ const frozenBeside: Parameters<typeof run>[0] = [
   { do: "wait", ms: 758 },
 ];
 
-test("whatever tabs do, each that lives shows each message once, in order, over one connection", async () => {
+test("whatever tabs do, each live tab shows each message once, in order, over one connection", async () => {
   await fc.assert(fc.asyncProperty(fc.array(step, { minLength: 5, maxLength: 60 }), fc.nat(1e9), run), {
     numRuns: sized(1_000, 60),
     interruptAfterTimeLimit: 60_000,

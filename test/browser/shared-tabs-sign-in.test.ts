@@ -17,7 +17,7 @@ afterEach(() => {
   vi.useRealTimers();
 });
 
-test("two users, two ways to acknowledge, and a token that nobody can read do not share", async () => {
+test("two users, two ack policies, and an unreadable token do not share", async () => {
   const node = new FakePushNode();
   const tabs = await opened(
     node,
@@ -36,7 +36,7 @@ test("two users, two ways to acknowledge, and a token that nobody can read do no
   expect(node.connections).toBe(0);
 });
 
-test("what the server says of a token ends the tab that brought it; what it says of the user, all", async () => {
+test("a server's verdict about a token ends the tab that brought it; one about the user, all tabs", async () => {
   const node = new FakePushNode();
   const asked = [0, 0];
   const counting = (i: number) => ({
@@ -76,7 +76,7 @@ test("a client that is closed before it is connected holds nothing", async () =>
   }
 });
 
-test("a token that ends is renewed by the tab that brought it; where that fails, by another", async () => {
+test("an expiring token is renewed by the tab that brought it; if that fails, by another", async () => {
   const node = new FakePushNode();
   const asked: string[] = [];
   const first = {
@@ -105,7 +105,7 @@ test("a token that ends is renewed by the tab that brought it; where that fails,
   await closed(tabs);
 });
 
-test("a token in the first frame is shared; tickets are, with a key, and a ticket that ends changes the connection", async () => {
+test("a token in the first frame is shared; tickets are, with a key, and an expiring ticket changes the connection", async () => {
   const node = new FakePushNode();
   const tabs = await opened(node, { credentials: "first-frame" }, { credentials: "first-frame" });
   expect([...node.open].map(({ isAuthorised }) => isAuthorised)).toEqual([true]);
@@ -129,7 +129,7 @@ test("a token in the first frame is shared; tickets are, with a key, and a ticke
 test.each([
   ["shared a connection before", false],
   ["had one of its own before", true],
-])("who signs in as another user, and %s, goes on where that user's tabs are", async (_name, isAlone) => {
+])("a sign-in as another user, who %s, continues where that user's tabs are", async (_name, isAlone) => {
   const [alices, bobs] = [new FakePushNode("a1"), new FakePushNode("b1")];
   const [other] = await opened(bobs, { user: "bob" });
   if (other === undefined) throw new Error("no tab");
@@ -182,7 +182,7 @@ test.each([
   await closed([switched, other]);
 });
 
-test("a user who signs in again, with other rights, goes on from the position", async () => {
+test("a user who signs in again with other rights continues from the position", async () => {
   const node = new FakePushNode();
   let rights = {};
   const [tab] = await opened(node, { ack: "manual", getToken: () => token("alice", rights) });
@@ -201,7 +201,7 @@ test("a user who signs in again, with other rights, goes on from the position", 
   await closed([tab]);
 });
 
-test("a fresh token that allows something else takes its tab to a connection of its own, without a gap", async () => {
+test("a fresh token with other rights moves its tab to a connection of its own, without a gap", async () => {
   const node = new FakePushNode();
   const changed = ({ reason }: { readonly reason: string }) =>
     token("alice", reason === "expiring" ? { topics: ["more"] } : {});

@@ -337,7 +337,7 @@ describe.runIf(runsInBrowser())("tabs that share a connection", () => {
     await waitFor(async () => (await connections()) === 0, { what: "no connection", deadlineMs: WITHIN_MS });
   });
 
-  test("a page that goes into the back/forward cache leaves it to another tab, and comes back as it left", async () => {
+  test("a page that enters the back/forward cache leaves it to another tab, and comes back unchanged", async () => {
     const user = "bea";
     const token = await cluster.tokenFor(user);
     const query = encodeURIComponent(JSON.stringify({ url: cluster.nodeUrls[0], token }));

@@ -115,7 +115,7 @@ describe.runIf(runsInBrowser())("a page with ack: visible", () => {
       polling: 50,
     });
 
-  test("visible: silent; hidden: it receives, and the phone rings; seen again: delivered", async () => {
+  test("visible: silent; hidden: it receives, and the phone rings; visible again: delivered", async () => {
     const phone = await newPhone("ada");
     const page = await open("ada", "visible");
     await untilState(await send("ada", "visible"), "delivered");
@@ -151,7 +151,7 @@ describe.runIf(runsInBrowser())("a page with ack: visible", () => {
     for (const one of [page, other, second, third]) await one.close();
   });
 
-  test("tabs that share: one that is visible keeps the phone silent, wherever the socket is; none, and it rings", async () => {
+  test("shared tabs: a visible one keeps the phone silent, wherever the socket is; without one it rings", async () => {
     const phone = await newPhone("dora");
     const holder = await open("dora", "visible", true);
     const other = await open("dora", "visible", true);

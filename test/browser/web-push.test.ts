@@ -147,7 +147,7 @@ describe.runIf(runsInBrowser())("a page with Web Push", () => {
     });
   });
 
-  test("what is pushed is shown; of one tag the newest alone", async () => {
+  test("shows pushes, and of one tag only the newest", async () => {
     await pushed({ title: "Score", body: "1:0", tag: "score" }, 1);
     await pushed(
       { title: "Order", body: "On its way", navigate: "/orders/1", requireInteraction: true, data: { a: 1 } },
@@ -173,7 +173,7 @@ describe.runIf(runsInBrowser())("a page with Web Push", () => {
     );
   });
 
-  test("what is none of Petrel's is shown, too: a push that shows nothing costs a page its right", async () => {
+  test("shows pushes that are not Petrel's, too: a page that shows nothing loses its right", async () => {
     await push("just text");
     await waitFor(async () => (await shown()).some(({ title }) => title === "just text"), {
       what: "the text",
@@ -201,7 +201,7 @@ describe.runIf(runsInBrowser())("a page with Web Push", () => {
       return opened;
     }, title);
 
-  test("a click opens its page; the notification goes", async () => {
+  test("a click opens its page and closes the notification", async () => {
     expect(await click("Order")).toEqual([`${origin}/orders/1`]);
     await waitFor(async () => !(await shown()).some(({ title }) => title === "Order"), {
       what: "it to go",
@@ -209,7 +209,7 @@ describe.runIf(runsInBrowser())("a page with Web Push", () => {
     });
   });
 
-  test("a page that is open is used, and its client hears which message it was", async () => {
+  test("uses an open page, and its client learns the message's id", async () => {
     await pushed({ title: "Here", body: "b", navigate: "/", data: 7 }, 4);
     await waitFor(async () => (await shown()).some(({ title }) => title === "Here"), {
       what: "the notification",
@@ -223,7 +223,7 @@ describe.runIf(runsInBrowser())("a page with Web Push", () => {
     expect(await page.evaluate("clicks")).toEqual([{ id: "m4", seq: 4, epoch: "e", action: "", data: 7 }]);
   });
 
-  test("disableWebPush ends the subscription, and this browser's device alone", async () => {
+  test("disableWebPush ends the subscription and removes only this browser's device", async () => {
     asked.length = 0;
     await page.evaluate("disable()");
     expect(asked).toEqual(["GET /v1/devices Bearer token", "DELETE /v1/devices/d_1 Bearer token"]);
@@ -232,7 +232,7 @@ describe.runIf(runsInBrowser())("a page with Web Push", () => {
     expect(asked).toEqual([]);
   });
 
-  test("a user who does not want it: the error says so, and auth is not asked", async () => {
+  test("a user who declines gets an error that says so, and auth is not called", async () => {
     await browser.context.clearPermissions();
     await page.evaluate(`Notification.requestPermission = async () => "denied"`);
     const code = await page.evaluate(

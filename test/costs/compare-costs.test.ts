@@ -2,7 +2,7 @@
 import { expect, test } from "vitest";
 import { compareCosts } from "./compare-costs.js";
 
-test("what has grown by more than a tenth is named, with both figures", () => {
+test("names what has grown by more than a tenth, with both figures", () => {
   const committed = { accept: { "command hget": 1, "bytes in": 1_000 } };
   expect(compareCosts(committed, { accept: { "command hget": 2, "bytes in": 1_100 } })).toEqual({
     grown: ["accept, command hget: 1 -> 2"],
@@ -13,7 +13,7 @@ test("what has grown by more than a tenth is named, with both figures", () => {
   ]);
 });
 
-test("a command that nobody has called so far, and a step that nobody has measured, have grown", () => {
+test("counts a new command, and a newly measured step, as grown", () => {
   const committed = { accept: { "command hget": 1 } };
   const measured = { accept: { "command hget": 1, "command zadd": 1 }, ack: { "command hget": 1 } };
   expect(compareCosts(committed, measured).grown).toEqual([
@@ -22,7 +22,7 @@ test("a command that nobody has called so far, and a step that nobody has measur
   ]);
 });
 
-test("what has become less is told, one that is gone too, and does not count as grown", () => {
+test("reports what has shrunk or gone, and does not count it as grown", () => {
   const committed = { accept: { "command hget": 2, "command zadd": 1, "bytes in": 100 } };
   const measured = { accept: { "command hget": 1, "bytes in": 95 } };
   expect(compareCosts(committed, measured)).toEqual({

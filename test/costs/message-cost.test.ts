@@ -115,7 +115,7 @@ test.each([
   await isAsCommitted(`ack: ${name}`, await countRedis(store.redis, acking));
 });
 
-test("accept: 16 messages in a call to four users, each", async () => {
+test("accept: 16 messages in a call to four users each", async () => {
   const userIds = USERS.map((_, i) => USERS[i % 4] ?? "");
   const accepting = { times: userIds.length, prepare: nothing, run: () => accept(userIds) };
   await isAsCommitted(
@@ -124,7 +124,7 @@ test("accept: 16 messages in a call to four users, each", async () => {
   );
 });
 
-test("a connection, there and back", async () => {
+test("a connection: connect and leave", async () => {
   const userId = "user-comes-and-goes";
   const { redis, scripts, keys } = store;
   let member = await connect(userId);

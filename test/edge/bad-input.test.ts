@@ -34,7 +34,7 @@ const message = (fields: Record<string, unknown>): RequestInit => ({
   body: JSON.stringify({ to: { user: "target" }, data: 1, ...fields }),
 });
 
-test("requests that are wrong get the error shape and change nothing", async () => {
+test("invalid requests get the error shape and change nothing", async () => {
   const list = Array.from({ length: 1_001 }, (_, i) => `target${i}`);
   const cases: [name: string, init: RequestInit, status: number, code: string][] = [
     ["user-id characters", message({ to: { user: "no spaces" } }), 400, "PETREL_INVALID_REQUEST"],
@@ -117,7 +117,7 @@ test("requests that are wrong get the error shape and change nothing", async () 
   client.close();
 });
 
-test("tokens that are wrong are told so after the upgrade, with 4401", async () => {
+test("invalid tokens get 4401 after the upgrade", async () => {
   const url = cluster.nodeUrls[0] ?? "";
   const good = await cluster.tokenFor("ada");
   const [header = "", payload = "", signature = ""] = good.split(".");
@@ -151,7 +151,7 @@ test("tokens that are wrong are told so after the upgrade, with 4401", async () 
   expect(silent.frames).toEqual([expect.objectContaining({ code: "PETREL_AUTH_TIMEOUT" })]);
 });
 
-test("frames that are wrong close with the right code", async () => {
+test("invalid frames close with the right code", async () => {
   const url = cluster.nodeUrls[0] ?? "";
   const token = await cluster.tokenFor("frames");
   const cases: [name: string, frame: string | Buffer, code: number][] = [

@@ -329,7 +329,7 @@ function judge({ method }: FuzzRequest, { status, headers, text }: Answer): stri
   return undefined;
 }
 
-test(`${REQUESTS} random requests: the right errors, no fault, and the cluster works on`, async () => {
+test(`${REQUESTS} random requests: the right errors, no fault, and the cluster still works`, async () => {
   const seed = chooseSeed("fuzz-http");
   const cases = fc.sample(fuzzRequest, { numRuns: REQUESTS, seed });
   const statuses = new Map<number, number>();

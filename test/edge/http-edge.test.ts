@@ -49,7 +49,7 @@ function request(method: string, path: string, key: string, body?: unknown): str
   return `${method} ${path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer ${key}\r\n${typed}\r\n${text}`;
 }
 
-test("bytes that are no request, behind one that is: the message is answered, or the connection ends", async () => {
+test("garbage after a request: the message is answered, or the connection ends", async () => {
   const raw = rawHttp(cluster.collect.port);
   const post = request("POST", "/v1/messages", cluster.apiKey, { to: { user: "pipelined" }, data: 1 });
   raw.write(`${post}garbage\r\n\r\n`);
@@ -72,7 +72,7 @@ test("a key that revokes itself is refused with its next request on the same con
   raw.end();
 });
 
-test("a number beyond a double is refused; a target that cannot be read is not repeated", async () => {
+test("refuses a number beyond a double; does not repeat an unreadable target", async () => {
   const headers = { authorization: `Bearer ${cluster.apiKey}`, "content-type": "application/json" };
   for (const data of ["1e400", '{"deep":[1,-1e999]}', "9".repeat(310)]) {
     const answer = await fetch(`${cluster.collect.url}/v1/messages`, {

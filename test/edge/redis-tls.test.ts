@@ -56,7 +56,7 @@ afterAll(async () => {
   await rm(directory, { recursive: true, force: true });
 });
 
-test("a message's whole way, by a user who may do no more than the page says", async () => {
+test("a message's whole way, with a Redis user that has only the documented rights", async () => {
   const cluster = await startCluster({
     together: true,
     redis: server,

@@ -241,7 +241,7 @@ test("a password, authorities, certificates and the encryption key, one after th
   expect(await cluster.tokenFor("bob")).toMatch(/\./);
 }, 240_000);
 
-test("a password that Redis takes no longer is an outage, which ends when the file is right", async () => {
+test("a password that Redis no longer accepts is an outage, which ends when the file is corrected", async () => {
   await admin.call("ACL", "SETUSER", "petrel", "resetpass", ">three");
   for (const id of await links()) await admin.call("CLIENT", "KILL", "ID", id);
   await waitFor(async () => (await cluster.collect.log()).includes("WRONGPASS"), {

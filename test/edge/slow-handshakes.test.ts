@@ -173,7 +173,7 @@ test.each([
   expect(node.isRunning()).toBe(true);
 });
 
-test("bad tokens from one address take no turns of another's", async () => {
+test("bad tokens from one address do not use another's turns", async () => {
   const node = cluster.newest("push-node-2");
   let isFlooding = true;
   let refused = 0;

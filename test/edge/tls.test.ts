@@ -105,7 +105,7 @@ async function servedName(port: number): Promise<unknown> {
   return CN;
 }
 
-test("a message goes from a producer to a wss client; who speaks no TLS gets nowhere", async () => {
+test("a message goes from a producer to a wss client; plain connections are refused", async () => {
   const token = await cluster.tokenFor("ada");
   const socket = await open(token);
   const frames: { type: string; data?: unknown }[] = [];
@@ -128,7 +128,7 @@ test("a message goes from a producer to a wss client; who speaks no TLS gets now
   }
 });
 
-test("internal and producer ports let in only who shows a certificate of the right authority and name", async () => {
+test("internal and producer ports admit only certificates of the right authority and name", async () => {
   for (const { url, name } of [cluster.auth, cluster.collect, ...cluster.dispatchers]) {
     const live = `${url}/health/live`;
     expect((await ask(live, shopIdentity)).status, name).toBe(200);
@@ -138,7 +138,7 @@ test("internal and producer ports let in only who shows a certificate of the rig
   }
 });
 
-test("the node's internal listener has authorities of its own, and tells of health", async () => {
+test("the node's internal listener has its own authorities, and serves health", async () => {
   const url = `https://127.0.0.1:${metricsPort}`;
   expect(await (await ask(`${url}/metrics`, shopIdentity)).text()).toContain("process_cpu_seconds_total");
   expect((await ask(`${url}/health/ready`, shopIdentity)).status).toBe(200);
@@ -146,7 +146,7 @@ test("the node's internal listener has authorities of its own, and tells of heal
   await expect(ask(`${url}/metrics`, intruderIdentity)).rejects.toThrow();
 });
 
-test("a certificate replaced on the disk is served without a restart; sockets live on; a broken one is not taken", async () => {
+test("serves a certificate replaced on disk without a restart; sockets stay; a broken one is refused", async () => {
   const [node] = cluster.nodes;
   if (node === undefined) throw new Error("no node");
   const socket = await open(await cluster.tokenFor("bert"));

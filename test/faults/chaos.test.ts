@@ -14,7 +14,7 @@ const DURATION_MS = sized(60_000, 18_000);
 const FIXED_SEED = 702;
 
 test(
-  `${DURATION_MS} ms of faults and load: every promise is kept`,
+  `${DURATION_MS} ms of faults and load: every promise holds`,
   async () => {
     const lines: string[] = [];
     const result = await runChaos({

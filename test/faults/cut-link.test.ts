@@ -40,7 +40,7 @@ afterAll(async () => {
   await redis.stop();
 });
 
-test(`a link that is silent for ${SILENT_MS} ms: everything comes, in order, without a reconnect`, async () => {
+test(`a link silent for ${SILENT_MS} ms: everything arrives, in order, without a reconnect`, async () => {
   const { producer, userNames, recorder, users } = run;
   const load = (durationMs: number): Promise<number> =>
     offerLoad({

@@ -40,7 +40,7 @@ async function owners(): Promise<(string | null)[]> {
   return Promise.all([0, 1, 2, 3].map((p) => redis.hget(`petrel:{p${p}}:owner`, "holder")));
 }
 
-test(`one of two dispatchers killed in the middle of ${MESSAGES} messages: all arrive, in order, numbered once`, async () => {
+test(`one of two dispatchers killed during ${MESSAGES} messages: all arrive, in order, numbered once`, async () => {
   const shares = await waitFor(
     async () => {
       const holders = await owners();
@@ -81,7 +81,7 @@ test(`one of two dispatchers killed in the middle of ${MESSAGES} messages: all a
   for (const client of clients) client.close();
 });
 
-test("a dispatcher paused past its lease and continued changes no state", async () => {
+test("a dispatcher paused past its lease changes no state when continued", async () => {
   const [, survivor] = cluster.dispatchers;
   const before = await Promise.all([0, 1, 2, 3].map((p) => redis.hgetall(`petrel:{p${p}}:owner`)));
   survivor?.signal("SIGSTOP");

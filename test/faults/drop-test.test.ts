@@ -9,7 +9,7 @@ import { sized } from "../support/sizes.js";
 
 const CLIENTS = sized(2_000, 30);
 
-test(`${CLIENTS} clients, each cut off 8 times while 120 messages are sent to it`, async () => {
+test(`${CLIENTS} clients, each cut off 8 times while it is sent 120 messages`, async () => {
   const options = {
     messages: 120,
     drops: 8,

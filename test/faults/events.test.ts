@@ -179,7 +179,7 @@ test(
   DURATION_MS + 180_000,
 );
 
-test("who is online, from events alone, is the truth after a kill of a node and a dispatcher", async () => {
+test("presence from events alone is correct after a node and a dispatcher are killed", async () => {
   const { cluster, userNames } = run;
   const visitors: WsClient[] = [];
   for (let i = 0; i < VISITORS; i++) {
@@ -217,7 +217,7 @@ test("who is online, from events alone, is the truth after a kill of a node and 
   await waitFor(() => known().join() === [...userNames].sort().join(), { what: "the visitors to be gone" });
 }, 120_000);
 
-test("a cursor goes on over a restart of everything, without a hole", async () => {
+test("a cursor continues over a restart of everything, without a hole", async () => {
   const { cluster } = run;
   await waitFor(() => keeper.away().size === 0, { what: "everybody to be back", deadlineMs: 60_000 });
   await keeper.stop();

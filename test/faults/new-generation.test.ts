@@ -56,7 +56,7 @@ afterAll(async () => {
   await rm(directory, { recursive: true });
 });
 
-test(`${USERS} clients whose users have a new epoch come back, and nobody is rung`, async () => {
+test(`${USERS} clients whose users have a new epoch come back, and no phone rings`, async () => {
   const received = new Set<number>();
   for (let i = 0; i < USERS; i++) {
     const token = await cluster.tokenFor(`user-${i}`);

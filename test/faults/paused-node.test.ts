@@ -27,7 +27,7 @@ beforeAll(async () => {
 });
 afterAll(() => run.stop());
 
-test(`a push node paused for ${PAUSE_MS} ms: the fallback while it stands still, the client after its return`, async () => {
+test(`a push node paused for ${PAUSE_MS} ms: the fallback while it is paused, the client after its return`, async () => {
   const { producer, userNames, recorder, cluster, users } = run;
   const [paused] = cluster.nodes;
   const ofPaused = new Set(

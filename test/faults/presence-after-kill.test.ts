@@ -69,7 +69,7 @@ async function read(path: string): Promise<unknown> {
   return answer.json();
 }
 
-test("who was on a killed node is gone once its lease has ended", { timeout: 120_000 }, async () => {
+test("users on a killed node are gone once its lease has expired", { timeout: 120_000 }, async () => {
   const watcher = await enter(1, "watcher", true);
   const members: WsClient[] = [];
   for (const name of names.slice(0, 199)) members.push(await enter(0, name, false));

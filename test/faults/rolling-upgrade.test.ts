@@ -60,7 +60,7 @@ const tree = fileURLToPath(new URL("../..", import.meta.url));
 const random = seededRandom(chooseSeed("rolling-upgrade"));
 const isThere = await hasReleaseBefore();
 
-describe.runIf(isThere)("from the release before to this one, and back", () => {
+describe.runIf(isThere)("from the previous release to this one, and back", () => {
   let before: string;
   let simulator: TestApnsSimulator;
   let run: RecordedCluster;

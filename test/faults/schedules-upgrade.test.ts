@@ -14,7 +14,7 @@ const isThere = await hasReleaseBefore();
 /** The first is long enough to send and list all of a round before; a machine that is too busy tries a longer one. */
 const AHEAD_MS = [4_000, 16_000, 64_000];
 
-describe.runIf(isThere)("beside the release before", () => {
+describe.runIf(isThere)("beside the previous release", () => {
   const order = ["this low", "this high", "before normal", "this low", "before low"];
   let cluster: TestCluster;
   let dispatchIsOld = true;
@@ -87,7 +87,7 @@ describe.runIf(isThere)("beside the release before", () => {
     return true;
   }
 
-  test("either release promotes, lists and takes back what the other one stored", async () => {
+  test("either release promotes, lists and cancels what the other stored", async () => {
     for (const dispatcher of ["before", "this"] as const) {
       if (dispatcher === "this") await replaceDispatcher(false);
       let user = "";

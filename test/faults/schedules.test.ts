@@ -117,7 +117,7 @@ test(`${MESSAGES} due within a second, their owner killed, then Redis: none lost
   await expectAllOnce(link, times);
 });
 
-test("a failover in mid-promotion: none that was confirmed is lost, none is stored twice", async () => {
+test("a failover during promotion: no confirmed message is lost, none is stored twice", async () => {
   const sentinels = await startRedisSentinels({ appendOnly: true });
   closing.push(() => sentinels.stop());
   const [first] = sentinels.servers;
@@ -144,7 +144,7 @@ test("a failover in mid-promotion: none that was confirmed is lost, none is stor
   await expectAllOnce(link, times);
 });
 
-test("a clock set back or forth by an hour: none lost, none twice, none early by it", async () => {
+test("a clock moved by an hour either way: none lost, none twice, none early because of it", async () => {
   const redis = await startRestartableRedis();
   const { clock } = redis;
   if (clock === undefined) {

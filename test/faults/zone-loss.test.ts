@@ -50,7 +50,7 @@ async function letFollow(replicas: readonly TestRedis[]): Promise<void> {
 }
 
 test.runIf(sized(1, 0) === 1)(
-  "a zone is lost under load: nothing that was confirmed is lost, and the rest serves",
+  "a zone is lost under load: nothing confirmed is lost, and the rest keeps serving",
   async () => {
     // Two replicas, so that one is left to confirm writes when the other has become the master.
     group = await startRedisSentinels({ replicas: 2 });

@@ -58,7 +58,7 @@ beforeAll(async () => {
 // Thirty thousand files: the command takes a fifth of the time.
 afterAll(() => promisify(execFile)("rm", ["-rf", directory]));
 
-describe("what is assembled", () => {
+describe("assembled services", () => {
   const { packages: locked } = JSON.parse(read("package-lock.json")) as {
     readonly packages: Readonly<Record<string, { readonly dev?: boolean; readonly link?: boolean }>>;
   };
@@ -95,7 +95,7 @@ describe("what is assembled", () => {
     );
   });
 
-  test("the toolbox: the command, which runs by itself", () => {
+  test("the toolbox: the command, which runs on its own", () => {
     const target = join(directory, "toolbox");
     const assemble = spawnSync(process.execPath, ["deploy/docker/assemble-service.mjs", "toolbox", target], {
       cwd: root,
@@ -112,7 +112,7 @@ describe("what is assembled", () => {
     expect(status).toBe(0);
   });
 
-  test("refuses what it does not know, and a directory with something in it", () => {
+  test("refuses unknown services, and a directory that is not empty", () => {
     const run = (...args: string[]) =>
       spawnSync(process.execPath, ["deploy/docker/assemble-service.mjs", ...args], {
         cwd: root,
@@ -204,7 +204,7 @@ describe.runIf(canMount || isRequired)("in a read-only root, as user 10001", { t
     return service;
   }
 
-  test("nothing can be written there, and a secret can be read", async () => {
+  test("nothing there can be written, and a secret can be read", async () => {
     const script = `
       const code = (act) => { try { act(); return "done"; } catch (error) { return error.code; } };
       const { writeFileSync, readFileSync } = require("node:fs");
@@ -241,7 +241,7 @@ describe.runIf(canMount || isRequired)("in a read-only root, as user 10001", { t
     expect(await checkHealth(image, environment)).toMatch(/^not ready: /);
   });
 
-  test("the health check follows a service that speaks TLS, and one that asks for a certificate", async () => {
+  test("the health check works for a service with TLS, and one that requires a certificate", async () => {
     const tls = {
       ...(await environmentFor("auth")),
       TLS_CERT_FILE: "/run/secrets/proxy-certificate",
@@ -254,7 +254,7 @@ describe.runIf(canMount || isRequired)("in a read-only root, as user 10001", { t
     }
   });
 
-  test("a service that is up but not ready is not healthy", async () => {
+  test("a running service that is not ready is not healthy", async () => {
     const environment = { ...(await environmentFor("collect")), READY_WITHOUT_REDIS_MS: "100" };
     const { child, exited } = await start("collect", environment);
     redis.signal("SIGSTOP");

@@ -71,7 +71,7 @@ const admin = async (method: string, path: string): Promise<unknown> => {
   return answer.status === 204 ? undefined : answer.json();
 };
 
-test("the examples of the page: a room with publishing and presence, and a state that its messages follow", async () => {
+test("the page's examples: a room with publishing and presence, and a state that its messages follow", async () => {
   expect(blocks).toHaveLength(2);
   const client = await newClient("ada");
   const shown: unknown[] = [];
@@ -114,7 +114,7 @@ test("the examples of the page: a room with publishing and presence, and a state
   expect([log, errors]).toEqual([["state 2", 2, 3], []]);
 }, 60_000);
 
-test("a node is killed while many publish: everyone gets all, once and in one order; a publish happens once", async () => {
+test("a node is killed while many publish: everyone gets all, once and in one order; each publish happens once", async () => {
   const names = ["ann", "bob", "cyd", "dan"];
   const readers = await Promise.all(
     names.map((name, i) => {
@@ -170,7 +170,7 @@ test("a node is killed while many publish: everyone gets all, once and in one or
   expect(errors.filter(({ code }) => code.includes("TOPIC"))).toEqual([]);
 }, 90_000);
 
-test("what the history has no longer is told, and it goes on", async () => {
+test("reports messages that are no longer in the history, and goes on", async () => {
   const client = await newClient("eve");
   const log: unknown[] = [];
   const lost: TopicLost[] = [];

@@ -77,7 +77,7 @@ async function screen(): Promise<string[]> {
 test.each([
   ["three", 3, 0],
   [`${SCORES} while the phone is slow`, SCORES, 30],
-])("%s: the last one alone", async (_what, count, latencyMs) => {
+])("%s: only the last one", async (_what, count, latencyMs) => {
   const user = `away${count}`;
   await giveAPhone(user);
   await simulator.setBehaviour({ latencyMs });
@@ -110,7 +110,7 @@ test.each([
   await simulator.setBehaviour({ latencyMs: 0 });
 });
 
-test("one with deliverAt takes the others' place when its time comes, without a notification too", async () => {
+test("one with deliverAt replaces the others when it is due, without a notification too", async () => {
   const user = "later";
   const data = { notification: undefined };
   const deliverAt = new Date(Date.now() + 4_000).toISOString();

@@ -65,7 +65,7 @@ async function keysThatName(userId: string): Promise<string[]> {
   return found.sort();
 }
 
-test("their sockets close on every node, their tokens are refused, and nothing else of them stays", async () => {
+test("their sockets close on every node, their tokens are refused, and nothing else of them is left", async () => {
   const tokens = await ask("POST", `${cluster.auth.url}/v1/tokens`, cluster.adminKey, { userId: person });
   const { accessToken, refreshToken } = tokens.body as { accessToken: string; refreshToken: string };
   const sockets = await Promise.all(

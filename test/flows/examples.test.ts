@@ -49,7 +49,7 @@ test("the Python producer signs its requests", async () => {
   );
 });
 
-test("the webhook receiver hears what Petrel posts, once, and nobody else", async () => {
+test("the webhook receiver gets what Petrel posts, once, and nobody else's posts", async () => {
   const port = await freePort();
   const url = `http://127.0.0.1:${port}/`;
   const webhooks = `${cluster.dispatchers[0]?.url}/v1/webhooks`;
@@ -96,7 +96,7 @@ test("the webhook receiver hears what Petrel posts, once, and nobody else", asyn
   }
 });
 
-test("the order-status backend sends each status once, and hears only what Petrel has signed", async () => {
+test("the order-status backend sends each status once, and accepts only what Petrel has signed", async () => {
   const port = await freePort();
   const backend = spawn(process.execPath, [at("order-status/orders.mjs")], {
     env: environment({

@@ -66,7 +66,7 @@ function positionsOf(pattern: string): fc.Arbitrary<string> {
   return fc.oneof(any, withDigits("0"), withDigits("9"), withDigits("1"));
 }
 
-test("every list has a position, and says its form", () => {
+test("every list has a cursor, and documents its form", () => {
   expect(routes.map(({ path }) => path)).toEqual(
     expect.arrayContaining([
       "/v1/keys",
@@ -84,7 +84,7 @@ test("every list has a position, and says its form", () => {
   for (const { pattern, path } of routes) expect(pattern, path).toMatch(/^\^.*\$$/);
 });
 
-test("whatever fits a position's form is answered with a page", async () => {
+test("answers any well-formed cursor with a page", async () => {
   for (const route of routes.filter(({ path }) => path !== "/v1/devices")) {
     await fc.assert(
       fc.asyncProperty(positionsOf(route.pattern), async (position) => {
@@ -99,7 +99,7 @@ test("whatever fits a position's form is answered with a page", async () => {
   }
 });
 
-test("the edges that Redis refuses, and whatever else does not fit, are answered with 400", async () => {
+test("answers 400 to edges that Redis refuses, and to anything malformed", async () => {
   const edges = [
     "0-0",
     "p0_0-0",

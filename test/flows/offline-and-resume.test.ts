@@ -24,7 +24,7 @@ async function sendMany(user: string, count: number, data: (n: number) => unknow
 const range = (from: number, to: number): number[] =>
   Array.from({ length: to - from + 1 }, (_, i) => from + i);
 
-test("offline during 100 messages: connects and gets exactly those, in order", async () => {
+test("offline during 100 messages: reconnects and gets exactly those, in order", async () => {
   await sendMany("away", 100, (n) => n);
   const url = cluster.nodeUrls[0] ?? "";
   const client = await connectClient({ url, token: await cluster.tokenFor("away"), ack: "turn" });
@@ -35,7 +35,7 @@ test("offline during 100 messages: connects and gets exactly those, in order", a
   client.close();
 });
 
-test("acked 40 of 100, gone, back with since=40: gets 41 to 100", async () => {
+test("acked 40 of 100, left, back with since=40: gets 41 to 100", async () => {
   const user = "comes-back";
   const token = await cluster.tokenFor(user);
   const first = await connectClient({ url: cluster.nodeUrls[0] ?? "", token });
@@ -71,7 +71,7 @@ test("acked 40 of 100, gone, back with since=40: gets 41 to 100", async () => {
   third.close();
 });
 
-test("a slower device brings its own position: what another one acknowledged is not taken from it", async () => {
+test("a slower device brings its own position: it gets what another one acknowledged", async () => {
   const user = "two-devices";
   const token = await cluster.tokenFor(user);
   const quick = await connectClient({ url: cluster.nodeUrls[0] ?? "", token, ack: "turn" });
@@ -89,7 +89,7 @@ test("a slower device brings its own position: what another one acknowledged is 
   slow.close();
 });
 
-test("a backlog larger than the outbound bound reaches a slow reader whole, without a 4408", async () => {
+test("a slow reader gets a backlog larger than the outbound bound completely, without a 4408", async () => {
   const user = "slow";
   const count = 400;
   await sendMany(user, count, (n) => ({ n, filler: "x".repeat(10_000) }));
@@ -115,7 +115,7 @@ test("a backlog larger than the outbound bound reaches a slow reader whole, with
   client.close();
 });
 
-test("the same reader also keeps up with messages that arrive while it is behind", async () => {
+test("the same reader keeps up with messages that arrive while it is behind", async () => {
   const user = "slow-live";
   const client = await connectClient({ url: cluster.nodeUrls[1] ?? "", token: await cluster.tokenFor(user) });
   client.socket.pause();

@@ -119,7 +119,7 @@ describe.runIf(isInstalled || isRequired)("the Python client", { timeout: 300_00
     return cluster.newest(found.name);
   }
 
-  test("gets its backlog and what comes live, in order, and acknowledges both", async () => {
+  test("gets its backlog and live messages, in order, and acknowledges both", async () => {
     const ids = [await send("py-live", 1), await send("py-live", 2)];
     const { accessToken, refreshToken } = await signIn("py-live");
     const client = listen(accessToken, refreshToken);
@@ -182,7 +182,7 @@ describe.runIf(isInstalled || isRequired)("the Python client", { timeout: 300_00
     client.kill();
   });
 
-  test("4401: gets a fresh token and is welcome", async () => {
+  test("4401: gets a fresh token and is welcomed", async () => {
     const { accessToken, refreshToken } = await signIn("py-expired");
     const bad = `${accessToken.slice(0, -4)}AAAA`;
     const client = listen(bad, refreshToken);
@@ -213,7 +213,7 @@ describe.runIf(isInstalled || isRequired)("the Python client", { timeout: 300_00
     for (const other of others) other.close();
   });
 
-  test("takes each close code as the JavaScript client does", () => {
+  test("treats each close code as the JavaScript client does", () => {
     const steps = JSON.parse(
       execFileSync(python, ["-c", "import json, petrel_client as p; print(json.dumps(p.STEPS))"], {
         cwd: directory,

@@ -87,7 +87,7 @@ async function clientsOf(prefix: string, ack: "none" | "each"): Promise<WsClient
   );
 }
 
-test(`${COUNT} are taken back while they are being acknowledged`, { timeout: 180_000 }, async () => {
+test(`${COUNT} are cancelled while they are being acknowledged`, { timeout: 180_000 }, async () => {
   const clients = await clientsOf("ack", "none");
   const ids = await send(
     Array.from({ length: COUNT }, (_, i) => ({ to: { user: `ack${i % USERS}` }, data: i })),
@@ -136,7 +136,7 @@ test(`${COUNT} are taken back while they are being acknowledged`, { timeout: 180
   }
 });
 
-test(`${COUNT} are taken back while phones are being rung`, { timeout: 180_000 }, async () => {
+test(`${COUNT} are cancelled while phones are being rung`, { timeout: 180_000 }, async () => {
   const tokenOf = (i: number): string => i.toString(16).padStart(64, "0");
   await simulator.setBehaviour({ latencyMs: 25 });
   await Promise.all(
@@ -172,7 +172,7 @@ test(`${COUNT} are taken back while phones are being rung`, { timeout: 180_000 }
   await simulator.setBehaviour({ latencyMs: 0 });
 });
 
-test(`${COUNT} are taken back when their time comes`, { timeout: 180_000 }, async () => {
+test(`${COUNT} are cancelled when they are due`, { timeout: 180_000 }, async () => {
   const clients = await clientsOf("due", "each");
   const dueAtMs = Date.now() + 5_000;
   const deliverAt = new Date(dueAtMs).toISOString();

@@ -127,7 +127,7 @@ test(`${DUE} due in one second beside ${LIVE_A_SECOND} live messages a second`, 
   for (const client of [...due, ...live]) client.close();
 });
 
-test("one is followed from its sending to its acknowledgement; another is taken back; a third is erased", async () => {
+test("one is traced from sending to acknowledgement; another is cancelled; a third is erased", async () => {
   const [client] = await connect("one", 1);
   if (client === undefined) throw new Error("no client");
   const ask = async (method: string, path: string, key = cluster.apiKey) => {

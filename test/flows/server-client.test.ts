@@ -59,14 +59,14 @@ async function runPage(code: string): Promise<string> {
 const refusal = async (promise: Promise<unknown>): Promise<unknown> =>
   promise.catch((error: unknown) => error);
 
-test("the code of the documentation runs as it stands there", async () => {
+test("the documentation's code runs as it is", async () => {
   const [code = ""] = readmeBlocks("js", "test/flows/server-client.test.ts", "docs/send/server-client.md");
   const [, id = ""] = /^stored (\S+)\n$/.exec(await runPage(code)) ?? [];
   expect(await petrel.messages.get(id)).toMatchObject({ to: { user: "alice" }, state: "queued" });
 });
 
 describe("the API, with signed requests", () => {
-  test("messages: to a user, a list, a topic; what became of them", async () => {
+  test("messages: to a user, a list, a topic; and their states", async () => {
     const [one, list, published] = await Promise.all([
       petrel.send({ to: { user: "alice@example.test" }, data: { text: "hello" }, idempotencyKey: "k1" }),
       petrel.send({ to: { users: ["bob", "carol"] }, data: null }),
@@ -96,7 +96,7 @@ describe("the API, with signed requests", () => {
     expect(await petrel.messages.get(one.id)).toMatchObject({ state: "cancelled" });
   });
 
-  test("errors have the server's code, and its facts", async () => {
+  test("errors have the server's code and details", async () => {
     const mismatch = refusal(
       petrel
         .send({ to: { user: "bob" }, data: 1, idempotencyKey: "k2" })
@@ -125,7 +125,7 @@ describe("the API, with signed requests", () => {
     });
   });
 
-  test("schedules: what waits is listed, and cancelled", async () => {
+  test("schedules: scheduled messages are listed and cancelled", async () => {
     const deliverAt = new Date(Date.now() + 3_600_000);
     const { id } = await petrel.send({ to: { user: "erin" }, data: "later", deliverAt });
     const [waiting] = await all(petrel.users.scheduled("erin"));
@@ -148,7 +148,7 @@ describe("the API, with signed requests", () => {
     expect(await all(petrel.topics.presence("match.7"))).toEqual([]);
   });
 
-  test("tokens, tickets and presence: a user comes, is seen, and is sent away", async () => {
+  test("tokens, tickets and presence: a user connects, is seen, and is disconnected", async () => {
     const tokens = await petrel.tokens.create({ userId: "frank", topics: ["room.*"], ttlSeconds: 600 });
     const { accessToken, refreshToken } = await petrel.tokens.refresh(tokens.refreshToken);
     expect(refreshToken).not.toBe(tokens.refreshToken);
@@ -180,7 +180,7 @@ describe("the API, with signed requests", () => {
     expect(await all(petrel.devices.list("gina"))).toEqual([]);
   });
 
-  test("what takes a key with the scope admin", async () => {
+  test("calls that need the scope admin", async () => {
     const admin = open({ key: cluster.adminKey });
     expect((await admin.send({ to: { all: true }, data: "hello, all" })).duplicate).toBe(false);
     expect(await admin.users.disconnect("nobody")).toBe(0);
@@ -190,7 +190,7 @@ describe("the API, with signed requests", () => {
   });
 });
 
-test("events: in order, across a kill -9 of collect, and from a position on", async () => {
+test("events: in order, across a kill -9 of collect, and from a position", async () => {
   const cancelled: string[] = [];
   const cancelOne = async (): Promise<string> => {
     const { id } = await petrel.send({ to: { user: "eve" }, data: 1 });
@@ -238,7 +238,7 @@ test("events: in order, across a kill -9 of collect, and from a position on", as
   }
 });
 
-test("events: what no waiting cures is told", async () => {
+test("events: permanent errors are reported", async () => {
   const [events] = [petrel.events({ types: ["no.such" as "user.online"] })];
   expect(await refusal(all(events))).toMatchObject({ code: "PETREL_INVALID_REQUEST" });
 });

@@ -128,7 +128,7 @@ async function inboxOf(user: string): Promise<readonly unknown[]> {
 }
 
 describe("a signed request", () => {
-  test("passes at each service, with a body, a packed one, or none", async () => {
+  test("is accepted at each service, with a body, a compressed one, or none", async () => {
     expect((await send(signed({ body: message("ann") }))).status).toBe(202);
     const packed = gzipSync(message("ann"));
     const gzip = { "content-encoding": "gzip" };
@@ -147,7 +147,7 @@ describe("a signed request", () => {
     expect((await send(signed({ ...letters, key: cluster.apiKey }), dispatch)).code).toBe("PETREL_FORBIDDEN");
   });
 
-  test("that comes again is refused, at every process, and is stored once", async () => {
+  test("that is replayed is refused, by every process, and is stored once", async () => {
     const request = signed({ body: message("ben") });
     expect((await send(request)).status).toBe(202);
     for (const process of [first, second]) {
@@ -156,7 +156,7 @@ describe("a signed request", () => {
     expect(await inboxOf("ben")).toHaveLength(1);
   });
 
-  test("sent fifty times at once to two processes passes once", async () => {
+  test("sent fifty times at once to two processes is accepted once", async () => {
     const request = signed({ body: message("cat") });
     const answers = await Promise.all(
       Array.from({ length: 50 }, (_, i) => send(request, i % 2 === 0 ? first : second)),
@@ -189,7 +189,7 @@ describe("a signed request", () => {
     expect((await send(good)).status).toBe(202);
   });
 
-  test("to another path or by another method, of routes that are there, is refused", async () => {
+  test("to another existing path or by another method is refused", async () => {
     const read = signed({ method: "GET", target: "/v1/messages/p0_none", body: "" });
     expect((await send({ ...read, method: "DELETE" })).code).toBe("PETREL_SIGNATURE_INVALID");
     expect((await send({ ...read, target: "/v1/messages/p0_other" })).code).toBe("PETREL_SIGNATURE_INVALID");
@@ -197,7 +197,7 @@ describe("a signed request", () => {
     expect((await send(read)).code).toBe("PETREL_NOT_FOUND");
   });
 
-  test("of a packed body that was unpacked on the way is refused", async () => {
+  test("of a compressed body that was decompressed on the way is refused", async () => {
     const good = signed({ body: gzipSync(message("eve")), headers: { "content-encoding": "gzip" } });
     const { "content-encoding": _gone, ...headers } = good.headers;
     expect((await send({ ...good, body: message("eve"), headers })).code).toBe("PETREL_SIGNATURE_INVALID");
@@ -211,11 +211,11 @@ describe("a signed request", () => {
     });
   });
 
-  test.each([-290, 290])("%i s from it passes", async (offsetSeconds) => {
+  test.each([-290, 290])("%i s from it is accepted", async (offsetSeconds) => {
     expect((await send(signed({ offsetSeconds }))).status).toBe(202);
   });
 
-  test("of an unknown key is refused, and says no more than that", async () => {
+  test("of an unknown key is refused, without further details", async () => {
     expect(await send(signed({ key: "pk_nobody.secret" }))).toMatchObject({
       status: 401,
       code: "PETREL_UNAUTHENTICATED",
@@ -227,7 +227,7 @@ describe("a signed request", () => {
     expect(await send(signed({ headers }))).toMatchObject({ status: 400, code: "PETREL_INVALID_REQUEST" });
   });
 
-  test("may carry several signatures, of which one fits", async () => {
+  test("may carry several signatures, of which one matches", async () => {
     const good = signed();
     const others = `v2,abc v1,${"A".repeat(43)}= ${good.headers["petrel-signature"]}`;
     expect((await send(withHeader(good, "petrel-signature", others))).status).toBe(202);
@@ -241,7 +241,7 @@ describe("a key", () => {
     expect(await send(bearer(key))).toMatchObject({ status: 401, code: "PETREL_SIGNATURE_REQUIRED" });
   });
 
-  test("that was not made to sign is refused with a signature", async () => {
+  test("that may not sign is refused with a signature", async () => {
     const { key } = await makeKey({});
     expect((await send(bearer(key))).status).toBe(202);
     expect((await send(signed({ key }))).code).toBe("PETREL_SIGNATURE_INVALID");
@@ -280,7 +280,7 @@ describe("a key", () => {
   });
 });
 
-test("neither a secret nor a signature is in any log", async () => {
+test("no log contains a secret or a signature", async () => {
   const { key } = await makeKey({ signing: true });
   const request = signed({ key });
   await send(request);

@@ -52,7 +52,7 @@ async function keptOf(topic: string): Promise<number> {
   return ((await answer.json()) as { items: unknown[] }).items.length;
 }
 
-test("SIGHUP brings a new file into force; a wrong one is said, with its line, and changes nothing", async () => {
+test("SIGHUP loads a new file; a wrong one is logged, with its line, and changes nothing", async () => {
   expect(await keptOf("match.1")).toBe(2);
   expect(await keptOf("news")).toBe(10);
 
@@ -75,7 +75,7 @@ test("SIGHUP brings a new file into force; a wrong one is said, with its line, a
   expect(await keptOf("match.3")).toBe(4);
 });
 
-test("a wrong file ends the start, and the line is named", async () => {
+test("a wrong file ends the start, naming the line", async () => {
   await put(rulesOf(-1));
   const starting = startCluster({
     together: (name) => name !== "collect",

@@ -99,7 +99,7 @@ test("a batch of users and topics: everyone gets theirs, in the order of its res
   });
 });
 
-test("to everyone: without a subscription, and resumed where a client left", async () => {
+test("to everyone: without a subscription, and resumed where a client left off", async () => {
   const one = await connect("carol", 0);
   const other = await connect("dan", 1);
   const [from] = await until(one, "subscribed", "$all");
@@ -144,7 +144,7 @@ test("a kept topic: every connection has it, now and later, whatever the token s
   }
 });
 
-test("a token's list is what may be subscribed: another topic is refused, and the connection stays", async () => {
+test("a token's list says what may be subscribed: another topic is refused, and the connection stays", async () => {
   const socket = await connect("frank", 0, ["room.*"]);
   socket.send({ type: "subscribe", topic: "office" });
   expect(await socket.frame("error")).toMatchObject({
@@ -157,7 +157,7 @@ test("a token's list is what may be subscribed: another topic is refused, and th
   expect(socket.closed()).toBeUndefined();
 });
 
-test("who is erased has no kept topic when they come back", async () => {
+test("an erased user has no kept topic on return", async () => {
   expect((await collect("PUT", "/v1/users/grace/topics/order.8")).status).toBe(204);
   const before = await connect("grace", 0);
   await until(before, "subscribed", "order.8");

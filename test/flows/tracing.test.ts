@@ -230,7 +230,7 @@ describe("handed over in the step that stores", () => {
     client.close();
   });
 
-  test("a message for later: promoted when its time comes, and all that follows is the promotion's child", async () => {
+  test("a scheduled message: promoted when it is due, and everything after is the promotion's child", async () => {
     const producer = newProducerSpan();
     const deliverAt = new Date(Date.now() + 2_000).toISOString();
     const id = await traced.send("sleeper", producer.header, { deliverAt });
@@ -248,7 +248,7 @@ describe("handed over in the step that stores", () => {
     });
   });
 
-  test("a user who comes later: delivered from the inbox, in the same trace", async () => {
+  test("a user who connects later: delivered from the inbox, in the same trace", async () => {
     const producer = newProducerSpan();
     await traced.send("later", producer.header);
     await traced.untilSpans(producer, "route");
@@ -266,7 +266,7 @@ describe("handed over in the step that stores", () => {
     client.close();
   });
 
-  test("nobody is there: offered, and sent to APNs with its answer; a retry is the same trace", async () => {
+  test("an offline user: offered, and sent to APNs with its answer; a retry is in the same trace", async () => {
     const token = randomBytes(32).toString("hex");
     await registerPhone(traced.cluster, "away", token);
     await simulator.setAnswer(token, { status: 503, reason: "ServiceUnavailable", times: 1 });
@@ -312,7 +312,7 @@ describe("handed over in the step that stores", () => {
     expect(JSON.stringify(spans)).not.toContain(token);
   });
 
-  test("a deaf client: nudged, offered after the acknowledgement's time", async () => {
+  test("a deaf client: nudged, offered after the acknowledgement timeout", async () => {
     const token = randomBytes(32).toString("hex");
     await registerPhone(traced.cluster, "deaf", token);
     const client = await traced.connect("deaf", "none");
@@ -326,7 +326,7 @@ describe("handed over in the step that stores", () => {
     expect(only(spans, "await ack").attributes["petrel.outcome"]).toBe("closed");
   });
 
-  test("refused for good: the spans say so, and the log line names the trace; a replay goes on in it", async () => {
+  test("refused permanently: the spans say so, and the log line names the trace; a replay continues in it", async () => {
     const token = randomBytes(32).toString("hex");
     await registerPhone(traced.cluster, "refused", token);
     await simulator.setAnswer(token, { status: 413, reason: "PayloadTooLarge", times: 1 });
@@ -350,7 +350,7 @@ describe("handed over in the step that stores", () => {
     expect(new Set(waysOf(spans, producer))).toEqual(new Set(waysOf(failed, producer)));
   });
 
-  test("pushed always: no offer stands between", async () => {
+  test("with fallback always: there is no offer in between", async () => {
     await registerPhone(traced.cluster, "both", randomBytes(32).toString("hex"));
     const producer = newProducerSpan();
     await traced.send("both", producer.header, { notification, fallback: "always" });
@@ -360,7 +360,7 @@ describe("handed over in the step that stores", () => {
     );
   });
 
-  test("the same request again: told as a duplicate, in the trace of whoever repeats it", async () => {
+  test("the same request again: reported as a duplicate, in the repeating request's trace", async () => {
     const [first, again] = [newProducerSpan(), newProducerSpan()];
     const more = { idempotencyKey: "once" };
     const id = await traced.send("repeats", first.header, more);
@@ -374,7 +374,7 @@ describe("handed over in the step that stores", () => {
     client.close();
   });
 
-  test("what is not sampled leaves no span, nor does what only looks like a trace context", async () => {
+  test("unsampled messages leave no span, nor do invalid trace contexts", async () => {
     const client = await traced.connect("silent");
     const unsampled = newProducerSpan("00");
     const bad = newProducerSpan();
@@ -397,14 +397,14 @@ describe("handed over in the step that stores", () => {
     client.close();
   });
 
-  test("no span says who it was for, or what was in it", async () => {
+  test("no span says who a message was for, or what was in it", async () => {
     const text = JSON.stringify(await traced.spans());
     for (const word of ["online", "silent", "payload", "from Bob", "You have mail"]) {
       expect(text).not.toContain(word);
     }
   });
 
-  test("what was exported is counted, and nothing was dropped", async () => {
+  test("counts exported spans, and drops none", async () => {
     const { url } = traced.cluster.dispatchers[0] ?? { url: "" };
     expect(await metricOf([url], "petrel_trace_spans_total", { outcome: "exported" })).toBeGreaterThan(5);
     expect(await metricOf([url], "petrel_trace_spans_total", { outcome: "dropped" })).toBe(0);
@@ -418,7 +418,7 @@ describe("handed over by the dispatcher", () => {
   });
   afterAll(() => traced.stop());
 
-  test("the route stands between storing and delivery", async () => {
+  test("the route is between storing and delivery", async () => {
     const client = await traced.connect("online");
     const producer = newProducerSpan();
     const id = await traced.send("online", producer.header);

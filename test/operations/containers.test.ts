@@ -41,13 +41,13 @@ const imageOf = ({ build }: ComposeService): ImageName => {
 };
 
 describe("the Dockerfile", () => {
-  test("has nothing that a linter minds", () => {
+  test("passes a linter", () => {
     expect(validate(dockerfile)).toEqual([]);
     // The linter does work: it finds a missing stage, and a form that needs a shell.
     expect(validate("FROM a AS b\nCOPY . \nENTRYPOINT ['node']\n").length).toBeGreaterThan(0);
   });
 
-  test("names the base by a version and its bytes, once", () => {
+  test("names the base image by a version and its digest, once", () => {
     expect(/^ARG NODE_IMAGE=(.*)$/m.exec(dockerfile)?.[1]).toMatch(
       /^node:24\.\d+\.\d+-[a-z-]+@sha256:[0-9a-f]{64}$/,
     );
@@ -55,7 +55,7 @@ describe("the Dockerfile", () => {
     for (const { base } of stages) expect(base === "${NODE_IMAGE}" || names.has(base), base).toBe(true);
   });
 
-  test("is built from files that are there, and that .dockerignore lets through", () => {
+  test("is built from existing files that .dockerignore lets through", () => {
     const rules = readDockerignore(read(".dockerignore"));
     const build = stages.find(({ name }) => name === "build");
     const sources = (build?.instructions ?? [])
@@ -84,7 +84,7 @@ describe("the Dockerfile", () => {
     }
   });
 
-  test("installs nothing but what the lock file names, and runs none of its scripts", () => {
+  test("installs only what the lock file names, and runs none of its scripts", () => {
     const installs = dockerfile
       .split("\n")
       .filter((line) => /\b(npm|yarn|apt-get|apk|curl|wget)\b/.test(line));
@@ -93,42 +93,45 @@ describe("the Dockerfile", () => {
     ]);
   });
 
-  test.each(imageNames)("%s: only its own files, as nobody, watched without a shell", (name) => {
-    const assemble = stages.find((stage) => stage.name === `assemble-${name}`);
-    expect(assemble?.base).toBe("build");
-    expect(assemble?.instructions.map(({ words }) => words)).toEqual([
-      ["node", "deploy/docker/assemble-service.mjs", name, "/assembled"],
-    ]);
-    const instructions = inheritedInstructions(stages, name);
-    const own = (keyword: string) => lastOf(instructions, keyword);
-    expect(instructions.filter(({ keyword }) => keyword === "COPY").map(({ text }) => text)).toEqual([
-      `--from=assemble-${name} /assembled/ ./`,
-    ]);
-    // Whatever an earlier stage has: the image itself runs and adds nothing.
-    expect(instructions.filter(({ keyword }) => keyword === "RUN" || keyword === "ADD")).toEqual([]);
-    expect(own("USER")?.text).toMatch(/^[1-9]\d{3,}:[1-9]\d{3,}$/);
-    expect(own("STOPSIGNAL")?.text).toBe("SIGTERM");
-    expect(own("HEALTHCHECK")?.words).toEqual(["node", "healthcheck.mjs"]);
-    const [program, script = ""] = own("ENTRYPOINT")?.words ?? [];
-    expect(program).toBe("node");
-    expect(existsSync(join(root, script.replace("/dist/", "/src/").replace(/\.js$/, ".ts"))), script).toBe(
-      true,
-    );
-    const labels = instructions.filter(({ keyword }) => keyword === "LABEL").map(({ text }) => text);
-    for (const label of ["title", "description", "licenses", "version", "revision"]) {
-      expect(labels.join(" ")).toContain(`org.opencontainers.image.${label}=`);
-    }
-    const { NODE_ENV, ...environment } = environmentOf(instructions);
-    expect(NODE_ENV).toBe("production");
-    expect(problemsOf(name, environment)).toEqual([]);
-    expect(own("EXPOSE")?.text.split(" ")[0]).toBe(environment["PORT"]);
-  });
+  test.each(imageNames)(
+    "%s: only its own files, as an unprivileged user, with a health check without a shell",
+    (name) => {
+      const assemble = stages.find((stage) => stage.name === `assemble-${name}`);
+      expect(assemble?.base).toBe("build");
+      expect(assemble?.instructions.map(({ words }) => words)).toEqual([
+        ["node", "deploy/docker/assemble-service.mjs", name, "/assembled"],
+      ]);
+      const instructions = inheritedInstructions(stages, name);
+      const own = (keyword: string) => lastOf(instructions, keyword);
+      expect(instructions.filter(({ keyword }) => keyword === "COPY").map(({ text }) => text)).toEqual([
+        `--from=assemble-${name} /assembled/ ./`,
+      ]);
+      // Whatever an earlier stage has: the image itself runs and adds nothing.
+      expect(instructions.filter(({ keyword }) => keyword === "RUN" || keyword === "ADD")).toEqual([]);
+      expect(own("USER")?.text).toMatch(/^[1-9]\d{3,}:[1-9]\d{3,}$/);
+      expect(own("STOPSIGNAL")?.text).toBe("SIGTERM");
+      expect(own("HEALTHCHECK")?.words).toEqual(["node", "healthcheck.mjs"]);
+      const [program, script = ""] = own("ENTRYPOINT")?.words ?? [];
+      expect(program).toBe("node");
+      expect(existsSync(join(root, script.replace("/dist/", "/src/").replace(/\.js$/, ".ts"))), script).toBe(
+        true,
+      );
+      const labels = instructions.filter(({ keyword }) => keyword === "LABEL").map(({ text }) => text);
+      for (const label of ["title", "description", "licenses", "version", "revision"]) {
+        expect(labels.join(" ")).toContain(`org.opencontainers.image.${label}=`);
+      }
+      const { NODE_ENV, ...environment } = environmentOf(instructions);
+      expect(NODE_ENV).toBe("production");
+      expect(problemsOf(name, environment)).toEqual([]);
+      expect(own("EXPOSE")?.text.split(" ")[0]).toBe(environment["PORT"]);
+    },
+  );
 });
 
 describe("the toolbox", () => {
   const instructions = inheritedInstructions(stages, "toolbox");
 
-  test("is the command, as nobody, with nothing to watch", () => {
+  test("is the command, as an unprivileged user, without a health check", () => {
     expect(lastOf(instructions, "ENTRYPOINT")?.words).toEqual(["node", "clients/cli/bin/petrel.js"]);
     expect(lastOf(instructions, "USER")?.text).toBe("10001:10001");
     expect(lastOf(instructions, "HEALTHCHECK")?.text).toBe("NONE");
@@ -136,7 +139,7 @@ describe("the toolbox", () => {
   });
 });
 
-test("as its page runs the toolbox, a namespace that enforces the standard `restricted` takes its pod", () => {
+test("a namespace that enforces the standard `restricted` accepts the toolbox pod from its page", () => {
   const [, overrides = "{}"] = /--overrides='([^']*)'/.exec(read("docs/operate/images.md")) ?? [];
   expect(JSON.parse(overrides)).toEqual({
     spec: {
@@ -156,7 +159,7 @@ describe("docker-compose.yml", () => {
     JSON.parse(read("test/support/kubernetes/schemas/compose-spec.json")) as object,
   );
 
-  test("is a Compose file", () => {
+  test("is a valid Compose file", () => {
     isValid(parse(composeText, { merge: true }));
     expect(isValid.errors).toBeNull();
     expect(isValid({ services: { a: { imagge: "b" } } })).toBe(false);
@@ -177,7 +180,7 @@ describe("docker-compose.yml", () => {
     ]);
   });
 
-  test.each(services)("%s: hardened, bounded, of a fixed version", (_name, service) => {
+  test.each(services)("%s: hardened, bounded, with a fixed version", (_name, service) => {
     expect(service.read_only).toBe(true);
     expect(service.cap_drop).toEqual(["ALL"]);
     expect(service.security_opt).toEqual(["no-new-privileges:true"]);
@@ -188,14 +191,14 @@ describe("docker-compose.yml", () => {
     expect(Number(service.deploy.resources.limits.cpus)).toBeGreaterThan(0);
   });
 
-  test.each(services)("%s: is watched without a shell", (_name, { build, healthcheck }) => {
+  test.each(services)("%s: has a health check without a shell", (_name, { build, healthcheck }) => {
     // Our images bring their own.
     if (build !== undefined) expect(healthcheck).toBeUndefined();
     else expect(healthcheck?.test[0]).toBe("CMD");
     expect(healthcheck?.test ?? []).not.toContain("sh");
   });
 
-  test("starts each when those it needs are healthy", () => {
+  test("starts each service when those it needs are healthy", () => {
     for (const [name, { depends_on: dependsOn = {} }] of services) {
       for (const [other, { condition }] of Object.entries(dependsOn)) {
         expect(compose.services, name).toHaveProperty([other]);
@@ -208,7 +211,7 @@ describe("docker-compose.yml", () => {
     }
   });
 
-  test.each(ours)("%s: is configured with what it reads, and stops in its own time", (_name, service) => {
+  test.each(ours)("%s: gets the variables it reads, and stops within its time", (_name, service) => {
     const image = imageOf(service);
     const environment = service.environment ?? {};
     expect(problemsOf(image, environment)).toEqual([]);
@@ -225,14 +228,14 @@ describe("docker-compose.yml", () => {
     );
   });
 
-  test("the rules for topics that come along are good", () => {
+  test("the included topic rules are valid", () => {
     for (const file of ["deploy/docker/topics.json", "k8s/base/topics.json"])
       expect(readTopicRules(read(file)), file).toEqual([]);
     for (const name of ["collect", "push-node-1", "push-node-2"])
       expect(compose.services[name]?.environment, name).toHaveProperty("TOPICS_FILE");
   });
 
-  test("what a stop may take is what the programs say", () => {
+  test("stop times match the programs'", () => {
     for (const [file, text] of Object.values(stopDeadlineSources)) expect(read(file), file).toContain(text);
   });
 
@@ -253,7 +256,7 @@ describe("docker-compose.yml", () => {
     }
   });
 
-  test("only the proxy faces others; the rest is for this machine, or for nobody", () => {
+  test("only the proxy is public; the rest is for this machine, or for nobody", () => {
     for (const [name, { ports = [], networks }] of services) {
       const open = ports.filter((port) => !port.startsWith("127.0.0.1:"));
       expect(open, name).toHaveLength(name === "proxy" ? 1 : 0);
@@ -273,7 +276,7 @@ describe("docker-compose.yml", () => {
     }
   });
 
-  test("Redis asks for a password, and shares no network with what faces others", () => {
+  test("Redis requires a password and shares no network with public services", () => {
     const { redis } = compose.services;
     expect(redis?.networks).toEqual(["data"]);
     const onData = services.filter(([, { networks }]) => Object.values(networks).includes("data"));
@@ -309,7 +312,7 @@ describe("docker-compose.yml", () => {
     expect(operators).toContain(`location ~ ${rule} {\n      proxy_pass http://collect;`);
   });
 
-  test("the proxy has a way to all that producers, users and operators ask", () => {
+  test("the proxy routes everything that producers, users and operators call", () => {
     const nginx = read("deploy/docker/nginx.conf");
     const [, outside = "", operators = ""] = nginx.split(/listen 844[34] ssl;/);
     const waysOf = (text: string) =>
@@ -345,7 +348,7 @@ describe("docker-compose.yml", () => {
     }
   });
 
-  test("every file and folder that is mounted is there, or made by make-secrets", () => {
+  test("every mounted file and folder exists, or is made by make-secrets", () => {
     for (const [name, { volumes = [] }] of services) {
       for (const [source = ""] of volumes.map((volume) => volume.split(":"))) {
         if (source.startsWith("./")) expect(existsSync(join(root, source)), `${name}: ${source}`).toBe(true);

@@ -70,7 +70,7 @@ async function doctor(...more: string[]): Promise<{ readonly code: number; reado
 const named = (findings: readonly Finding[]) =>
   findings.filter(({ level }) => level === "error").map(({ check }) => check);
 
-test("a healthy cluster: nothing is wrong, and everything was looked at", async () => {
+test("finds nothing wrong with a healthy cluster, and checks everything", async () => {
   const healthy = await waitFor(
     async () => {
       const run = await doctor("--redis-url", redis.url, "--partitions", "4", "--metrics", metricsUrl);
@@ -120,7 +120,7 @@ test("a healthy cluster: nothing is wrong, and everything was looked at", async 
   expect(code).toBe(0);
 });
 
-test("a Redis that would not run its file at its next start is told", async () => {
+test("reports a Redis that would not replay its file at its next start", async () => {
   const other = await startRedis({ appendOnly: true });
   try {
     const link = await connectRedis({
@@ -142,7 +142,7 @@ test("a Redis that would not run its file at its next start is told", async () =
   }
 });
 
-test("six things are wrong: each is named with how to mend it, by the services and by Redis itself", async () => {
+test("names each of six faults and its remedy, through the services and Redis itself", async () => {
   const used = Number(/used_memory:(\d+)/.exec(await admin.info("memory"))?.[1]);
   await admin.set("petrel:partition-count", "7");
   await admin.config("SET", "appendonly", "no");

@@ -46,7 +46,7 @@ describe("two nodes of this release", () => {
     cluster = await startCluster({ together: true, nodes: 2, environment: { NODE_TTL_MS: "1500" } });
   }, 180_000);
 
-  test("are listed with what they hold", async () => {
+  test("are listed with their connections", async () => {
     await connectTo(0, "ann");
     await connectTo(0, "bea");
     await connectTo(1, "cay");
@@ -64,7 +64,7 @@ describe("two nodes of this release", () => {
     expect(listed[0]?.version).toMatch(/^\d/);
   });
 
-  test("a drained one asks its clients to move, turns others away, and is empty; the other goes on", async () => {
+  test("a drained one asks its clients to move, refuses others, and empties; the other goes on", async () => {
     const { code, out } = await runCli(cluster, ["drain", "push-node-1", "--wait", "--json"]);
     expect(code).toBe(0);
     expect(out.map((line) => JSON.parse(line) as Node)).toMatchObject([
@@ -87,7 +87,7 @@ describe("two nodes of this release", () => {
     await moved.untilMessages(1);
   });
 
-  test("the last one that takes clients is not drained, but by force", async () => {
+  test("the last one that accepts clients is drained only by force", async () => {
     const { code, err } = await runCli(cluster, ["drain", "push-node-2"]);
     expect(code).toBe(1);
     expect(err.join()).toContain("It is the last node that accepts connections.");
@@ -96,7 +96,7 @@ describe("two nodes of this release", () => {
     expect(unknown.err.join()).toContain("there is no node push-node-9; there are: push-node-1");
   });
 
-  test("one of a release without reports is listed, and refused at once with why", async () => {
+  test("a node of a release without reports is listed, and its drain is refused at once with the reason", async () => {
     const logger = createLogger({ service: "test", level: "silent" });
     const redis = await connectRedis({ url: cluster.redis.url, role: "test", logger });
     const subscriber = await connectRedis({ url: cluster.redis.url, role: "test-subscriber", logger });
@@ -114,7 +114,7 @@ describe("two nodes of this release", () => {
     redis.disconnect();
   });
 
-  test("taken back, it takes clients again", async () => {
+  test("after an undo it accepts clients again", async () => {
     const { code } = await runCli(cluster, ["drain", "push-node-1", "--undo"]);
     expect(code).toBe(0);
     await connectTo(0, "eve");

@@ -14,7 +14,7 @@ const renderer = findRenderer();
 const isValid = new Ajv({ strict: false }).compile(valuesSchema());
 const values = parse(readFileSync(join(chartDirectory, "values.yaml"), "utf8")) as unknown;
 
-test.runIf(isToBeRendered())("what is made from k8s/ and the services' schemas is as they are", () => {
+test.runIf(isToBeRendered())("files generated from k8s/ and the services' schemas are up to date", () => {
   if (renderer === undefined) throw new Error("there is no kustomize 5");
   for (const [path, content] of makeChartFiles(renderer)) {
     const file = join(chartDirectory, path);
@@ -26,7 +26,7 @@ test.runIf(isToBeRendered())("what is made from k8s/ and the services' schemas i
   }
 });
 
-test("the defaults are all that may be set but what has none, and the schema takes them", () => {
+test("values.yaml has every setting with a default, and fits the schema", () => {
   isValid(values);
   expect(isValid.errors).toBeNull();
   const withoutDefault =
@@ -42,7 +42,7 @@ test("every variable of every service can be set", () => {
   }
 });
 
-test("what README.md gives as values is taken", () => {
+test("accepts the values in README.md", () => {
   const readme = readFileSync(join(chartDirectory, "README.md"), "utf8");
   const blocks = [...readme.matchAll(/^```yaml\n([\s\S]*?)^```$/gm)].map(
     ([, text = ""]) => parse(text) as unknown,
@@ -54,7 +54,7 @@ test("what README.md gives as values is taken", () => {
   }
 });
 
-test("a variable that nobody reads, a wrong type and an unknown value are refused", () => {
+test("refuses an unread variable, a wrong type and an unknown value", () => {
   for (const wrong of [
     { settings: { VAPID_SUBJEKT: "a" } },
     { settings: { VAPID_KEY_FILE: "/a" } },

@@ -67,7 +67,7 @@ describe.runIf(isThere).each(sets)("with $examples", ({ examples, directory }) =
   const objects = isThere ? renderChart(examples) : [];
   const { workloads, environmentOf } = readObjects(objects);
 
-  test("is taken by the API servers, strictly, and by Helm's linter", () => {
+  test("is accepted by the API servers, strictly, and by Helm's linter", () => {
     expect(objects.flatMap(checkManifest)).toEqual([]);
     expect(lintChart(examples)).toBe("");
     const names = objects.map(({ kind, metadata }) => `${kind} ${metadata.name}`);
@@ -81,13 +81,13 @@ describe.runIf(isThere).each(sets)("with $examples", ({ examples, directory }) =
     ]);
   });
 
-  test.runIf(directory !== undefined && kustomize !== undefined)("is what kustomize renders", () => {
+  test.runIf(directory !== undefined && kustomize !== undefined)("equals what kustomize renders", () => {
     const theirs = renderDirectory(kustomize ?? [], `k8s/${directory ?? ""}`);
     const isBase = directory === "base";
     expect(comparable(objects, isBase)).toEqual(comparable(withoutSuffixes(theirs), isBase));
   });
 
-  test("configures each with what it reads, from files that are mounted, and leaves it time to stop", () => {
+  test("gives each service what it reads, from mounted files, and leaves it time to stop", () => {
     for (const workload of workloads) {
       const name = workload.metadata.name as ImageName;
       const container = containerOf(workload);
@@ -110,7 +110,7 @@ describe.runIf(isThere).each(sets)("with $examples", ({ examples, directory }) =
   });
 });
 
-describe.runIf(isThere)("what no directory of k8s/ shows", () => {
+describe.runIf(isThere)("beyond the directories of k8s/", () => {
   const objects = isThere ? renderChart(["cluster-tls"]) : [];
   const { of, workloads, containersOf, environmentOf } = readObjects(objects);
   const find = (name: string) => workloads.find(({ metadata }) => metadata.name === name);
@@ -119,7 +119,7 @@ describe.runIf(isThere)("what no directory of k8s/ shows", () => {
     return container === undefined ? {} : environmentOf(container);
   };
 
-  test("a variable reaches those that read it, as it was written", () => {
+  test("a variable reaches the services that read it, unchanged", () => {
     expect(environment("auth")).toMatchObject({ REDIS_CLUSTER: "redis-0.redis:6379,redis-1.redis:6379" });
     expect(environment("auth")).not.toHaveProperty("TOPIC_RING_BYTES");
     expect(environment("push-node")).toMatchObject({
@@ -134,14 +134,14 @@ describe.runIf(isThere)("what no directory of k8s/ shows", () => {
     ]);
   });
 
-  test("with TLS up to the services they are asked over TLS; a probe could show no certificate", () => {
+  test("with TLS to the services they are probed over TLS; a probe cannot present a certificate", () => {
     const text = JSON.stringify(workloads);
     expect(text.match(/"scheme":"HTTPS"/g)).toHaveLength(12);
     const refused = ["--set", "files.TLS_CLIENT_CA_FILE.secret=a", "--set", "files.TLS_CLIENT_CA_FILE.key=b"];
     expect(() => renderChart(["cluster-tls"], ...refused)).toThrow(/probes send no certificate/);
   });
 
-  test("Secrets under any name that a cluster takes are mounted, each in a place of its own", () => {
+  test("Secrets of any valid name are mounted, each in its own place", () => {
     const long = `${"petrel-".repeat(9)}keys`;
     const from = {
       TLS_CERT_FILE: { secret: "push.example.com-tls", key: "tls.crt" },
@@ -171,7 +171,7 @@ describe.runIf(isThere)("what no directory of k8s/ shows", () => {
     }
   });
 
-  test("what Node or a library reads reaches all four; a setting is not hidden there", () => {
+  test("variables of Node or a library reach all four services; a setting cannot be hidden there", () => {
     const header = {
       name: "OTEL_EXPORTER_OTLP_HEADERS",
       valueFrom: { secretKeyRef: { name: "otel", key: "headers" } },
@@ -184,7 +184,7 @@ describe.runIf(isThere)("what no directory of k8s/ shows", () => {
     expect(() => renderChart([], "--set-json", `extraEnv=${hidden}`)).toThrow(/LOG_LEVEL is a setting/);
   });
 
-  test("counts, places, images, Secrets and rules are as they were chosen", () => {
+  test("replicas, node placement, images, Secrets and rules follow the values", () => {
     expect(["auth", "dispatch", "push-node", "collect"].map((name) => find(name)?.spec.replicas)).toEqual([
       1,
       2,
@@ -223,7 +223,7 @@ describe.runIf(isThere)("what no directory of k8s/ shows", () => {
     });
   });
 
-  test("an alert's page is where those on call can open it", () => {
+  test("an alert's link opens a page for those on call", () => {
     const address = "https://wiki.example.com/alerts";
     const more = ["--set", "monitoring.prometheusRule.enabled=true"];
     const pages = (...args: string[]) =>
@@ -236,7 +236,7 @@ describe.runIf(isThere)("what no directory of k8s/ shows", () => {
     expect(moved.length).toBeGreaterThan(20);
   });
 
-  test("the dashboards are those of k8s/grafana, with the labels that a sidecar looks for", () => {
+  test("the dashboards are those of k8s/grafana, with the sidecar's labels", () => {
     const more = [
       "--set",
       "monitoring.dashboards.enabled=true",
@@ -258,7 +258,7 @@ describe.runIf(isThere)("what no directory of k8s/ shows", () => {
     expect(renderChart([]).filter(isDashboard)).toEqual([]);
   });
 
-  test("pods are made anew when their settings change, and only then", () => {
+  test("pods are recreated when their settings change, and only then", () => {
     const checksums = (...more: string[]): unknown[] =>
       readObjects(renderChart([], ...more)).workloads.map(({ spec }) => {
         const { annotations } = spec.template.metadata as { readonly annotations?: Record<string, string> };
@@ -268,7 +268,7 @@ describe.runIf(isThere)("what no directory of k8s/ shows", () => {
     expect(before.filter((one, index) => one !== after[index])).toHaveLength(1);
   });
 
-  test("a stop waits for the way in as long as it is told to, or not at all", () => {
+  test("a stop waits for the ingress as long as configured, or not at all", () => {
     const sleeps = (...more: string[]): unknown[] => {
       const { workloads: all, containersOf: containers } = readObjects(renderChart([], ...more));
       return all
@@ -280,7 +280,7 @@ describe.runIf(isThere)("what no directory of k8s/ shows", () => {
     expect(sleeps("--set", "services.collect.preStopSeconds=30")).toEqual([30]);
   });
 
-  test("the number of partitions is one for all: a service of its own opinion would look for users elsewhere", () => {
+  test("the number of partitions is one for all services: with its own, one would look for users elsewhere", () => {
     for (const service of ["auth", "collect", "dispatch", "push-node"])
       expect(() => renderChart([], "--set", `services.${service}.settings.PARTITIONS=8`)).toThrow(
         new RegExp(`set settings.PARTITIONS, not services.${service}.settings`),
@@ -294,7 +294,7 @@ describe.runIf(isThere)("what no directory of k8s/ shows", () => {
     expect(numbers).toEqual(["8", "8", "8", "8"]);
   });
 
-  test("a name that nothing reads is refused before anything is rendered", () => {
+  test("refuses an unread name before anything is rendered", () => {
     expect(() => renderChart([], "--set", "settings.DRAIN_WINDOWMS=1")).toThrow(/DRAIN_WINDOWMS/);
     expect(() => renderChart([], "--set", "services.auth.settings.DRAIN_WINDOW_MS=1")).toThrow(
       /DRAIN_WINDOW_MS/,

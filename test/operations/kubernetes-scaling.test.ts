@@ -25,7 +25,7 @@ const metricNames = new Set(
 describe.runIf(isToBeRendered()).each(directories)("k8s/%s", (directory) => {
   const { of, workloads, ours, containersOf, matching, environmentOf } = readRendered(directory);
 
-  test("budgets and autoscalers are of deployments that are there", () => {
+  test("budgets and autoscalers belong to existing deployments", () => {
     for (const { metadata, spec } of of<Workload>("PodDisruptionBudget")) {
       expect(matching(spec.selector).map((one) => one.metadata.name)).toEqual([metadata.name]);
     }
@@ -45,7 +45,7 @@ describe.runIf(isToBeRendered()).each(directories)("k8s/%s", (directory) => {
     }
   });
 
-  test("push nodes: fast up, slow down, and a drain that the others can take", () => {
+  test("push nodes scale up fast, down slowly, with drains that the others can absorb", () => {
     const [node] = ours.filter(({ metadata }) => metadata.name === "push-node").flatMap(containersOf);
     const windowSeconds = Number(node === undefined ? 0 : environmentOf(node)["DRAIN_WINDOW_MS"]) / 1000;
     for (const { metadata, spec } of of<Autoscaler>("HorizontalPodAutoscaler")) {
@@ -70,7 +70,7 @@ describe.runIf(isToBeRendered()).each(directories)("k8s/%s", (directory) => {
   });
 });
 
-test("what the autoscalers need of the metrics adapter is a ConfigMap of it", () => {
+test("the metrics adapter's ConfigMap has what the autoscalers need", () => {
   const [config, ...others] = parseManifests(
     readFileSync(join(root, "k8s/prometheus-adapter/config-map.yaml"), "utf8"),
   ) as (Manifest & { readonly data: Record<string, string> })[];

@@ -25,7 +25,7 @@ describe.runIf(isToBeRendered()).each(directories)("k8s/%s", (directory) => {
   const { of, workloads, ours, containersOf, matching, containerPorts, environmentOf } =
     readRendered(directory);
 
-  test("services, routes and monitors lead to ports that are there", () => {
+  test("services, routes and monitors point to existing ports", () => {
     const services = new Map(of<Service>("Service").map((one) => [one.metadata.name, one]));
     for (const { metadata, spec } of services.values()) {
       const pods = matching({ matchLabels: spec.selector });
@@ -75,7 +75,7 @@ describe.runIf(isToBeRendered()).each(directories)("k8s/%s", (directory) => {
     }
   });
 
-  test("policies choose pods that are there, and ports that they have; all else is closed", () => {
+  test("policies select existing pods and their ports; everything else is closed", () => {
     const policies = of<Policy>("NetworkPolicy");
     const closed = policies.find(({ metadata }) => metadata.name === "default-deny");
     expect(closed?.spec.policyTypes).toEqual(["Ingress", "Egress"]);
@@ -142,7 +142,7 @@ describe.runIf(isToBeRendered()).each(directories)("k8s/%s", (directory) => {
     );
   }
 
-  test("names are resolved, by a cache on the machine too", () => {
+  test("DNS works, also through a cache on the node", () => {
     const dns = of<Policy>("NetworkPolicy").find(({ metadata }) => metadata.name === "dns");
     expect(dns?.spec.podSelector).toEqual({});
     const [rule] = dns?.spec.egress ?? [];
@@ -151,7 +151,7 @@ describe.runIf(isToBeRendered()).each(directories)("k8s/%s", (directory) => {
     expect(rule?.to?.map(({ ipBlock }) => ipBlock?.cidr)).toContain("169.254.20.10/32");
   });
 
-  test("whoever is told of another may reach it, and nobody else", () => {
+  test("each service may reach those it is configured for, and nobody else", () => {
     expect(mayReach("push-node", "auth", 7101)).toBe(true);
     expect(mayReach("collect", "auth", 7101)).toBe(false);
     expect(mayReach("push-node", "auth", 9464)).toBe(false);
@@ -168,7 +168,7 @@ describe.runIf(isToBeRendered()).each(directories)("k8s/%s", (directory) => {
     expect(mayReach("dispatch", "apns-simulator", 7104)).toBe(false);
   });
 
-  test("metrics are for the monitoring's namespace alone", () => {
+  test("only the monitoring namespace may read metrics", () => {
     const open = of<Policy>("NetworkPolicy").flatMap(({ spec }) =>
       (spec.ingress ?? []).filter(({ ports = [] }) =>
         ports.some(({ port }) => port === "metrics" || port === 9464),
@@ -179,72 +179,69 @@ describe.runIf(isToBeRendered()).each(directories)("k8s/%s", (directory) => {
     ]);
   });
 
-  test.runIf(withWayIn.includes(directory))(
-    "what users and producers ask has a way in; what operators ask has none",
-    () => {
-      const waysIn = { routes: of<Route>("HTTPRoute"), ingresses: of<Ingress>("Ingress") };
-      const servicesAsked = (service: string, line: string): string[] => {
-        const [method = "", path = ""] = line.split(" ");
-        return servicesFor(waysIn, { host: `${service}.example.com`, method, path });
-      };
-      const open = {
-        auth: [
-          "POST /v1/tokens",
-          "POST /v1/tokens/refresh",
-          "POST /v1/tokens/revoke",
-          "POST /v1/tickets",
-          "POST /v1/introspect",
-          "PUT /v1/devices",
-          "DELETE /v1/devices/d",
-          "PUT /v1/users/ada/devices",
-          "GET /v1/users/ada/devices",
-          "DELETE /v1/users/ada/devices/d",
-          "GET /v1/web-push-key",
-          "GET /.well-known/jwks.json",
-        ],
-        collect: [
-          "POST /v1/messages",
-          "POST /v1/messages/batch",
-          "GET /v1/messages/p1_m",
-          "DELETE /v1/messages/p1_m",
-          "GET /v1/users/a@b:c/messages",
-          "GET /v1/users/ada/presence",
-          "GET /v1/topics/news/presence",
-          "GET /v1/users/ada/topics",
-          "PUT /v1/users/ada/topics/news",
-          "DELETE /v1/users/ada/topics/news",
-          "GET /v1/presence",
-          "GET /v1/events",
-        ],
-        push: ["GET /v1/connect"],
-      };
-      for (const [host, asked] of Object.entries(open)) {
-        const service = host === "push" ? "push-node" : host;
-        for (const line of asked) expect(servicesAsked(host, line), line).toEqual([service]);
-      }
-      const closed = {
-        auth: ["GET /v1/keys", "POST /v1/signing-keys/rotate", "GET /v1/audit", "GET /metrics"],
-        collect: [
-          "DELETE /v1/users/ada",
-          "GET /v1/nodes",
-          "GET /v1/channels",
-          "GET /v1/diagnosis",
-          "POST /v1/users/ada/disconnect",
-          "DELETE /v1/users/messages",
-          "DELETE /V1/USERS/ada",
-          "GET /v1/dead-letters",
-          "GET /v1/webhooks",
-          "GET /metrics",
-        ],
-        push: ["GET /metrics"],
-      };
-      for (const [host, asked] of Object.entries(closed)) {
-        for (const line of asked) expect(servicesAsked(host, line), line).toEqual([]);
-      }
-    },
-  );
+  test.runIf(withWayIn.includes(directory))("public routes have an ingress; operators' have none", () => {
+    const waysIn = { routes: of<Route>("HTTPRoute"), ingresses: of<Ingress>("Ingress") };
+    const servicesAsked = (service: string, line: string): string[] => {
+      const [method = "", path = ""] = line.split(" ");
+      return servicesFor(waysIn, { host: `${service}.example.com`, method, path });
+    };
+    const open = {
+      auth: [
+        "POST /v1/tokens",
+        "POST /v1/tokens/refresh",
+        "POST /v1/tokens/revoke",
+        "POST /v1/tickets",
+        "POST /v1/introspect",
+        "PUT /v1/devices",
+        "DELETE /v1/devices/d",
+        "PUT /v1/users/ada/devices",
+        "GET /v1/users/ada/devices",
+        "DELETE /v1/users/ada/devices/d",
+        "GET /v1/web-push-key",
+        "GET /.well-known/jwks.json",
+      ],
+      collect: [
+        "POST /v1/messages",
+        "POST /v1/messages/batch",
+        "GET /v1/messages/p1_m",
+        "DELETE /v1/messages/p1_m",
+        "GET /v1/users/a@b:c/messages",
+        "GET /v1/users/ada/presence",
+        "GET /v1/topics/news/presence",
+        "GET /v1/users/ada/topics",
+        "PUT /v1/users/ada/topics/news",
+        "DELETE /v1/users/ada/topics/news",
+        "GET /v1/presence",
+        "GET /v1/events",
+      ],
+      push: ["GET /v1/connect"],
+    };
+    for (const [host, asked] of Object.entries(open)) {
+      const service = host === "push" ? "push-node" : host;
+      for (const line of asked) expect(servicesAsked(host, line), line).toEqual([service]);
+    }
+    const closed = {
+      auth: ["GET /v1/keys", "POST /v1/signing-keys/rotate", "GET /v1/audit", "GET /metrics"],
+      collect: [
+        "DELETE /v1/users/ada",
+        "GET /v1/nodes",
+        "GET /v1/channels",
+        "GET /v1/diagnosis",
+        "POST /v1/users/ada/disconnect",
+        "DELETE /v1/users/messages",
+        "DELETE /V1/USERS/ada",
+        "GET /v1/dead-letters",
+        "GET /v1/webhooks",
+        "GET /metrics",
+      ],
+      push: ["GET /metrics"],
+    };
+    for (const [host, asked] of Object.entries(closed)) {
+      for (const line of asked) expect(servicesAsked(host, line), line).toEqual([]);
+    }
+  });
 
-  test("Ingresses that share a certificate name the same hosts, whichever of them it is asked for by", () => {
+  test("Ingresses that share a certificate name the same hosts", () => {
     const hostsBySecret = new Map<string, Set<string>>();
     for (const { hosts, secretName } of of<Ingress>("Ingress").flatMap(({ spec }) => spec.tls))
       hostsBySecret.set(
@@ -254,7 +251,7 @@ describe.runIf(isToBeRendered()).each(directories)("k8s/%s", (directory) => {
     for (const [secretName, hosts] of hostsBySecret) expect([...hosts], secretName).toHaveLength(1);
   });
 
-  test("no way in ends a socket that lives", () => {
+  test("no ingress ends a live socket", () => {
     const pingSeconds = Number(settingsOf["push-node"]["pingSeconds"]?.setting.default);
     for (const { spec } of of<Route>("HTTPRoute")) {
       for (const { matches: paths, timeouts } of spec.rules) {

@@ -23,7 +23,7 @@ const checkManifest = createManifestCheck();
 describe.runIf(isToBeRendered()).each(directories)("k8s/%s", (directory) => {
   const { objects, of, workloads, ours, containersOf, matching, environmentOf } = readRendered(directory);
 
-  test("is taken by the API servers, strictly", () => {
+  test("is accepted by the API servers, strictly", () => {
     expect(objects.flatMap(checkManifest)).toEqual([]);
     const names = objects.map(({ kind, metadata }) => `${kind} ${metadata.name}`);
     expect(new Set(names).size).toBe(names.length);
@@ -33,7 +33,7 @@ describe.runIf(isToBeRendered()).each(directories)("k8s/%s", (directory) => {
     }
   });
 
-  test("has what it is for", () => {
+  test("has its intended content", () => {
     const names = workloads.map(({ metadata }) => metadata.name).sort();
     const services = ["auth", "collect", "dispatch", "push-node"];
     expect(names).toEqual(
@@ -76,7 +76,7 @@ describe.runIf(isToBeRendered()).each(directories)("k8s/%s", (directory) => {
     });
   });
 
-  test("every container is nobody's, and cannot write", () => {
+  test("every container is unprivileged and read-only", () => {
     for (const workload of workloads) {
       const { name } = workload.metadata;
       const pod = workload.spec.template.spec;
@@ -103,7 +103,7 @@ describe.runIf(isToBeRendered()).each(directories)("k8s/%s", (directory) => {
     }
   });
 
-  test("a pod has the time that its stop takes: preStop, the drain window, and ten seconds", () => {
+  test("a pod has the time its stop takes: preStop, the drain window, and ten seconds", () => {
     const graces = ours.map((workload) => {
       const [container] = containersOf(workload);
       if (container === undefined) throw new Error(`${workload.metadata.name} has no container`);
@@ -116,7 +116,7 @@ describe.runIf(isToBeRendered()).each(directories)("k8s/%s", (directory) => {
     expect(graces.find(([name]) => name === "push-node")?.[2]).toBeGreaterThan(0);
   });
 
-  test("a rollout takes none away before another is there", () => {
+  test("a rollout removes no pod before another is ready", () => {
     for (const { metadata, spec } of of<Workload>("Deployment")) {
       if (["console", "apns-simulator"].includes(metadata.name)) continue;
       expect(spec.strategy?.rollingUpdate.maxUnavailable, metadata.name).toBe(0);
@@ -138,7 +138,7 @@ describe.runIf(isToBeRendered()).each(directories)("k8s/%s", (directory) => {
     }
   });
 
-  test("configures each with what it reads, and nothing else", () => {
+  test("gives each service what it reads, and nothing else", () => {
     for (const workload of ours) {
       const image = workload.metadata.name as ImageName;
       for (const container of containersOf(workload)) {
@@ -198,7 +198,7 @@ describe.runIf(isToBeRendered()).each(directories)("k8s/%s", (directory) => {
     }
   });
 
-  test("asks each, in the right way, whether it lives and is ready", () => {
+  test("probes each service's liveness and readiness correctly", () => {
     for (const workload of ours) {
       for (const container of containersOf(workload)) {
         const { startupProbe, readinessProbe, livenessProbe } = container;
@@ -217,7 +217,7 @@ describe.runIf(isToBeRendered()).each(directories)("k8s/%s", (directory) => {
 });
 
 describe("the schemas", () => {
-  test("a field that is not there, a value of another type and an unknown kind are refused", () => {
+  test("refuse an unknown field, a value of another type and an unknown kind", () => {
     const budget = (spec: unknown): Manifest =>
       ({
         apiVersion: "policy/v1",

@@ -17,7 +17,7 @@ const isObject = (one: Manifest): boolean => one.apiVersion !== undefined;
 const portOf = (service: "auth" | "collect" | "push-node"): number =>
   Number(settingsOf[service]["port"]?.setting.default);
 
-test("values are the chart's, and proxies' addresses are such", () => {
+test("values fit the chart, and proxies' addresses are valid", () => {
   const isValid = new Ajv({ strict: false }).compile(valuesSchema());
   const values = blocks.filter((one) => !isObject(one)) as unknown as { settings: Record<string, string> }[];
   expect(values).toHaveLength(3);
@@ -45,7 +45,7 @@ test("objects name Petrel's services and ports; Kubernetes' own are valid", () =
     expect(text).toContain(`"port":"${portOf(service)}"`);
 });
 
-test("no timeout strikes between two pings, and no drain is shorter than a node's", () => {
+test("no timeout is shorter than two pings, and no drain is shorter than a node's", () => {
   const pingSeconds = Number(settingsOf["push-node"]["pingSeconds"]?.setting.default);
   const drainSeconds = 60 + 15 + 10;
   const idle = Number(/idle_timeout\.timeout_seconds=(\d+)/.exec(page)?.[1]);

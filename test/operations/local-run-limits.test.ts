@@ -34,7 +34,7 @@ const limitsByAddress = new Set(
     .filter((name) => /_PER_ADDRESS_PER_(SECOND|MINUTE)$/.test(name)),
 );
 
-test("every limit on what an address does in a time is off", () => {
+test("every rate limit per address is off", () => {
   expect(limitsByAddress.size).toBeGreaterThanOrEqual(3);
   for (const { name, environment } of environmentsWith({})) {
     for (const limit of limitsByAddress)
@@ -48,7 +48,7 @@ test("the user's own environment wins", () => {
   }
 });
 
-test("one address may have all the places, and all that come at once have one", () => {
+test("one address may use all slots, and all handshakes that come at once", () => {
   for (const { kind, environment } of environmentsWith({})) {
     if (kind !== "push-node") continue;
     const node = readPushNodeConfig({ ...environment, PORT: "1" });

@@ -80,7 +80,7 @@ afterAll(async () => {
   await rm(directory, { recursive: true, force: true });
 });
 
-test("dev.json has the contract's shape, and is for its owner only", () => {
+test("dev.json has the contract's shape, and only its owner can read it", () => {
   expect(statSync(devFile()).mode & 0o777).toBe(0o600);
   const dev = readDevFile();
   expect(dev).toEqual({
@@ -101,7 +101,7 @@ test("dev.json has the contract's shape, and is for its owner only", () => {
   });
 });
 
-test("Redis answers whoever has dev.json, and nobody else on this machine", async () => {
+test("Redis answers only those who have dev.json", async () => {
   const { redis } = readDevFile();
   const { host, password } = new URL(redis);
   const stranger = await probeRedis(`redis://${host}`, [["PING"], ["KEYS", "*"]]);
@@ -110,13 +110,13 @@ test("Redis answers whoever has dev.json, and nobody else on this machine", asyn
   expect(output).not.toContain(password);
 });
 
-test("dispatch answers /metrics on its own port, with what every service measures of itself", async () => {
+test("dispatch serves /metrics on its own port, with every service's process metrics", async () => {
   const text = await (await fetch(`${readDevFile().dispatch}/metrics`)).text();
   for (const name of ["petrel_build_info", "petrel_redis_link_up", "process_cpu_seconds_total"])
     expect(text, name).toMatch(new RegExp(`^${name}\\{.*component="dispatch"`, "m"));
 });
 
-test("dev.json's key and secret are good to sign with, at each service that takes keys", async () => {
+test("dev.json's key and secret can sign, at each service that accepts keys", async () => {
   const { apiKey, apiSecret, adminToken, collect, auth, dispatch } = readDevFile();
   const [adminKey = "", adminSecret = ""] = adminToken.split(".");
   const sign = (key: string, secret: string, base: string, target: string): Promise<Response> => {
@@ -138,7 +138,7 @@ test("dev.json's key and secret are good to sign with, at each service that take
   expect((await sign(adminKey, apiSecret, auth, "/v1/keys?limit=1")).status).toBe(401);
 });
 
-test("the README's curl is seen by petrel listen and a plain client; the state reads delivered", async () => {
+test("petrel listen and a plain client receive the README's curl; the state reads delivered", async () => {
   const dev = readDevFile();
   const tokenAnswer = await fetch(`${dev.auth}/v1/tokens`, {
     method: "POST",
@@ -180,7 +180,7 @@ test("the README's curl is seen by petrel listen and a plain client; the state r
   plain.close();
 });
 
-test("a service that dies is restarted, and a line says so", async () => {
+test("restarts a service that dies, and says so in a line", async () => {
   const pids = JSON.parse(readFileSync(join(directory, "pids.json"), "utf8")) as Record<string, number>;
   process.kill(pids["push-node-1"] ?? 0, "SIGKILL");
   await waitFor(() => /push-node-1 .*restart/.test(output), { what: "a line about the restart" });
@@ -191,7 +191,7 @@ test("a service that dies is restarted, and a line says so", async () => {
   });
 });
 
-test("a stop leaves nothing behind, and the next start has the data and keys of before", async () => {
+test("a stop leaves nothing behind, and the next start has the former data and keys", async () => {
   const before = readDevFile();
   const post = (): Promise<Response> =>
     fetch(`${before.collect}/v1/messages`, {

@@ -37,7 +37,7 @@ describe("make-secrets", () => {
   });
   afterAll(() => rmSync(parent, { recursive: true, force: true }));
 
-  test("makes every file that docker-compose.yml names, for their owner and the containers", () => {
+  test("makes every file that docker-compose.yml names, readable by their owner and the containers", () => {
     const names = Object.values(compose.secrets).map(({ file }) =>
       file.replace("./deploy/docker/secrets/", ""),
     );
@@ -47,7 +47,7 @@ describe("make-secrets", () => {
     for (const name of names) expect(statSync(join(directory, name)).mode & 0o777, name).toBe(0o444);
   });
 
-  test("makes what the services take", () => {
+  test("makes files the services accept", () => {
     const keys = readProducerKeysFile(join(directory, "producer-keys.json"));
     expect(keys.map(({ scopes }) => scopes.includes("admin"))).toEqual([false, true]);
     for (const [i, name] of ["api-key", "admin-key"].entries()) {
@@ -69,7 +69,7 @@ describe("make-secrets", () => {
     expect(names).toContain("DNS:push.example.com");
   });
 
-  test("makes users of Redis that a server takes: the services', the operator's, and two for watching", async () => {
+  test("makes Redis users that a server accepts: the services', the operator's, and two for monitoring", async () => {
     const redis = await startRedis();
     try {
       const users = readFileSync(join(directory, "redis-users"), "utf8").trimEnd().split("\n");
@@ -124,7 +124,7 @@ describe("make-secrets", () => {
     }
   });
 
-  test("a Redis with these users has what scripts wrote when it starts again", async () => {
+  test("a Redis with these users still has what scripts wrote after a restart", async () => {
     const binary = await findTestServer(process.env);
     const [port, data] = [await freePort(), join(parent, "data")];
     mkdirSync(data);
@@ -159,7 +159,7 @@ describe("make-secrets", () => {
     }
   });
 
-  test("overwrites nothing, and leaves nothing behind where it fails", () => {
+  test("overwrites nothing, and leaves nothing behind if it fails", () => {
     const before = readFileSync(join(directory, "key-encryption"), "utf8");
     expect(makeSecrets(directory)).toMatchObject({
       status: 1,

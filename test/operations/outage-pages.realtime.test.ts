@@ -91,7 +91,7 @@ describe.runIf(runsPrometheus && sized(1, 0) === 1)("who is paged", () => {
     return Number(result[0]?.value[1] ?? 0);
   };
 
-  test("a failover pages nobody, neither while it lasts nor minutes later", async () => {
+  test("a failover pages nobody, neither during it nor minutes later", async () => {
     const counted = (outcome: string): Promise<number> =>
       valueOf(`sum(petrel_collect_messages_total{outcome="${outcome}"})`);
     await waitFor(async () => (await counted("stored")) > 50 && (await pages()).length === 0, {
@@ -124,7 +124,7 @@ describe.runIf(runsPrometheus && sized(1, 0) === 1)("who is paged", () => {
     expect(result.map(({ metric }) => metric["alertname"])).toEqual([]);
   });
 
-  test("all push nodes are gone: a page, and that one alone", async () => {
+  test("the loss of all push nodes pages, and only that alert", async () => {
     for (const node of cluster.nodes) node.signal("SIGKILL");
     await Promise.all(cluster.nodes.map((node) => node.exited));
     let firing: readonly Alert[] = [];

@@ -62,7 +62,7 @@ beforeAll(async () => {
 });
 afterAll(() => rm(place, { recursive: true, force: true }));
 
-test("each holds what it names, what that imports, and no test", async () => {
+test("each contains the files it names, what they import, and no test", async () => {
   expect([...packed.keys()].sort()).toEqual(["@petrel/cli", "@petrel/client", "@petrel/server"]);
   for (const [name, { manifest, files }] of packed) {
     const named = [
@@ -89,7 +89,7 @@ test("each holds what it names, what that imports, and no test", async () => {
   }
 });
 
-test("the client is imported by its name, and makes a client", async () => {
+test("the client is imported by its name and creates a client", async () => {
   const script = `
     import { PetrelClient, clientErrorCodes } from "@petrel/client";
     const client = new PetrelClient({ url: "ws://127.0.0.1/v1/connect", getToken: () => "t", WebSocket: class {} });
@@ -166,12 +166,12 @@ describe("installed into an empty project", () => {
     server?.closeAllConnections();
   });
 
-  test("they bring nothing along", async () => {
+  test("they have no dependencies", async () => {
     const installed = await readdir(join(project, "node_modules"));
     expect(installed.filter((name) => !name.startsWith("."))).toEqual(["@petrel"]);
   });
 
-  test("the types fit, with the strictest settings, for Node and for bundlers", async () => {
+  test("the types compile with the strictest settings, for Node and for bundlers", async () => {
     await writeFile(join(project, "consumer.ts"), consumer);
     for (const [module, moduleResolution] of [
       ["nodenext", "nodenext"],
@@ -186,7 +186,7 @@ describe("installed into an empty project", () => {
     }
   });
 
-  test("the example of a backend sends", async () => {
+  test("the backend example sends", async () => {
     await copyFile(join(root, "examples/backend/send.mjs"), join(project, "send.mjs"));
     const env = { ...process.env, PETREL_COLLECT: cluster.collect.url, PETREL_KEY: cluster.apiKey };
     const { stdout } = await run(process.execPath, ["send.mjs", "alice", "bob"], { cwd: project, env });
@@ -196,46 +196,43 @@ describe("installed into an empty project", () => {
     ]);
   });
 
-  test.runIf(runsInBrowser())(
-    "the example of a page receives, module by module and in one file",
-    async () => {
-      const browser = await launchChromium();
-      try {
-        const sdk = join(project, "node_modules/@petrel/client/dist");
-        const html = await readFile(join(root, "examples/web-page/index.html"), "utf8");
-        const global = `<script src="/sdk/bundle/petrel-client.global.js"></script>`;
-        for (const [user, page] of [
-          ["carol", html],
-          ["dora", html.replace("/sdk/client.js", "/sdk/bundle/petrel-client.js")],
-          [
-            "erin",
-            html
-              .replace(/import .*;/, "const { PetrelClient } = Petrel;")
-              .replace("<script", `${global}<script`),
-          ],
-        ] as const) {
-          const tab = await browser.newPage();
-          let requests = 0;
-          serve = async (path) => {
-            if (path === "/") return ["text/html", page];
-            if (path === "/nodes") return ["application/json", JSON.stringify(cluster.nodeUrls)];
-            if (path === "/token") return ["text/plain", await cluster.tokenFor(user)];
-            requests++;
-            return ["text/javascript", await readFile(join(sdk, path.replace("/sdk/", "")))];
-          };
-          await tab.goto(`${origin}/`);
-          await tab.waitForSelector("#state:has-text('online')");
-          await cluster.post("/v1/messages", { to: { user }, data: { text: "packed" } });
-          await tab.waitForSelector("#messages li:has-text('packed')");
-          if (user === "carol") expect(requests).toBeGreaterThan(10);
-          else expect(requests).toBe(1);
-          await tab.close();
-        }
-      } finally {
-        await browser.close();
+  test.runIf(runsInBrowser())("the page example receives, module by module and in one file", async () => {
+    const browser = await launchChromium();
+    try {
+      const sdk = join(project, "node_modules/@petrel/client/dist");
+      const html = await readFile(join(root, "examples/web-page/index.html"), "utf8");
+      const global = `<script src="/sdk/bundle/petrel-client.global.js"></script>`;
+      for (const [user, page] of [
+        ["carol", html],
+        ["dora", html.replace("/sdk/client.js", "/sdk/bundle/petrel-client.js")],
+        [
+          "erin",
+          html
+            .replace(/import .*;/, "const { PetrelClient } = Petrel;")
+            .replace("<script", `${global}<script`),
+        ],
+      ] as const) {
+        const tab = await browser.newPage();
+        let requests = 0;
+        serve = async (path) => {
+          if (path === "/") return ["text/html", page];
+          if (path === "/nodes") return ["application/json", JSON.stringify(cluster.nodeUrls)];
+          if (path === "/token") return ["text/plain", await cluster.tokenFor(user)];
+          requests++;
+          return ["text/javascript", await readFile(join(sdk, path.replace("/sdk/", "")))];
+        };
+        await tab.goto(`${origin}/`);
+        await tab.waitForSelector("#state:has-text('online')");
+        await cluster.post("/v1/messages", { to: { user }, data: { text: "packed" } });
+        await tab.waitForSelector("#messages li:has-text('packed')");
+        if (user === "carol") expect(requests).toBeGreaterThan(10);
+        else expect(requests).toBe(1);
+        await tab.close();
       }
-    },
-  );
+    } finally {
+      await browser.close();
+    }
+  });
 });
 
 test("the command runs from its package", async () => {

@@ -44,7 +44,7 @@ const unsorted = async (): Promise<number> => {
   return ((await answer.json()) as { unsorted: number }).unsorted;
 };
 
-test("what a paused channel would send waits, over a restart, and is sent once it is resumed", async () => {
+test("messages for a paused channel wait, over a restart, and are sent once it is resumed", async () => {
   const paused = await runCli(cluster, ["channels", "pause", "apns", "--reason", "Apple is down", "--json"]);
   expect([paused.code, paused.err]).toEqual([0, []]);
   expect(JSON.parse(paused.out[0] ?? "")).toMatchObject({
@@ -94,7 +94,7 @@ test("what a paused channel would send waits, over a restart, and is sent once i
   ]);
 });
 
-test("a channel that there is not is refused", async () => {
+test("refuses an unknown channel", async () => {
   const { code, err } = await runCli({ ...cluster, dispatchers: [dispatch()] }, [
     "channels",
     "pause",

@@ -25,12 +25,12 @@ const at = (path: string): string => fileURLToPath(new URL(`../../${path}`, impo
 const filesIn = (folder: string): string[] =>
   readdirSync(join(prometheusDirectory, folder)).map((name) => join(folder, name));
 describe.runIf(runsPrometheus)("by promtool", () => {
-  test("the configuration and the rules are sound", () => {
+  test("accepts the configuration and the rules", () => {
     expect(promtool(["check", "config", "prometheus.yml"])).toContain("SUCCESS");
     expect(promtool(["check", "rules", ...filesIn("rules")])).toContain("SUCCESS");
   });
 
-  test("each alert fires for its cause, and not without", () => {
+  test("fires each alert for its cause only", () => {
     expect(promtool(["test", "rules", ...filesIn("tests")])).toContain("SUCCESS");
   });
 });
@@ -57,7 +57,7 @@ test("every alert has a test in which it fires, and one in which it is silent", 
 
 // Some hundred and fifty rules more than the real ones: too much for each run.
 test.runIf(runsPrometheus && sized(1, 0) === 1)(
-  "no rule can lose its threshold, its `for` or a condition unnoticed",
+  "losing a rule's threshold, its `for` or a condition is noticed",
   () => {
     const { tried, unnoticed } = findUnnoticedMutants(prometheusDirectory);
     expect(tried).toBeGreaterThan(2 * rules.length);
@@ -66,7 +66,7 @@ test.runIf(runsPrometheus && sized(1, 0) === 1)(
   120_000,
 );
 
-test("an expression is cut at what joins its conditions, and nowhere else", () => {
+test("splits an expression only between its conditions", () => {
   expect(clausesOf('a > 1 and (b or c) unless on (x) sum(d{or="and"}) or e')).toEqual([
     { operator: "", text: "a > 1" },
     { operator: "and", text: "(b or c)" },
@@ -75,7 +75,7 @@ test("an expression is cut at what joins its conditions, and nowhere else", () =
   ]);
 });
 
-test("each installation is judged by itself: whatever is added up keeps its namespace", () => {
+test("judges each installation alone: every aggregation keeps its namespace", () => {
   for (const file of readRuleFiles(prometheusDirectory)) {
     for (const { expr } of file.groups.flatMap((group) => group.rules)) {
       const sums = expr.matchAll(/(?<![:\w])(?:sum|max|min|avg|count|group)\b(?!_)\s*(?:by \(([^)]*)\))?/g);
@@ -88,7 +88,7 @@ test("each installation is judged by itself: whatever is added up keeps its name
   }
 });
 
-test("targets are known by a label, wherever a job's or a process' own metrics are asked for", () => {
+test("identifies targets by a label, wherever a job's or a process' own metrics are queried", () => {
   for (const { alert, expr } of rules) {
     for (const [all] of expr.matchAll(/\b(?:up|(?:nodejs|process)_\w+)\b(?:\{[^}]*\})?/g))
       expect(all, alert).toContain('app_kubernetes_io_part_of="petrel"');
@@ -103,7 +103,7 @@ test("targets are known by a label, wherever a job's or a process' own metrics a
     expect(labels).toEqual({ app_kubernetes_io_part_of: "petrel" });
 });
 
-test("every alert says how grave it is, and where its page is; every page is an alert's", () => {
+test("every alert has a severity and a page; every page is an alert's", () => {
   const { runbooks } = JSON.parse(readFileSync(join(prometheusDirectory, "settings.json"), "utf8")) as {
     runbooks: string;
   };
@@ -115,7 +115,7 @@ test("every alert says how grave it is, and where its page is; every page is an 
   }
 });
 
-test("every page of an alert says what it means, what users feel, where to look first and what to do", () => {
+test("every page says what its alert means, what users notice, where to look first and what to do", () => {
   const page = readFileSync(at("docs/operate/alerts.md"), "utf8");
   const [, ...sections] = page.split(/^### /m);
   const names = sections.map((section) => section.split("\n")[0] ?? "");
@@ -133,7 +133,7 @@ test("every page of an alert says what it means, what users feel, where to look 
   }
 });
 
-test("the commands of the pages ask for metrics that there are, and are ones that petrel has", () => {
+test("the pages' commands query existing metrics and exist in petrel", () => {
   const page = readFileSync(at("docs/operate/alerts.md"), "utf8");
   const queries = [...page.matchAll(/^q '(.*)'$/gm)].map(([, query = ""]) => query);
   expect(queries.length).toBeGreaterThan(80);
@@ -149,7 +149,7 @@ test("the commands of the pages ask for metrics that there are, and are ones tha
   }
 });
 
-test("what one alert keeps back of another is an alert", () => {
+test("inhibited alerts exist", () => {
   const { inhibit_rules } = parse(readFileSync(at("deploy/docker/alertmanager.yml"), "utf8")) as {
     inhibit_rules: { source_matchers: string[]; target_matchers: string[]; equal: string[] }[];
   };
@@ -162,7 +162,7 @@ test("what one alert keeps back of another is an alert", () => {
   }
 });
 
-test("another address of the pages reaches every rule, its test and the operator's file", () => {
+test("another address for the pages reaches every rule, its test and the operator's file", () => {
   // Under the tree's root, where the script finds its packages.
   mkdirSync(at(".cache"), { recursive: true });
   const copy = mkdtempSync(at(".cache/prometheus-"));
@@ -187,7 +187,7 @@ test("another address of the pages reaches every rule, its test and the operator
   }
 });
 
-test("the dashboards are what their script makes", () => {
+test("the dashboards are up to date with their script", () => {
   const script = at("deploy/grafana/make-dashboards.mjs");
   expect(() => execFileSync(process.execPath, [script, "--check"], { stdio: "pipe" })).not.toThrow();
 });
@@ -197,7 +197,7 @@ test("the operator's PrometheusRule holds the same rules", () => {
   expect(() => execFileSync(process.execPath, [script, "--check"], { stdio: "pipe" })).not.toThrow();
 });
 
-test("Grafana is told where they are, and the data source that they name", () => {
+test("Grafana finds them, and the data source they name", () => {
   const provider = readFileSync(at("deploy/grafana/provisioning/dashboards/petrel.yml"), "utf8");
   const source = readFileSync(at("deploy/grafana/provisioning/datasources/prometheus.yml"), "utf8");
   const compose = readFileSync(at("docker-compose.yml"), "utf8");
@@ -235,7 +235,7 @@ function readDashboards(): Dashboard[] {
   });
 }
 
-test("every panel asks for the chosen namespaces alone, and for metrics that there are", () => {
+test("every panel queries only the chosen namespaces, and existing metrics", () => {
   const known = documentedMetrics();
   const recorded = new Set(
     readRuleFiles(prometheusDirectory).flatMap(({ groups }) =>
@@ -277,7 +277,7 @@ test("every panel asks for the chosen namespaces alone, and for metrics that the
     expect([...asked]).toContain(metric);
 });
 
-test("the dashboards' ConfigMaps are taken by the API servers, and small enough", () => {
+test("the dashboards' ConfigMaps are accepted by the API servers and small enough", () => {
   const maps = parseManifests(readFileSync(at("k8s/grafana/dashboards.yaml"), "utf8"));
   expect(maps.flatMap(createManifestCheck())).toEqual([]);
   expect(maps).toHaveLength(readDashboards().length);

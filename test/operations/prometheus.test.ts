@@ -251,7 +251,7 @@ describe("what services expose", () => {
     }
   });
 
-  test("no label that grows with users, keys, devices or messages", async () => {
+  test("no label grows with users, keys, devices or messages", async () => {
     for (const name of names) {
       const series = (await readMetrics(name)).split("\n").filter((line) => line.startsWith("petrel_"));
       expect(series.join("\n")).not.toMatch(/"(ada|bob|bad\d+|pk_[^"]*|m_[^"]*|[0-9a-f]{32,})"/);
@@ -280,7 +280,7 @@ describe.runIf(runsPrometheus)("Prometheus", () => {
       ({ labels, state }) => labels["alertname"] === alertname && state === "firing",
     );
 
-  test("promtool finds nothing in what is exposed", async () => {
+  test("promtool accepts what is exposed", async () => {
     for (const name of names) expect(promtool(["check", "metrics"], await readMetrics(name))).toBe("");
   });
 
@@ -296,7 +296,7 @@ describe.runIf(runsPrometheus)("Prometheus", () => {
     );
   });
 
-  test("whatever an alert or a dashboard asks for is there: each series it selects, each label it names", async () => {
+  test("every series and label that an alert or a dashboard selects exists", async () => {
     const rules = await prometheus.rules();
     expect(rules.length).toBeGreaterThan(25);
     const recorded = rules.filter(({ type }) => type === "recording").map(({ name }) => name);
@@ -342,20 +342,20 @@ describe.runIf(runsPrometheus)("Prometheus", () => {
     for (const { name, health } of await prometheus.rules()) expect(health, name).toBe("ok");
   });
 
-  test("what the pages of the alerts tell to ask can be asked", async () => {
+  test("the alert pages' queries work", async () => {
     const page = readFileSync(new URL("../../docs/operate/alerts.md", import.meta.url), "utf8");
     for (const [, query = ""] of page.matchAll(/^q '(.*)'$/gm))
       await expect(prometheus.ask("query", { query }), query).resolves.toBeDefined();
   });
 
-  test("an app whose tokens are all bad is an alert", async () => {
+  test("alerts for an app whose tokens are all bad", async () => {
     await waitFor(async () => (await firing("PetrelApnsBreakerOpen")).length === 1, {
       what: "the alert",
       deadlineMs: 20_000,
     });
   });
 
-  test("a dispatcher that is killed is an alert: nobody owns its partitions; another one ends it", async () => {
+  test("alerts for a killed dispatcher: nobody owns its partitions; another one ends it", async () => {
     // On a busy machine, a slow scrape may have looked like it for a moment.
     await waitFor(async () => (await firing("PetrelPartitionUnowned")).length === 0, {
       what: "every partition to have an owner",
@@ -382,7 +382,7 @@ describe.runIf(runsPrometheus)("Prometheus", () => {
   });
 });
 
-test("a node's stop can be seen while it lasts", async () => {
+test("a node's stop is visible while it lasts", async () => {
   const [, node] = cluster.nodes;
   if (node === undefined) throw new Error("no node");
   const url = `ws://127.0.0.1:${node.port}/v1/connect`;

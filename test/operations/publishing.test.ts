@@ -41,25 +41,22 @@ const find = (text: string): Step => {
   return found;
 };
 
-test.each(files)(
-  "%s: actions by their commit, few rights, an end, no text from outside in a shell",
-  (file) => {
-    const text = read(`.github/workflows/${file}`);
-    const { permissions, jobs } = parse(text) as Workflow;
-    // None for the whole workflow but to read; each job says what it needs.
-    for (const right of Object.values(permissions ?? { all: "write" })) expect(right).toBe("read");
-    for (const [name, job] of Object.entries(jobs)) {
-      expect(job["timeout-minutes"], name).toBeGreaterThan(0);
-      for (const { run } of job.steps) expect(run ?? "", name).not.toContain("${{");
-    }
-    for (const [, used = "", comment = ""] of text.matchAll(/uses: (\S+)(.*)$/gm)) {
-      expect(used).toMatch(/^[\w-]+\/[\w./-]+@[0-9a-f]{40}$/);
-      expect(comment, used).toMatch(/^ # v\d+(\.\d+)*$/);
-    }
-  },
-);
+test.each(files)("%s: actions by commit, few permissions, a timeout, no external text in a shell", (file) => {
+  const text = read(`.github/workflows/${file}`);
+  const { permissions, jobs } = parse(text) as Workflow;
+  // None for the whole workflow but to read; each job says what it needs.
+  for (const right of Object.values(permissions ?? { all: "write" })) expect(right).toBe("read");
+  for (const [name, job] of Object.entries(jobs)) {
+    expect(job["timeout-minutes"], name).toBeGreaterThan(0);
+    for (const { run } of job.steps) expect(run ?? "", name).not.toContain("${{");
+  }
+  for (const [, used = "", comment = ""] of text.matchAll(/uses: (\S+)(.*)$/gm)) {
+    expect(used).toMatch(/^[\w-]+\/[\w./-]+@[0-9a-f]{40}$/);
+    expect(comment, used).toMatch(/^ # v\d+(\.\d+)*$/);
+  }
+});
 
-test("every image of the Dockerfile is published, and nothing but releases", () => {
+test("every image of the Dockerfile is published, and only for releases", () => {
   const targets = readDockerfile(read("deploy/docker/Dockerfile"))
     .filter(({ base }) => base === "runtime")
     .map(({ name }) => name);
@@ -68,7 +65,7 @@ test("every image of the Dockerfile is published, and nothing but releases", () 
   expect(images.on).toEqual({ push: { tags: ["v[0-9]+.[0-9]+.[0-9]+"] } });
 });
 
-test("images come for two platforms, with SBOM and provenance, under one tag that is new", () => {
+test("images have two platforms, SBOM and provenance, under one new tag", () => {
   const build = find("docker/build-push-action");
   expect(build.with).toMatchObject({
     file: "deploy/docker/Dockerfile",
@@ -85,7 +82,7 @@ test("images come for two platforms, with SBOM and provenance, under one tag tha
   expect(find("imagetools inspect").run).toContain("exit 1");
 });
 
-test("what is signed and attested is what was pushed, by its digest", () => {
+test("signs and attests what was pushed, by its digest", () => {
   const digest = "${{ steps.build.outputs.digest }}";
   expect(find("docker/build-push-action").id).toBe("build");
   expect(find("cosign sign").env).toEqual({ NAME: `\${{ steps.release.outputs.image }}@${digest}` });
@@ -93,7 +90,7 @@ test("what is signed and attested is what was pushed, by its digest", () => {
   expect(images.jobs["image"]?.permissions).toMatchObject({ "id-token": "write", attestations: "write" });
 });
 
-test("renovate pins images and actions by digest, and looks after the base of the Dockerfile", () => {
+test("renovate pins images and actions by digest, and updates the Dockerfile's base", () => {
   const renovate = JSON.parse(read("renovate.json")) as {
     readonly extends: readonly string[];
     readonly customManagers: readonly { readonly matchStrings: readonly string[] }[];

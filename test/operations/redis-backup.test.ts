@@ -50,7 +50,7 @@ afterAll(async () => {
 const percentage = () => probeRedis(redis.url, [["CONFIG", "GET", "auto-aof-rewrite-percentage"]]);
 const copies = (): string[] => readdirSync(target).sort();
 
-test("a copy starts another Redis that knows what was written before; the oldest copies go", async () => {
+test("a copy starts another Redis with what was written before; the oldest copies are removed", async () => {
   for (const day of ["20200101", "20200102"]) writeFileSync(join(target, `petrel-${day}T000000Z.tar.gz`), "");
   await probeRedis(redis.url, [
     ["CONFIG", "SET", "auto-aof-rewrite-percentage", "100"],
@@ -75,7 +75,7 @@ test("a copy starts another Redis that knows what was written before; the oldest
   }
 });
 
-test("a copy that fails leaves no file, and Redis as it was", async () => {
+test("a failed copy leaves no file, and Redis as it was", async () => {
   const before = copies();
   const failed = run("bash", [script, "once"], { env: { ...environment, REDIS_DATA: join(parent, "none") } });
   await expect(failed).rejects.toMatchObject({ stderr: expect.stringContaining("tar failed") as string });
@@ -86,7 +86,7 @@ test("a copy that fails leaves no file, and Redis as it was", async () => {
   expect(copies()).toEqual(before);
 });
 
-test("by itself it copies at once, goes on after a failure, and ends when it is told", async () => {
+test("on its own it copies at once, goes on after a failure, and ends when told to", async () => {
   for (const name of copies()) rmSync(join(target, name));
   writeFileSync(join(target, ".petrel-cut-off.tar.gz"), "");
   const check = () =>

@@ -49,19 +49,22 @@ const rollout = (more: Partial<Rollout>): Rollout => ({
   ...more,
 });
 
-describe("as k8s/ has it", () => {
-  test.each([2, 3, 5, 10, 20, 50])("%i nodes: nearly one move a client, and the nodes are even", (nodes) => {
-    for (const drainSeconds of [20, 60])
-      for (const balancer of ["round robin", "least connections"] as const) {
-        const { movesPerClient, fullest } = modelRollout(rollout({ nodes, drainSeconds, balancer }));
-        expect(movesPerClient).toBeGreaterThanOrEqual(1);
-        expect(movesPerClient).toBeLessThan(1.1);
-        expect(fullest).toBeLessThan(1.05);
-      }
-  });
+describe("as in k8s/", () => {
+  test.each([2, 3, 5, 10, 20, 50])(
+    "%i nodes: nearly one move per client, and the nodes end up even",
+    (nodes) => {
+      for (const drainSeconds of [20, 60])
+        for (const balancer of ["round robin", "least connections"] as const) {
+          const { movesPerClient, fullest } = modelRollout(rollout({ nodes, drainSeconds, balancer }));
+          expect(movesPerClient).toBeGreaterThanOrEqual(1);
+          expect(movesPerClient).toBeLessThan(1.1);
+          expect(fullest).toBeLessThan(1.05);
+        }
+    },
+  );
 });
 
-test("the table of the documentation", () => {
+test("matches the documentation's table", () => {
   const rows: readonly (readonly [string, Partial<Rollout>])[] = [
     ["`maxSurge: 1`", { maxSurge: 1 }],
     ["`maxSurge: 1`, `minReadySeconds: 80`", { maxSurge: 1, minReadySeconds: 80 }],

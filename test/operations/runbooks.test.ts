@@ -109,11 +109,11 @@ const stateOf = async (id: string): Promise<unknown> => {
   return answer.status === 200 ? ((await answer.json()) as { state: string }).state : answer.status;
 };
 
-test("the blocks are those two", () => {
+test("the page has exactly those two blocks", () => {
   expect([password.includes("ACL SETUSER"), restore.includes("tar -xzf"), others]).toEqual([true, true, []]);
 });
 
-test("Redis' password changes under a cluster that goes on", async () => {
+test("changes Redis' password under a running cluster", async () => {
   const client = await connect("ada");
   const former = read("redis-password");
   await runBlock(password, { secrets });
@@ -129,7 +129,7 @@ test("Redis' password changes under a cluster that goes on", async () => {
   client.close();
 });
 
-test("a copy is restored: what it has is there, what came later is not, and numbers are never used again", async () => {
+test("restores a copy: its content is there, later data is not, and numbers are never reused", async () => {
   const target = join(parent, "copies");
   mkdirSync(target);
   const before = await send("bob", 1);

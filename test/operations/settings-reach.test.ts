@@ -61,7 +61,7 @@ describe("Compose", () => {
     }
   });
 
-  test("what .env says reaches every service that reads it", () => {
+  test("a variable in .env reaches every service that reads it", () => {
     const readers = Object.entries(chartServices).map(([service, schema]) => {
       const { environment } = compose.services[service === "push-node" ? "push-node-1" : service] ?? {};
       return { service, written: environment ?? {}, known: Object.values(schema).map(({ env }) => env) };
@@ -75,7 +75,7 @@ describe("Compose", () => {
     expect(missing).toEqual([]);
   });
 
-  test(".env.example has what docker-compose.yml takes, with its defaults", () => {
+  test(".env.example has what docker-compose.yml reads, with its defaults", () => {
     const taken = new Map(
       [...composeText.matchAll(/\$\{(\w+):-([^}]*)\}/g)].map(([, name = "", value]) => [name, value]),
     );
@@ -86,7 +86,7 @@ describe("Compose", () => {
     expect(composeText.match(/\$\{\w+(?!\w|:-)/g) ?? []).toEqual([]);
   });
 
-  test("what is secret is named in .env as a file, or is Compose's own", () => {
+  test(".env names secrets as files, or they are Compose's own", () => {
     // URLs may hold a password: they stay out of docker-compose.yml, in .env, which is not committed.
     expect(read(".gitignore").split("\n")).toContain(".env");
     expect(read("deploy/docker/files/.gitignore").split("\n").slice(1)).toEqual([

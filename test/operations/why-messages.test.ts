@@ -76,7 +76,7 @@ const untilAttempt = (id: string, outcome: string) =>
 const tokenOf = (n: number) => n.toString(16).padStart(64, "0");
 
 describe("petrel why", () => {
-  test("1. delivered late: says how late, and since when its user is here", async () => {
+  test("1. delivered late: says how late, and since when its user has been connected", async () => {
     const id = await send("late");
     const client = await connect("late");
     await client.untilMessages(1);
@@ -139,14 +139,14 @@ describe("petrel why", () => {
     expect(said.join(" ")).toMatch(/^Open: .*Not pushed by apns: deviceless had no device for it at /);
   });
 
-  test("4. never: says that it was sent so", async () => {
+  test("4. never: says that it was sent with that policy", async () => {
     await registerPhone(cluster, "quiet", tokenOf(4));
     const id = await send("quiet", { notification, fallback: "never" });
     const { why: said } = await why(id);
     expect(said.at(-1)).toBe('It will not be pushed: it was sent with fallback "never".');
   });
 
-  test("5. expired: nobody acknowledged it; what can no longer be told apart is said so", async () => {
+  test("5. expired: nobody acknowledged it; says what can no longer be told apart", async () => {
     const id = await send("gone", { notification, fallback: "never", ttlSeconds: 1 });
     await until(id, "expired");
     const { why: said } = await why(id);
@@ -161,7 +161,7 @@ describe("petrel why", () => {
     expect((await why(newer)).why[0]).toMatch(/^Open: /);
   });
 
-  test("7. dead letter: says for what", async () => {
+  test("7. dead letter: says why", async () => {
     await registerPhone(cluster, "refused", tokenOf(7));
     await simulator.setAnswer(tokenOf(7), { status: 413, reason: "PayloadTooLarge" });
     const id = await send("refused", { notification });
@@ -170,7 +170,7 @@ describe("petrel why", () => {
     expect(said[0]).toMatch(/^Failed .* after it was accepted: rejected\. .*PayloadTooLarge/);
   });
 
-  test("8. limited: its time has come, and its user's limit holds it back", async () => {
+  test("8. limited: it is due, and its user's limit holds it back", async () => {
     for (let i = 0; i < LIMIT_PER_WINDOW; i++) await send("eager");
     const refused = await callCluster(cluster, "POST", `${cluster.collect.url}/v1/messages`, {
       to: { user: "eager" },
@@ -259,7 +259,7 @@ describe("petrel why", () => {
     expect(stranger.out).toContain("there was never a message or a connection");
   });
 
-  test("for people: who, the sentences, the way in lines; and no message of that id", async () => {
+  test("as text: who, the sentences, the timeline in lines; and an unknown id", async () => {
     const id = await send("reader");
     const { out } = await runCli(cluster, ["why", id]);
     expect(out[0]).toBe(`${id} to reader, number 1`);

@@ -7,7 +7,7 @@ import { sized } from "../support/sizes.js";
 
 const PUSHES = sized(20_000, 1_200);
 
-test(`${PUSHES} pushes, with faults in their middle`, async () => {
+test(`${PUSHES} pushes, with faults midway`, async () => {
   const petrel = await runApns({
     latencyMs: 100,
     deadlineMs: 200_000,

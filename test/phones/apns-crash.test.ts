@@ -47,7 +47,7 @@ afterAll(async () => {
 const tokenOf = (n: number) => n.toString(16).padStart(64, "0");
 const arrivals = async () => (await simulator.apnsIds()).length;
 
-test("killed in mid-burst: each at least once, repetitions with the same ids", async () => {
+test("killed mid-burst: each arrives at least once, repeats with the same ids", async () => {
   const users = Array.from({ length: COUNT }, (_, n) => `user${n}`);
   for (let start = 0; start < COUNT; start += 100) {
     await Promise.all(

@@ -74,7 +74,7 @@ const untilState = (id: string, state: string) =>
   });
 const rings = async (token: string) => (await simulator.notifications(token)).length;
 
-test("nobody is there: the phone shows it, once, and the message ends pushed", async () => {
+test("an offline user: the phone shows it, once, and the message ends pushed", async () => {
   const token = await newUser("away");
   const id = await send("away");
   await untilState(id, "pushed");
@@ -95,7 +95,7 @@ test("nobody is there: the phone shows it, once, and the message ends pushed", a
   expect(JSON.stringify(timeline)).not.toContain(token);
 });
 
-test("a live but deaf socket: rung after the acknowledgement's time; who acknowledges in time is not", async () => {
+test("a live but deaf socket: rings after the acknowledgement timeout; a user who acknowledges in time is not rung", async () => {
   const [deafToken, hearingToken] = [await newUser("deaf"), await newUser("hearing")];
   const [url = ""] = cluster.nodeUrls;
   const deaf = await connectClient({ url, token: await cluster.tokenFor("deaf"), ack: "none" });
@@ -114,7 +114,7 @@ test("a live but deaf socket: rung after the acknowledgement's time; who acknowl
   hearing.close();
 });
 
-test("acknowledged while it waits in the queue: not pushed", async () => {
+test("does not push a message acknowledged while it waits in the queue", async () => {
   const token = await newUser("waits");
   await simulator.setAnswer(token, { status: 503, reason: "ServiceUnavailable" });
   const id = await send("waits");
@@ -141,7 +141,7 @@ test("acknowledged while it waits in the queue: not pushed", async () => {
   client.close();
 });
 
-test("a deploy of the push nodes, and a page that reloads, ring no phone", async () => {
+test("a deploy of the push nodes and a reloading page ring no phone", async () => {
   const users = Array.from({ length: sized(50, 10) }, (_, i) => `moves${i}`);
   const tokens = await Promise.all(users.map((user) => newUser(user)));
   const connect = async (user: string, url: string) =>
@@ -173,7 +173,7 @@ test("a deploy of the push nodes, and a page that reloads, ring no phone", async
   for (const client of [...again, ...moved]) client.close();
 });
 
-test("410 after the registration: gone, audited, counted; before it: kept", async () => {
+test("410 after the registration: removed, audited, counted; before it: kept", async () => {
   const [goneToken, keptToken] = [await newUser("gone"), await newUser("kept")];
   await simulator.setAnswer(goneToken, {
     status: 410,
@@ -204,7 +204,7 @@ test("410 after the registration: gone, audited, counted; before it: kept", asyn
   for (const id of [gone, kept]) expect((await readState(cluster, id)).state).toBe("queued");
 });
 
-test("thousands of 410 in one burst are cleaned up within seconds, and those between them are rung", async () => {
+test("thousands of 410s in one burst are cleaned up within seconds, and valid ones between them ring", async () => {
   const count = sized(5_000, 100);
   const answer = { status: 410, reason: "Unregistered", timestamp: Date.now() + 600_000 };
   await simulator.setBehaviour({ answer });
@@ -244,7 +244,7 @@ test("thousands of 410 in one burst are cleaned up within seconds, and those bet
   expect(await metricOf(dispatchers, "petrel_apns_breaker_open")).toBe(0);
 });
 
-test("a wrong environment for every token: the breaker opens, no token is lost, and all are rung when it is mended", async () => {
+test("a wrong environment for every token: the breaker opens, no token is lost, and all ring when it is fixed", async () => {
   const users = Array.from({ length: 60 }, (_, i) => `wrong${i}`);
   const tokens = await Promise.all(users.map((user) => newUser(user)));
   const sendToAll = async (): Promise<string[]> => {

@@ -75,7 +75,7 @@ const untilState = (id: string, state: string) =>
   });
 const requestsFor = (id: string) => receiver.requests.filter(({ headers }) => headers["webhook-id"] === id);
 
-test("nobody is there: the webhook has it, signed, once; the message ends pushed", async () => {
+test("an offline user: the webhook has it, signed, once; the message ends pushed", async () => {
   const id = await send("away");
   await untilState(id, "pushed");
   const [request, ...more] = requestsFor(id);
@@ -89,7 +89,7 @@ test("nobody is there: the webhook has it, signed, once; the message ends pushed
   expect(timeline.map(({ event, outcome }) => outcome ?? event)).toEqual(["accepted", "taken", "pushed"]);
 });
 
-test("who acknowledges is not bothered; the same message to one who is away is the measure of time", async () => {
+test("a user who acknowledges is not bothered; the same message to an offline one measures the time", async () => {
   const client = await connectClient({
     url: cluster.nodeUrls[0] ?? "",
     token: await cluster.tokenFor("here"),
@@ -103,7 +103,7 @@ test("who acknowledges is not bothered; the same message to one who is away is t
   client.close();
 });
 
-test("a receiver that is busy is asked again, with the same id", async () => {
+test("asks a busy receiver again, with the same id", async () => {
   let times = 0;
   receiver.answerWith((_request, response) => {
     times++;
@@ -121,7 +121,7 @@ test("a receiver that is busy is asked again, with the same id", async () => {
   ]);
 });
 
-test("refused: failed, in the dead letters, and pushed when it is replayed", async () => {
+test("refused: failed, a dead letter, and pushed when replayed", async () => {
   receiver.answerWith((_request, response) => void response.writeHead(422).end());
   const id = await send("refused");
   await untilState(id, "failed");

@@ -64,7 +64,7 @@ describe.runIf(runsInBrowser())("the phone on the page", () => {
     await rm(directory, { recursive: true, force: true });
   });
 
-  test("rings for what nobody read, and stays silent for what was", async () => {
+  test("rings for unread messages, and stays silent for read ones", async () => {
     await page.goto(opened.consoleUrl);
     await page.fill("#user", "ada");
     await page.click("#sign-in");
@@ -95,7 +95,7 @@ describe.runIf(runsInBrowser())("the phone on the page", () => {
     expect(opened.problems).toEqual([]);
   });
 
-  test("a browser that subscribes shows what comes while its page is closed", async () => {
+  test("a subscribed browser shows what comes while its page is closed", async () => {
     expect(await page.textContent("#browser-title")).toBe("ada's browser, the page closed");
     await page.click("#browser-add");
     await page.waitForSelector("#browser-remove:visible", { timeout: 10_000 });

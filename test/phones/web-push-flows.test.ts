@@ -106,7 +106,7 @@ const timelineOf = async (id: string) =>
     .filter(({ event }) => event === "attempt")
     .map(({ channel, outcome }) => [channel, outcome]);
 
-test("a browser whose page is closed shows what was sent, and a service worker learns which message it is", async () => {
+test("a browser with a closed page shows what was sent, and a service worker learns the message's id", async () => {
   const browser = await subscribe("ada");
   const web = { navigate: "https://shop.example/orders/1", requireInteraction: true };
   const notification = { title: "Order", body: "On its way", web };
@@ -137,7 +137,7 @@ test("a browser whose page is closed shows what was sent, and a service worker l
   ]);
 });
 
-test("the next with its collapse key takes its place", async () => {
+test("the next one with its collapse key replaces it", async () => {
   const browser = await subscribe("eve");
   for (const body of ["1:0", "2:0"]) {
     await untilPushed(await send("eve", { notification: { title: "Score", body }, collapseKey: "score" }));
@@ -218,7 +218,7 @@ test("a message asks only the channels that it names", async () => {
   expect(browser.notifications).toEqual([]);
 });
 
-test("many, with dead and busy ones among them: each gets its own, once; the dead are forgotten", async () => {
+test("many, with dead and busy ones among them: each gets its own, once; dead ones are removed", async () => {
   const users = Array.from({ length: sized(5_000, 100) }, (_, n) => `many-${n}`);
   const browsers = new Map<string, Subscription>();
   for (let start = 0; start < users.length; start += 50) {
@@ -277,7 +277,7 @@ test("many, with dead and busy ones among them: each gets its own, once; the dea
   );
 }, 240_000);
 
-test("APNs black-holed: Web Push and WeChat are as quick as before", async () => {
+test("APNs black-holed: Web Push and WeChat are as fast as before", async () => {
   const browser = await subscribe("fay");
   const device = { platform: "wechat", openid: "oQUICK", appid: simulatedWechat.serviceAccount.appid };
   await callCluster(cluster, "PUT", `${cluster.auth.url}/v1/users/gus/devices`, device);

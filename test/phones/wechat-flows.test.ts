@@ -71,7 +71,7 @@ const untilPushed = (id: string) =>
     deadlineMs: 120_000,
   });
 
-test("an iPhone whose token is over, and an openid: the message ends in WeChat; the next one begins there", async () => {
+test("an iPhone with an expired token, and an openid: the message ends in WeChat; the next one begins there", async () => {
   const token = randomBytes(32).toString("hex");
   await registerPhone(cluster, "ada", token);
   const openid = await bind("ada");

@@ -16,7 +16,7 @@ test("every file that the page names exists", () => {
   for (const path of named) expect(existsSync(join(root, path)), path).toBe(true);
 });
 
-test("each of the numbered steps opens with its place on the way", () => {
+test("each of the numbered steps' files opens with its place on the way", () => {
   const steps = [...text.matchAll(/^\d+\. `([^`]+)`/gm)].map(([, path]) => path ?? "");
   expect(steps).toHaveLength(19);
   for (const path of steps) {
@@ -40,7 +40,7 @@ function reaches(from: string, to: string, depth: number): boolean {
   return next.some((path) => reaches(path, to, depth - 1));
 }
 
-test("the way from the request to the script is one of imports", () => {
+test("the files from the request to the script import one another", () => {
   const ways = [
     ["services/collect/src/routes/message-routes.ts", "services/collect/src/accept/prepare-messages.ts"],
     ["services/collect/src/accept/prepare-messages.ts", "services/collect/src/accept/accept-with-retry.ts"],

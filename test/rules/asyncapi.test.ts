@@ -24,7 +24,7 @@ const messagesOf = (operation: string): Message[] =>
   });
 const typeOf = ({ payload }: Message) => (payload.properties["type"] as { const: string }).const;
 
-test("it names every frame that the node says, as the client reads it", () => {
+test("names every frame the node sends, as the client reads it", () => {
   const code = read("shared/src/protocol/frames/server-frames.ts");
   const types = new Set([...code.matchAll(/type: "(\w+)"/g)].map(([, type = ""]) => type));
   const messages = messagesOf("receiveFromServer");
@@ -39,7 +39,7 @@ test("it names every frame that the node says, as the client reads it", () => {
   }
 });
 
-test("it names every frame that a client says, as the node reads it", () => {
+test("names every frame a client sends, as the node reads it", () => {
   const messages = messagesOf("sendToServer");
   for (const message of messages) {
     expect(parseClientFrame(JSON.stringify(message.examples[0]?.payload))).toMatchObject({

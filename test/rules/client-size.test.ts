@@ -31,7 +31,7 @@ test("the core, which connects, delivers and acknowledges, stays below 12 KB; wi
   expect(whole).toBeLessThan(17 * 1024);
 });
 
-test("what tabs need to share a connection stays below 8.25 KB", async () => {
+test("what tabs need to share a connection stays below 8 KB", async () => {
   const shared = (await sizeOf(() => false)) - (await sizeOf(isLater));
   expect(shared).toBeLessThan(8.25 * 1024);
   expect(shared).toBeGreaterThan(2 * 1024);

@@ -48,7 +48,7 @@ function anchorsOf(prose: string): Set<string> {
   return anchors;
 }
 
-test("the reader finds the pages, and anchors are made as GitHub makes them", () => {
+test("the reader finds the pages, and makes anchors like GitHub", () => {
   expect(docs.length).toBeGreaterThan(28);
   const prose =
     "## POST /v1/messages\n## What it promises, and: where?\n## The token's end\n## The token's end\n";
@@ -77,7 +77,7 @@ test("every link leads to a file that exists, and to a heading in it", () => {
   expect(broken).toEqual([]);
 });
 
-test("every file of the repository that is named exists", () => {
+test("every file of the repository that a page names exists", () => {
   const missing: string[] = [];
   let named = 0;
   const inRepository =
@@ -94,7 +94,7 @@ test("every file of the repository that is named exists", () => {
   expect(missing).toEqual([]);
 });
 
-test("every block that is marked as runnable is run by the test that it names", () => {
+test("every block marked as runnable is run by the named test", () => {
   const wrong: string[] = [];
   let marked = 0;
   for (const { path, text } of pages) {
@@ -109,7 +109,7 @@ test("every block that is marked as runnable is run by the test that it names", 
   expect(wrong).toEqual([]);
 });
 
-test("no page installs from npm what is not published there", () => {
+test("no page installs unpublished packages from npm", () => {
   const names = readdirSync(join(root, "clients")).flatMap((name) => {
     const manifest = JSON.parse(readFileSync(join(root, "clients", name, "package.json"), "utf8")) as {
       readonly name: string;
@@ -127,7 +127,7 @@ test("no page installs from npm what is not published there", () => {
   expect(wrong).toEqual([]);
 });
 
-test("every page opens with whom it is for", () => {
+test("every page opens with its readers", () => {
   const opening = /^# .+\n\nFor \w/;
   expect(docs.filter(({ text }) => !opening.test(text)).map(({ path }) => path)).toEqual([]);
 });
@@ -149,7 +149,7 @@ test("the index lists every page, in the group of its folder", () => {
   expect(groups).toEqual(["start", "send", "receive", "phones", "operate", "internals"]);
 });
 
-test("what readers of the documentation read is wrapped at 120", () => {
+test("everything readers see is wrapped at 120", () => {
   const long: string[] = [];
   for (const { path, prose } of pages.filter(({ path }) => /^(docs|examples)\/|^[^/]+$/.test(path))) {
     for (const line of prose.split("\n")) {

@@ -67,7 +67,7 @@ const heads = paths
     return place === undefined ? [] : [{ path, place }];
   });
 
-test("the reader of heads finds places, and what they name", () => {
+test("the reader of heads finds places, and the files they name", () => {
   const place = placeOf(
     "// collect/{accept/a-b, app} -> here -> scripts/ack*: what it does.\n// Guarantees: x: y\n",
   );

@@ -39,7 +39,7 @@ function paths(files: readonly SourceFile[]): string[] {
 }
 
 describe("the reader of imports", () => {
-  test("finds every kind", () => {
+  test("finds every kind of import", () => {
     const text = [
       `// import "./comment.js" is none: it does not begin the line`,
       `import a from "./a.js";`,
@@ -126,7 +126,7 @@ describe("shared: each layer imports only those below it", () => {
     testing: ["protocol", "kernel", "security", "redis", "archive", "service", "embedded-redis"],
   };
 
-  test("there are no other layers", () => {
+  test("has no other layers", () => {
     const layers = new Set(
       paths(sources).flatMap((path) => (path.startsWith("shared/") ? [layerOf(path)] : [])),
     );
@@ -146,7 +146,7 @@ describe("shared: each layer imports only those below it", () => {
     ).toEqual([]);
   });
 
-  test("protocol imports nothing at all from outside: browsers run it", () => {
+  test("protocol imports nothing from outside: browsers run it", () => {
     const files = production.filter(({ path }) => layerOf(path) === "protocol");
     expect(offences(files, ({ file }) => file === undefined)).toEqual([]);
   });
@@ -171,14 +171,14 @@ describe("between the parts", () => {
     ).toEqual([]);
   });
 
-  test("production never imports what is there for tests", () => {
+  test("production never imports test code", () => {
     const shipped = production.filter(({ path }) => !path.startsWith("bench/"));
     expect(
       offences(shipped, ({ file }) => file !== undefined && /(^|\/)testing\/|\.test\.|^test\//.test(file)),
     ).toEqual([]);
   });
 
-  test("the browser's client depends on nothing, the one for backends on Node alone", () => {
+  test("the browser client has no dependencies, the backend client only Node", () => {
     const files = production.filter(({ path }) => /^clients\/browser\/src\/(?!react\/)/.test(path));
     expect(offences(files, ({ file }) => file === undefined)).toEqual([]);
     const server = production.filter(({ path }) => path.startsWith("clients/server/"));
@@ -188,7 +188,7 @@ describe("between the parts", () => {
     ).toEqual([]);
   });
 
-  test("a package that is imported is declared where it is imported", () => {
+  test("packages are declared where they are imported", () => {
     const inWorkspaces = production.filter(({ path }) =>
       /^(shared|services|clients|deploy|bench)\//.test(path),
     );
@@ -202,12 +202,12 @@ describe("between the parts", () => {
     ).toEqual([]);
   });
 
-  test("there are no circles", () => {
+  test("has no circular imports", () => {
     expect(findCycles(sources)).toEqual([]);
   });
 });
 
-describe("what stands for one technology stays in its place", () => {
+describe("what belongs to one technology stays in its place", () => {
   const isFrom = (specifier: string, ...names: string[]) => names.includes(packageOf(specifier) ?? "");
 
   test("ioredis: in shared/src/redis (and the benchmark's contender)", () => {
@@ -225,11 +225,11 @@ describe("what stands for one technology stays in its place", () => {
     expect(offences(elsewhere, ({ specifier }) => isFrom(specifier, "ws"))).toEqual([]);
   });
 
-  test("TypeBox: its types alone, of which nothing is left when a service starts", () => {
+  test("TypeBox: only its types, of which nothing is left when a service starts", () => {
     expect(offences(production, (one) => isFrom(one.specifier, "typebox") && !one.isTypeOnly)).toEqual([]);
   });
 
-  test("OpenTelemetry: in two files of the kernel, which are loaded only where tracing is on", () => {
+  test("OpenTelemetry: in two files of the kernel, loaded only with tracing on", () => {
     const own = /^shared\/src\/kernel\/tracing\/(open-telemetry|span-file)\.ts$/;
     const elsewhere = sources.filter(({ path }) => !own.test(path));
     expect(offences(elsewhere, ({ specifier }) => specifier.startsWith("@opentelemetry/"))).toEqual([]);
@@ -249,7 +249,7 @@ describe("what stands for one technology stays in its place", () => {
 
   const makesFastify = /^shared\/src\/kernel\/http\/(http-app|serve-document)\.ts$/;
 
-  test("fastify: made in two files of kernel/http, extended in the apps", () => {
+  test("fastify: created in two files of kernel/http, extended in the apps", () => {
     const elsewhere = production.filter(
       ({ path }) => !makesFastify.test(path) && !/^services\/[a-z-]+\/src\/app\.ts$/.test(path),
     );
@@ -266,7 +266,7 @@ describe("what stands for one technology stays in its place", () => {
     expect(offences(elsewhere, isFastify)).toEqual([]);
   });
 
-  test("the environment is read by main.ts alone, by the CLI and by the benchmark", () => {
+  test("only main.ts, the CLI and the benchmark read the environment", () => {
     const readers = production.filter(
       ({ path, text }) =>
         /\bprocess\.env\b|\benv\s*\}\s*=\s*process\b|import \{[^}]*\benv\b[^}]*\} from "node:process"/.test(
@@ -289,7 +289,7 @@ describe("files", () => {
     expect(vague).toEqual([]);
   });
 
-  test("none only hands on what others export", () => {
+  test("none only re-exports", () => {
     const barrels = sources.filter(({ text }) => /^export \* from/m.test(text));
     expect(paths(barrels)).toEqual([]);
   });

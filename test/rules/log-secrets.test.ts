@@ -279,7 +279,7 @@ async function sufferRedis(): Promise<void> {
   await third.untilClosed().catch(() => undefined);
 }
 
-test("no log line holds what only those concerned may know", async () => {
+test("no log line contains confidential data", async () => {
   await liveALife();
   await endSessions();
   await signRequests();

@@ -46,7 +46,7 @@ const operation = (service: string, name: string): Operation =>
   new Map(operationsOf(service)).get(name) as Operation;
 
 describe.each(services)("%s", (service) => {
-  test("says where it is served, and names each operation once", () => {
+  test("states its server, and names each operation once", () => {
     expect(documentOf(service).servers).toEqual([expect.objectContaining({ url: "/" })]);
     const names = operationsOf(service).map(([, { operationId }]) => operationId);
     for (const name of names) expect(name).toMatch(/^[a-z][A-Za-z0-9]+$/);
@@ -54,7 +54,7 @@ describe.each(services)("%s", (service) => {
     expect(names.length).toBeGreaterThan(5);
   });
 
-  test("says every status that the framework, Node and the limits answer", () => {
+  test("lists every status that the framework, Node and the limits answer", () => {
     for (const [name, { requestBody, responses, security = [] }] of operationsOf(service)) {
       const statuses = Object.keys(responses);
       expect(statuses, name).toEqual(expect.arrayContaining(["400", "408", "429", "431", "500", "503"]));
@@ -63,7 +63,7 @@ describe.each(services)("%s", (service) => {
     }
   });
 
-  test("has the error's shape once: every refusal leads there", () => {
+  test("has the error's shape once, referenced by every refusal", () => {
     const { components } = documentOf(service);
     expect(components.schemas["Error"]).toMatchObject({ required: ["error"] });
     for (const [name, { responses }] of operationsOf(service)) {
@@ -73,7 +73,7 @@ describe.each(services)("%s", (service) => {
     }
   });
 
-  test("leads nowhere that is not there, and repeats no object of its own", () => {
+  test("has no dangling reference, and repeats no object of its own", () => {
     const document = documentOf(service);
     const text = JSON.stringify(document);
     for (const [, kind = "", name = ""] of text.matchAll(/"#\/components\/(\w+)\/(\w+)"/g)) {
@@ -98,7 +98,7 @@ describe.each(services)("%s", (service) => {
   });
 });
 
-test("a body that may be left out is not required; the others are", () => {
+test("optional bodies are not required; the others are", () => {
   const required = (service: string, name: string) => operation(service, name).requestBody?.required;
   for (const name of [
     "POST /v1/tokens/revoke",
@@ -119,7 +119,7 @@ test("a body that may be left out is not required; the others are", () => {
   }
 });
 
-test("what only code checks is said: one kind of recipient, what a device of a platform has, which token", () => {
+test("documents what only code checks: one kind of recipient, a platform's device fields, which token", () => {
   const { Recipient, Batch } = documentOf("collect").components.schemas;
   expect(Recipient?.["oneOf"]).toHaveLength(4);
   expect(Batch).toMatchObject({
@@ -131,7 +131,7 @@ test("what only code checks is said: one kind of recipient, what a device of a p
   expect(NewProducerKey?.["not"]).toBeDefined();
 });
 
-test("events may be read as a stream, which resumes by a header", () => {
+test("events can be read as a stream, which resumes by a header", () => {
   const { parameters = [], responses } = operation("collect", "GET /v1/events");
   expect(Object.keys(responses["200"]?.content ?? {})).toEqual(["application/json", "text/event-stream"]);
   expect(parameters).toContainEqual(
@@ -139,7 +139,7 @@ test("events may be read as a stream, which resumes by a header", () => {
   );
 });
 
-test("an idle body is taken as none where none is needed", async () => {
+test("accepts an empty body where none is needed", async () => {
   const { token } = { token: await cluster.tokenFor("openapi") };
   const answer = await fetch(`${cluster.auth.url}/v1/tickets`, {
     method: "POST",

@@ -140,7 +140,7 @@ function inBlocks(lines: readonly Line[]): Line[][] {
 
 const isHandshake = ({ rest }: Line): boolean => rest === "" || /^[A-Z]/.test(rest);
 
-test("the recorded sessions happen once more, as they stand on the page", { timeout: 60_000 }, async () => {
+test("replays the recorded sessions as they are on the page", { timeout: 60_000 }, async () => {
   expect(sessions).toHaveLength(4);
   const send = (to: Readonly<Record<string, string>>, text: string): Promise<unknown> =>
     cluster.post("/v1/messages", { to, data: { text } });

@@ -194,7 +194,7 @@ function codeOf(source: string): string {
 
 const isThere = await hasReleaseBefore();
 
-describe.runIf(isThere)("beside the release before", () => {
+describe.runIf(isThere)("compared with the previous release", () => {
   let before: Behaviour;
   let seenBefore: Seen;
   let seenNow: Seen;
@@ -213,12 +213,12 @@ describe.runIf(isThere)("beside the release before", () => {
     process.stdout.write(`${["added since the release before:", ...printed].join("\n  ")}\n`);
   });
 
-  test("no variable is gone, and none has another default", () => {
+  test("no variable is removed, and no default changes", () => {
     expect(Object.keys(before.settings["collect"] ?? {}).length).toBeGreaterThan(10);
     expect(breaks("settings", before.settings, now.settings)).toEqual([]);
   });
 
-  test("no error code is gone, or means another status or another retry", () => {
+  test("no error code is removed, or changes its status or retryability", () => {
     const texts = new Set(["meaning"]);
     expect(Object.keys(before.errors).length).toBeGreaterThan(20);
     expect(findDifferences(before.errors, now.errors, texts).filter(({ kind }) => kind !== "added")).toEqual(
@@ -241,23 +241,23 @@ describe.runIf(isThere)("beside the release before", () => {
     expect(breaks("scripts", kept, ours)).toEqual([]);
   });
 
-  test("the OpenAPI documents say what they said, and more at most", () => {
+  test("the OpenAPI documents keep what they said, and may add to it", () => {
     expect(breaks("documents", seenBefore.documents, seenNow.documents)).toEqual([]);
   });
 
-  test("requests are answered as they were", () => {
+  test("requests are answered as before", () => {
     expect(breaks("answers", seenBefore.answers, seenNow.answers)).toEqual([]);
   });
 
-  test("sockets carry the frames that they carried, and close as they closed", () => {
+  test("sockets carry the same frames, and close the same way", () => {
     expect(breaks("frames", seenBefore.frames, seenNow.frames)).toEqual([]);
   });
 
-  test("no metric, type, label or series is gone", () => {
+  test("no metric, type, label or series is removed", () => {
     expect(breaks("metrics", seenBefore.metrics, seenNow.metrics)).toEqual([]);
   });
 
-  test("every exception is one: this comes last, when all the others have met theirs", () => {
+  test("every listed exception applies: runs last, when all the others have used theirs", () => {
     expect(allowed.filter((one) => !met.has(one))).toEqual([]);
   });
 });

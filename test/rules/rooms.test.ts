@@ -68,7 +68,7 @@ test("the reader of rooms finds those of all parts", () => {
 });
 
 describe.each(rooms)("$path", ({ path, files, imports }) => {
-  test(`holds ${MAX_FILES} files at most`, () => {
+  test(`holds at most ${MAX_FILES} files`, () => {
     expect(files.length).toBeLessThanOrEqual(MAX_FILES);
   });
 
@@ -84,7 +84,7 @@ describe.each(rooms)("$path", ({ path, files, imports }) => {
     );
   });
 
-  test("names files that stand in it", () => {
+  test("names files that exist in it", () => {
     const text = readFileSync(join(root, path, "README.md"), "utf8");
     for (const [, name = ""] of text.matchAll(/`([a-z0-9-]+\.(?:ts|lua|js))`/g))
       expect(existsSync(join(root, path, name)), name).toBe(true);

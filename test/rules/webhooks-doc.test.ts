@@ -73,7 +73,7 @@ function judge(command: string, args: readonly string[]): unknown {
 const write = (name: string, content: string): void => writeFileSync(join(directory, name), content);
 const expected = cases.map(([, isGood]) => isGood);
 
-describe("a receiver that verifies by the page", () => {
+describe("a receiver that verifies as the page says", () => {
   test("in Node", () => {
     write(
       "verify.mjs",

@@ -48,7 +48,7 @@ async function cutOff(replica: TestRedis, by: TestRedisCluster): Promise<void> {
 }
 
 test.skipIf(!hasFerretDb() || sized(1, 0) === 0)(
-  "a failover that loses writes: all that had not ended arrives, once",
+  "a failover that loses writes: all open messages arrive, once",
   async () => {
     server = await startFerretDb();
     redis = await startRedisCluster({ replicas: 1, extraArgs: ["--cluster-replica-validity-factor", "0"] });

@@ -50,7 +50,7 @@ test.skipIf(!hasFerretDb()).each([
   ["data directory is deleted", deleteAll],
   ["append-only file loses its tail", cutTail],
 ] as const)(
-  "Redis' %s under load: all that had not ended arrives, once",
+  "Redis' %s under load: all open messages arrive, once",
   async (what, harm) => {
     server = await startFerretDb();
     redis = await startRestartableRedis();

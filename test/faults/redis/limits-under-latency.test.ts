@@ -35,7 +35,7 @@ afterAll(async () => {
   await redis.stop();
 });
 
-test("half a second to Redis and back: the limit once, whoever takes it", async () => {
+test("half a second round trip to Redis: exactly one limit passes, whoever takes it", async () => {
   proxy.slow({ latencyMs: ONE_WAY_MS });
   const counts = new LimitCounts();
   const unanswered = (): number => counts.of("test").unanswered;

@@ -102,7 +102,7 @@ describe("one link to Redis cut", () => {
   });
 
   // Must run first: the process must not have seen the key.
-  test("a key that is new to the process is asked for until it is found", async () => {
+  test("looks up a key new to the process until it is found", async () => {
     proxy.cut();
     const answer = post(cluster.collect.url, cluster.apiKey, "alice");
     await sleep(500);
@@ -110,7 +110,7 @@ describe("one link to Redis cut", () => {
     expect(await answer).toBe(202);
   });
 
-  test("the link to Redis is cut for half a second, and for two: every message is accepted, signed ones too", async () => {
+  test("cut for half a second, and for two: every message is accepted, signed ones too", async () => {
     expect(await post(cluster.collect.url, cluster.apiKey, "alice")).toBe(202);
     const stop = sendAlong(cluster, ["alice", "bob", "carol"], true);
     for (const cutMs of [500, 2_000]) {
@@ -128,7 +128,7 @@ describe("one link to Redis cut", () => {
     expect(Object.keys(statuses)).toEqual(["202"]);
   });
 
-  test("a key that is revoked while Redis is away for one collect is refused there soon after", async () => {
+  test("a key revoked while Redis is away for one collect is refused there soon after", async () => {
     const admin = { authorization: `Bearer ${cluster.adminKey}` };
     const made = await fetch(`${cluster.auth.url}/v1/keys`, {
       method: "POST",
@@ -159,7 +159,7 @@ describe("one link to Redis cut", () => {
   });
 });
 
-test("a Redis Cluster's master with the keys dies: users of the others are served as before", async () => {
+test("the Redis Cluster master with the keys dies: users of the others are served as before", async () => {
   // Nobody takes its place: its keys are away, and the other masters go on.
   const redis = await startRedisCluster({
     replicas: 0,

@@ -52,7 +52,7 @@ async function open(environment: Record<string, string> = {}, replicas = 1): Pro
   });
 }
 
-test("messages for users of all partitions: delivered in order, kept while nobody is there, shared out among dispatchers", async () => {
+test("messages for users of all partitions: delivered in order, kept for offline users, spread over dispatchers", async () => {
   await open();
   const names = users("u", 24);
   const post = (user: string, n: number) => cluster.post("/v1/messages", { to: { user }, data: { n } });
@@ -136,7 +136,7 @@ test.each([
   ["memory", 0.02],
   ["replicas:1", 0],
 ])(
-  "a planned failover, then a master killed, under load, ACCEPT_DURABILITY=%s: the first loses nothing, and the other little",
+  "a planned failover, then a killed master, under load, ACCEPT_DURABILITY=%s: the first loses nothing, the other little",
   async (durability, share) => {
     // The replica that takes over needs another one to confirm writes.
     await open({ ACCEPT_DURABILITY: durability }, durability === "memory" ? 1 : 2);

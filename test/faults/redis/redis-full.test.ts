@@ -91,7 +91,7 @@ async function restart(service: ServiceProcess): Promise<void> {
   await cluster.startAgain(service);
 }
 
-test("services start and come back on a full Redis, and drain it", async () => {
+test("services start and recover on a full Redis, and drain it", async () => {
   const [nodeUrl = "", otherUrl = ""] = cluster.nodeUrls;
   const before = await usedBytes();
   for (let n = 0; n < MESSAGES_EACH; n++) {

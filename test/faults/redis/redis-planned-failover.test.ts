@@ -60,7 +60,7 @@ async function stateOf({ id = "" }: PostRecord): Promise<string> {
   return response.status === 404 ? "unknown" : ((await response.json()) as { state: string }).state;
 }
 
-test("planned failovers under load: nothing is lost by the command, and no service stops being ready", async () => {
+test("planned failovers under load: the command loses nothing, and every service stays ready", async () => {
   group = await startRedisSentinels({ replicas: 2, downAfterMs: 3_000 });
   const [first] = group.servers;
   if (first === undefined) throw new Error("no server");

@@ -47,7 +47,7 @@ async function open(extraArgs: readonly string[], environment: Record<string, st
   return load;
 }
 
-test("killed and started again on its append-only file: everything answered with 202 arrives, once", async () => {
+test("killed and restarted on its append-only file: everything answered with 202 arrives, once", async () => {
   const { recorder, ...under } = await open(["--appendfsync", "always"], {
     ACCEPT_DURABILITY: "aof",
     READY_WITHOUT_REDIS_MS: "1000",
@@ -92,7 +92,7 @@ test("killed and started again on its append-only file: everything answered with
   process.stdout.write(`restart on the AOF: ${under.accepted().length} accepted, 0 lost\n`);
 });
 
-test("a tail that is lost: new epochs, nothing new taken for seen, and only what came after the cut is gone", async () => {
+test("a lost tail: new epochs, nothing new taken for seen, and only what came after the cut is gone", async () => {
   const extraArgs = ["--appendfsync", "always", "--aof-timestamp-enabled", "yes"];
   // The tool of Valkey 9.1 rejects the base file that its server writes by default.
   extraArgs.push("--aof-use-rdb-preamble", "no");

@@ -27,7 +27,7 @@ afterEach(async () => {
   await group?.stop();
 });
 
-test("the master killed under load: the services follow the sentinels, and nothing that was confirmed is lost", async () => {
+test("the master killed under load: services follow the sentinels, and nothing confirmed is lost", async () => {
   // Two, so that one is left to confirm writes when the other has become the master.
   group = await startRedisSentinels({ replicas: 2 });
   const [first] = group.servers;

@@ -44,7 +44,7 @@ async function stateOf(id: string): Promise<unknown> {
   return ((await response.json()) as { state: unknown }).state;
 }
 
-test("users of the other masters are served as ever: messages, and acknowledgements", async () => {
+test("users of the other masters are served as before: messages and acknowledgements", async () => {
   redis = await startRedisCluster({
     replicas: 0,
     nodeTimeoutMs: 120_000,

@@ -44,7 +44,7 @@ const countReads = async (): Promise<number> => {
 
 const publish = (n: number) => cluster.post("/v1/messages", { to: { topic: TOPIC }, data: { n } });
 
-test(`${CROWD} subscribers of a killed node`, async () => {
+test(`${CROWD} subscribers of a killed node resubscribe`, async () => {
   const [first = "", second = ""] = cluster.nodeUrls;
   const tokens = await Promise.all(
     Array.from({ length: Math.ceil(CROWD / PER_USER) }, (_, i) => cluster.tokenFor(`fan-${i}`, [TOPIC])),

@@ -80,7 +80,7 @@ beforeAll(async () => {
 }, 240_000);
 
 test.each(PREPAID.map((share, i) => [share, i] as const))(
-  `${PROCESSES} processes, %d of the limit taken ahead: as much as it allows, and no more`,
+  `${PROCESSES} processes, %d of the limit taken ahead: exactly the limit passes`,
   (_share, i) => {
     const all = grants.flatMap((ofOne) => ofOne[i] ?? []);
     const total = all.reduce((sum, [, , count]) => sum + count, 0);

@@ -30,7 +30,7 @@ function send(collect: number, key: string, users: readonly string[]): Promise<R
   });
 }
 
-test("one key at two collects: never more than its limit in 10 s, and told when to come back", async () => {
+test("one key at two collects: never more than its limit in 10 s, with Retry-After", async () => {
   const accepted: { readonly sentAtMs: number; readonly answeredAtMs: number; readonly count: number }[] = [];
   const refused: Response[] = [];
   let n = 0;
@@ -76,7 +76,7 @@ test("one key at two collects: never more than its limit in 10 s, and told when 
   }
 });
 
-test("a user is sent as many as it may be, whoever sends and wherever; what is over is refused alone", async () => {
+test("a user is sent at most the limit, whoever sends and wherever; only the excess is refused", async () => {
   const toAda = Array.from({ length: 20 }, () => "ada");
   const answers = await Promise.all(
     [0, 1].map((collect) => send(collect, cluster.adminKey, [...toAda, "grace"])),

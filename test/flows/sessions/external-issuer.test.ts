@@ -87,7 +87,7 @@ const url = (): string => cluster.nodeUrls[0] ?? "";
 test.each([
   ["an identity provider", "auth0|42", providersToken],
   ["a business system by itself", "alice", (sub: string) => sharedSecretToken(sub)],
-])("tokens made by %s open sockets, and are signed out of", async (_who, userId, make) => {
+])("tokens made by %s open sockets and can be signed out", async (_who, userId, make) => {
   const token = make(userId);
   const client = await connectClient({ url: url(), token });
   expect(await client.frame("welcome")).toMatchObject({ user: userId });
@@ -101,7 +101,7 @@ test.each([
   expect((await ask("GET", "/v1/devices", token)).status).toBe(401);
 });
 
-test("without a name of its own a token stays revoked, however it is spelled", async () => {
+test("a token without a jti stays revoked, however it is spelled", async () => {
   const token = providersToken("dora", { jti: undefined });
   const client = await connectClient({ url: url(), token });
   expect((await ask("POST", "/v1/tokens/revoke", token)).status).toBe(204);
@@ -123,7 +123,7 @@ test("without a name of its own a token stays revoked, however it is spelled", a
   }
 });
 
-test("all of a user: by the time they were made", async () => {
+test("all of a user: by time of issue", async () => {
   const before = providersToken("bob", { iat: Math.floor(Date.now() / 1_000) - 5, jti: "before" });
   const client = await connectClient({ url: url(), token: before });
   expect((await ask("POST", "/v1/tokens/revoke", cluster.apiKey, { userId: "bob" })).status).toBe(204);
@@ -132,7 +132,7 @@ test("all of a user: by the time they were made", async () => {
   (await connectClient({ url: url(), token: after })).close();
 });
 
-test("a token that only looks like theirs opens nothing", async () => {
+test("a token that only resembles theirs opens nothing", async () => {
   const [head, claims] = providersToken("carol").split(".");
   const pem = publicKey.export({ type: "spki", format: "pem" }).toString();
   for (const token of [

@@ -27,7 +27,7 @@ afterAll(async () => {
   await redis?.stop();
 });
 
-test("by user and by token: both nodes close what is meant, whatever its partition", async () => {
+test("by user and by token: both nodes close the right connections, whatever the partition", async () => {
   const userIds = Array.from({ length: USERS }, (_, i) => `user-${i}`);
   const people = await Promise.all(
     userIds.map(async (userId) => {

@@ -148,7 +148,7 @@ test("by session: a sign-out ends that session on both nodes, and no other", asy
   for (const client of others) await expectOpen(client);
 });
 
-test("by token: that one alone", async () => {
+test("by token: only that one", async () => {
   const tokens = await signIn("dave");
   const renewed = (await call("POST", "/v1/tokens/refresh", "none", { refreshToken: tokens.refreshToken }))
     .body as Tokens;
@@ -189,7 +189,7 @@ test.each(["cut", "stall"] as const)(
   },
 );
 
-test("a short token: told at once, renewed in place, closed with 4401 at its end", async () => {
+test("a short-lived token: announced at once, renewed in place, closed with 4401 at its end", async () => {
   const short = await signIn("grace", { ttlSeconds: 6 });
   const [renewed, left] = [await connect(0, short), await connect(1, short)];
   for (const client of [renewed, left]) {
@@ -202,7 +202,7 @@ test("a short token: told at once, renewed in place, closed with 4401 at its end
   await expectOpen(renewed);
 });
 
-test("a ticket connects once; what it brought is revoked with the token it was got with", async () => {
+test("a ticket connects once; its connection is revoked with the token it was created with", async () => {
   const tokens = await signIn("heidi");
   const { ticket } = (await call("POST", "/v1/tickets", tokens.accessToken)).body as { ticket: string };
   const query = `ticket=${ticket}`;

@@ -62,7 +62,7 @@ test("one: the newest sign-in of a user stays, and gets the messages", async () 
   }
 });
 
-test("one-per-platform, of those who sign in at once on both nodes one of each stays", async () => {
+test("one-per-platform: of concurrent sign-ins on both nodes, one of each stays", async () => {
   cluster = await startCluster({ together: true, environment: { SESSION_POLICY: "one-per-platform" } });
   const first = await signIn(0, "carol", "web");
   const phone = await signIn(1, "carol", "ios");

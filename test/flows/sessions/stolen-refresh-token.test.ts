@@ -47,7 +47,7 @@ async function leewayIsOver(): Promise<void> {
   await waitFor(() => Date.now() - from > LEEWAY_SECONDS * 1_000 + 200, { what: "the leeway to be over" });
 }
 
-test("a stolen refresh token used after its owner refreshed: both are out, sockets too", async () => {
+test("a stolen refresh token used after its owner refreshed signs both out, sockets too", async () => {
   const stolen = await signIn();
   const elsewhere = await signIn();
   const owner = await refresh(stolen);
@@ -93,7 +93,7 @@ test("a stolen refresh token used after its owner refreshed: both are out, socke
   otherSocket.close();
 });
 
-test("an owner whose answer was lost tries again, and nobody is out", async () => {
+test("an owner whose answer was lost retries, and nobody is signed out", async () => {
   const first = await signIn();
   const [lost, repeated] = [await refresh(first), await refresh(first)];
   expect([lost.status, repeated.status]).toEqual([200, 200]);

@@ -32,7 +32,7 @@ const good = {
   },
 };
 
-test.each(Object.entries(good))("a good one: %s", (_name, manifest) => {
+test.each(Object.entries(good))("valid: %s", (_name, manifest) => {
   expect(check(manifest)).toEqual([]);
 });
 

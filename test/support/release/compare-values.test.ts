@@ -5,12 +5,12 @@ import { findDifferences } from "./compare-values.js";
 const kinds = (before: unknown, after: unknown): string[] =>
   findDifferences(before, after, new Set(["description"])).map(({ path, kind }) => `${kind} ${path}`);
 
-test("equal values, and other words in what is ignored, are no difference", () => {
+test("equal values, and changed words in ignored fields, are no difference", () => {
   const value = { a: [1, { b: null }], required: ["x"], description: "one" };
   expect(kinds(value, { ...structuredClone(value), description: "two" })).toEqual([]);
 });
 
-test("what is gone or another is named, at any depth; what is new is told apart", () => {
+test("names removed and changed values at any depth; tells new ones apart", () => {
   expect(kinds({ a: { b: 1, c: 2 } }, { a: { b: "1", d: 3 } })).toEqual([
     "changed a.b",
     "removed a.c",
@@ -20,7 +20,7 @@ test("what is gone or another is named, at any depth; what is new is told apart"
   expect(kinds({ a: [{ b: 1 }] }, { a: [{ b: 2 }, { b: 3 }] })).toEqual(["changed a.0.b", "added a.1"]);
 });
 
-test("lists of single values are sets; parameters go by their names", () => {
+test("treats lists of scalars as sets, and matches parameters by name", () => {
   expect(kinds({ enum: ["a", "b"] }, { enum: ["b", "c", "a"] })).toEqual(["added enum"]);
   expect(kinds({ enum: ["a", "b"] }, { enum: ["b"] })).toEqual(["removed enum"]);
   const [limit, cursor] = [
@@ -30,7 +30,7 @@ test("lists of single values are sets; parameters go by their names", () => {
   expect(kinds([limit, cursor], [cursor, limit])).toEqual([]);
 });
 
-test("what a request must have from now on is a change", () => {
+test("a new required request field is a change", () => {
   expect(kinds({ body: { required: ["a"] } }, { body: { required: ["a", "b"] } })).toEqual([
     "changed body.required",
   ]);
