@@ -9,11 +9,11 @@ const HELP = `npm run chaos -- [options]
 Starts a cluster (2 push nodes, 2 dispatchers, 2 collects, auth, Redis with its append-only file), connects users with
 the client library, sends messages, and meanwhile kills, pauses, cuts off, stalls and slows its parts at random. In
 turn, one at a time: a part is stopped as planned, a user's second device lags, a person is erased, Redis gets a replica,
-its clock is stepped, and it comes back with another clock (with a C compiler; else that is left out, and said).
-Afterwards a checker holds what was recorded against docs/send/guarantees.md.
+its clock is stepped, and it comes back with another clock (without a C compiler that is skipped, with a message).
+Afterwards a checker compares the recording with docs/send/guarantees.md.
 
   --minutes N   how long faults and load last (1)
-  --seed N      which faults (random); the same seed plans the same
+  --seed N      seed of the faults (random); the same seed plans the same faults
   --users N     connected users (100)
   --rate N      messages a second (100)
   --help        this text

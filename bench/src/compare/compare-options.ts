@@ -111,8 +111,8 @@ const QUICK: Partial<typeof DEFAULTS> = {
 
 export const COMPARE_HELP = `npm run bench -- [options]
 
-Petrel beside others, in one run: µs of CPU of all server processes, their Redis among them, by the kernel's account.
-Rounds of all of them alternate; each delivery is checked.
+Petrel and others in one run: µs of CPU of all server processes, Redis included, as the kernel counts them.
+The contenders' rounds alternate; each delivery is checked.
 
   --workloads ${WORKLOADS.slice(0, 7).join(",")},
               ${WORKLOADS.slice(7).join(",")}
@@ -120,30 +120,30 @@ Rounds of all of them alternate; each delivery is checked.
                           ${QUICK_WORKLOADS.slice(3).join(", ")}
   --contenders petrel,ws  of ${CONTENDERS.join(", ")}
                           (all but floor)
-  --rounds 3              measured, after one that is not
-  --users 200             that are sent messages
-  --messages 12000        a round
-  --publishers 256        each posts, waits for the answer, posts again
+  --rounds 3              measured rounds, after an unmeasured one
+  --users 200             users who get messages
+  --messages 12000        messages a round
+  --publishers 256        publishers; each posts, waits for the answer, posts again
   --batch 100             messages in one request
   --rate 1000             messages a second, for latencies
-  --seconds 4             of such a round
-  --connects 1000         connections that come and go, a round
-  --connections 2000      connections that idle
-  --idle-seconds 30       for so long
-  --sockets 2000          of the one topic
-  --registered 100000     users, beside 1,000
-  --storm 20000           connections, with messages at --rate meanwhile
-  --drop-clients 400      that are cut off again and again; Socket.IO: a quarter of them
-  --ack-delay-ms 300      an ack goes at once after a quiet spell, else waits so long for others, as in the library
-  --baseline DIRECTORY    Petrel of another built tree, too
-  --node 22,24            Petrel on these versions of Node, too
-  --redis ${Object.keys(FURTHER_REDIS).join(",")}      Petrel on these servers, too (npm run test:install-servers)
-  --events none,all       Petrel with these EVENTS, too
-  --environment A=1,B=2   for Petrel's services
-  --quick                 small and short, a round each: two minutes, to try it out
+  --seconds 4             length of such a round
+  --connects 1000         connections opened and closed a round
+  --connections 2000      idle connections
+  --idle-seconds 30       how long they idle
+  --sockets 2000          subscribers of the one topic
+  --registered 100000     registered users, compared with 1,000
+  --storm 20000           connections that reconnect at once, with messages at --rate meanwhile
+  --drop-clients 400      clients that are cut off repeatedly; Socket.IO: a quarter of them
+  --ack-delay-ms 300      an ack goes at once after a quiet time, else lingers this long, as in the library
+  --baseline DIRECTORY    also Petrel from another built tree
+  --node 22,24            also Petrel on these versions of Node
+  --redis ${Object.keys(FURTHER_REDIS).join(",")}      also Petrel on these servers (npm run test:install-servers)
+  --events none,all       also Petrel with these EVENTS
+  --environment A=1,B=2   variables for Petrel's services
+  --quick                 small and short, one round each: two minutes, to try it out
   --markdown FILE --json FILE --plot FILE
                           the tables, all figures, a picture (SVG); "-" for the standard output
-  --docs                  into docs/: the measurements, their picture, the page on capacity
+  --docs                  write into docs/: the measurements, their picture, the page on capacity
   --profile DIRECTORY     CPU profiles of Petrel's services
 `;
 

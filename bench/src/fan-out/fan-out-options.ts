@@ -34,22 +34,22 @@ export interface FanOutOptions {
 
 export const FAN_OUT_HELP = `npm run bench:topics -- [options]
 
-One topic of many sockets, then many topics of a few: µs of CPU a delivery, beside others, in one run.
+One topic with many sockets, then many topics with a few: µs of CPU per delivery, Petrel and others in one run.
 
   --workloads ${WORKLOADS.join(",")}
                                 alone: one message at a time to one topic, until everyone has it; room: the same by
                                 each of the publishers; burst: they wait for their answers only; many: a steady rate
                                 over many topics
   --only petrel,centrifugo      of ${CONTENDERS.join(", ")}
-  --sockets 2000                in the one room, on two nodes
-  --messages 50                 to the one room, a round
-  --publishers 4                at the same time
-  --topics 1000 --members 5     of the workload "many"
-  --rate 500 --seconds 5        messages a second over all topics, for so long a round
-  --rounds 3                    measured, after one that is not
-  --load-processes 1            that hold the sockets; each may hold as many as it may open files
+  --sockets 2000                sockets in the one room, on two nodes
+  --messages 50                 messages to the one room a round
+  --publishers 4                concurrent publishers
+  --topics 1000 --members 5     topics, and members of each, of the workload "many"
+  --rate 500 --seconds 5        messages a second over all topics, and seconds a round
+  --rounds 3                    measured rounds, after an unmeasured one
+  --load-processes 1            processes that hold the sockets; each holds as many as it may open files
   --broadcast                   instead: to everyone on Petrel, with single messages beside it (10,000 sockets)
-  --every-ms 1000               between two broadcasts
+  --every-ms 1000               time between two broadcasts
   --quick                       small and short: 300 sockets, 200 topics, one round
   --json FILE                   figures as JSON, "-" for the standard output
   --profile DIRECTORY           CPU profiles of Petrel's nodes

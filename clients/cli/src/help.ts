@@ -19,13 +19,13 @@ export const generalHelp = `petrel: talks to a Petrel cluster
 
   petrel listen USER       show a user's messages as they arrive, and those of topics
   petrel send USER JSON    send a message to a user, to a topic, or to everyone
-  petrel why MESSAGE       tell what became of a message, and why
+  petrel why MESSAGE       show what became of a message, and why
   petrel user ID           show a user's connections, devices and inbox, and what the newest messages became
-  petrel doctor            look at the whole cluster: what is wrong, and how to mend it
-  petrel cancel ID         take a message back
-  petrel scheduled USER    list a user's messages that wait for their time
-  petrel events            show what became of messages, and who is there
-  petrel topic TOPIC       show where a topic stands, and who is there
+  petrel doctor            check the whole cluster: what is wrong, and how to fix it
+  petrel cancel ID         cancel a message
+  petrel scheduled USER    list a user's scheduled messages
+  petrel events            show what became of messages, and who is online
+  petrel topic TOPIC       show a topic's position, and who is in it
   petrel token USER        print an access token for a user
   petrel tokens revoke     end a user's tokens and sockets, or one token
   petrel keys …            producer keys: list, create, rotate, suspend, resume, limit, revoke
@@ -33,7 +33,7 @@ export const generalHelp = `petrel: talks to a Petrel cluster
   petrel web-push-key      make the key that names a cluster to browsers' push services
   petrel devices …         a user's devices: list, register, add-web, add-wechat, delete
   petrel nodes             list the push nodes: connections, release, which drain
-  petrel drain NODE        ask a push node to drain, or take that back
+  petrel drain NODE        ask a push node to drain, or undo that
   petrel channels …        the fallback channels: list, pause, resume
   petrel dead-letters …    messages that failed for good: list, show, replay, delete, purge
   petrel webhooks …        addresses that events are posted to: list, create, test, pause, replay, …
@@ -76,9 +76,9 @@ ${address}`,
   --wait-seconds N how long to wait (60)
   --json           print the answers as lines of JSON
 ${address}`,
-  why: `petrel why MESSAGE: tells what became of a message and why, in plain words; the key needs the scope read
+  why: `petrel why MESSAGE: shows what became of a message and why, in plain words; the key needs the scope read
 
-  Such as: was it delivered, and how late; was it pushed, by which channel, or why not; what does it wait for.
+  For example: was it delivered, and how late; was it pushed, by which channel, or why not; what is it waiting for.
 
   --json           print the answer, with the sentences as "why", as a line of JSON
 ${address}`,
@@ -88,16 +88,16 @@ The key needs the scope read. Ask collect on the cluster's own network: a way in
 
   --json           print the user, then each message, as lines of JSON
 ${address}`,
-  doctor: `petrel doctor: looks at the whole cluster, and says what is wrong and how to mend it; the key needs the scope admin
+  doctor: `petrel doctor: checks the whole cluster, and says what is wrong and how to fix it; the key needs the scope admin
 
 It asks each service that is named, dispatch for what it sees of Redis, partitions, lag and the fallback channels, and
 auth for its keys. --auth, --collect and --dispatch may be repeated: each process is asked. Where dispatch does not run,
 --redis-url looks at Redis from here. It changes nothing, and reaches no phone and no browser.
 
   --redis-url URL  also look at this Redis itself: redis:// or rediss://   REDIS_URL
-                   its password and certificates may stand in files        REDIS_PASSWORD_FILE, REDIS_CA_FILE,
+                   its password and certificates may be in files           REDIS_PASSWORD_FILE, REDIS_CA_FILE,
                                                                            REDIS_CERT_FILE, REDIS_KEY_FILE
-  --partitions N   with it: what the services are set to                   PARTITIONS
+  --partitions N   with it: the number the services are set to             PARTITIONS
   --metrics URL    also look at a service's metrics (METRICS_PORT); repeatable
   --verbose        also say what is fine
   --json           print every finding, also what is fine, as lines of JSON: check, level (ok, warning, error, skipped),
@@ -105,21 +105,21 @@ auth for its keys. --auth, --collect and --dispatch may be repeated: each proces
 
 Exits with 1 if anything is wrong; warnings alone exit with 0.
 ${address}`,
-  cancel: `petrel cancel ID: takes a message back that no client has acknowledged and no phone has got, or that waits for its time
+  cancel: `petrel cancel ID: cancels a scheduled message, or one that no client acknowledged and no fallback took
 
   Clients that were sent it are told. Exits with 1, and says why, if it is too late.
 
   --json           print the result as a line of JSON
 ${address}`,
-  scheduled: `petrel scheduled USER: lists a user's messages that wait for their time, by time
+  scheduled: `petrel scheduled USER: lists a user's scheduled messages, by time
 
   --limit N        list at most N; all by default
   --json           print each message as a line of JSON
 ${address}`,
-  events: `petrel events: shows what became of messages, and who is there, in order for each user
+  events: `petrel events: shows what became of messages, and who is online, in order for each user
 
   --follow         wait for further events, until Ctrl-C
-  --after CURSOR   go on from where an earlier call stopped; now: only what happens from now on
+  --after CURSOR   continue where an earlier call stopped; now: only what happens from now on
                    (default: the oldest event that is kept)
   --types T,T      only these types, such as message.failed,message.expired
   --count N        stop after N events
@@ -128,11 +128,11 @@ ${address}`,
   token: `petrel token USER: prints an access token for a user
 
   --ttl SECONDS    how long it is valid
-  --topics LIST    what it allows with topics: patterns such as 'room.*,chat.7/subscribe+publish+presence';
+  --topics LIST    its rights to topics: patterns such as 'room.*,chat.7/subscribe+publish+presence';
                    without rights, subscribe
   --json           print the whole answer
 ${address}`,
-  topic: `petrel topic TOPIC: shows where a topic stands, and who is there if its rule has that counted
+  topic: `petrel topic TOPIC: shows a topic's position, and who is in it if its rule has presence
 
   --messages       also show the messages it keeps
   --json           print each part as a line of JSON
@@ -146,8 +146,8 @@ ${address}`,
   --user U         the user's id
   --jti J          the token's jti claim
   --exp E          with --jti: the token's exp claim, Unix time in seconds. auth remembers the token until then; without
-                   --exp, for the longest life of a token. More than a day counts as ten in the key's limit
-  --token T        the whole token; - reads it from standard input. Counts in no limit
+                   --exp, for the longest life of a token. More than a day counts as ten against the key's limit
+  --token T        the whole token; - reads it from standard input. Counts against no limit
   --json           print nothing
 ${address}`,
   "signing-keys": `petrel signing-keys: the keys that sign users' tokens; your key needs the scope admin
@@ -162,7 +162,7 @@ ${address}`,
 
   petrel web-push-key > web-push-key.pem
 
-Made once: browsers that have subscribed with one key get nothing by another. It asks no cluster.`,
+Make it once: browsers that subscribed with one key get nothing sent with another. This calls no cluster.`,
   keys: `petrel keys: the keys of business systems; your key needs the scope admin
 
   petrel keys list
@@ -263,10 +263,10 @@ ${address}`,
   petrel channels pause CHANNEL    apns, web, wechat or webhook: its messages wait, in the whole cluster
   petrel channels resume CHANNEL
 
-pause and resume end once every dispatcher has taken note; messages that are being sent are sent. Nothing is lost, but a
+pause and resume return once every dispatcher has confirmed; sends in progress finish. Nothing is lost, but a
 message that waits beyond its time to live expires. A pause outlasts restarts.
 
-  --reason TEXT    pause: for those who find it paused
+  --reason TEXT    pause: shown to those who find it paused
   --json           print each channel as a line of JSON
 ${address}`,
   "dead-letters": `petrel dead-letters: messages that failed for good; the key needs the scope admin
@@ -284,8 +284,8 @@ ${address}`,
 ${address}`,
   archive: `petrel archive: the message archive; the key needs the scope admin
 
-  petrel archive status    how far it is, and what it has sent again, by partition
-  petrel archive redrive   look once more for what Redis may have lost, and send it again
+  petrel archive status    its state, and what it has sent again, by partition
+  petrel archive redrive   search again for messages that Redis may have lost, and send them again
 
   --json           print the answers as lines of JSON
 ${address}`,
@@ -295,11 +295,11 @@ ${address}`,
   petrel webhooks create URL       prints its id and its secret, which cannot be shown again
   petrel webhooks show ID
   petrel webhooks update ID        with --url, --types or --description
-  petrel webhooks pause ID         and resume ID, which goes on where it stopped
-  petrel webhooks rotate ID        a new secret; the old one signs for 24 hours more
-  petrel webhooks test ID          post one request now; exits with 1 if it is not taken
-  petrel webhooks replay ID        deliver again what came after a time or a cursor
-  petrel webhooks attempts ID      what was tried last, newest first
+  petrel webhooks pause ID         and resume ID, which continues where it stopped
+  petrel webhooks rotate ID        a new secret; the old one also signs for another 24 hours
+  petrel webhooks test ID          post one request now; exits with 1 if it is not accepted
+  petrel webhooks replay ID        redeliver the events after a time or a cursor
+  petrel webhooks attempts ID      the latest attempts, newest first
   petrel webhooks delete ID
 
   --types LIST     which events, separated by commas, or all (default): message.failed,message.expired

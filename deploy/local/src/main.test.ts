@@ -30,7 +30,7 @@ test("exits with 2 for an unknown option", async () => {
   expect(await type(["--nodez", "3"])).toEqual({
     code: 2,
     stdout: "",
-    stderr: "petrel: Unknown option '--nodez' (npm start -- --help shows what there is)\n",
+    stderr: "petrel: Unknown option '--nodez' (npm start -- --help lists the options)\n",
   });
 });
 

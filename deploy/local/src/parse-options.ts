@@ -21,11 +21,11 @@ export const usage = `npm start [-- options]
   --nodes N         push nodes (2; up to ${maxNodes})
   --collects N      collects (1; up to ${maxCollects})
   --dispatchers N   dispatchers (1; up to ${maxDispatchers})
-  --no-restart      a service that dies stays dead
-  --help            this
+  --no-restart      do not restart a service that dies
+  --help            this text
 
-Environment: PETREL_PORT_BASE (7100), PETREL_DATA_DIR (.data), REDIS_URL (an embedded Redis where unset),
-APNS_… (pushes go to a simulator where unset);
+Environment: PETREL_PORT_BASE (7100), PETREL_DATA_DIR (.data), REDIS_URL (an embedded Redis if unset),
+APNS_… (pushes go to a simulator if unset);
 everything else is passed through to the services. More: docs/start/local-run.md`;
 
 /** @throws OptionError */
@@ -56,7 +56,7 @@ function parse(args: readonly string[]) {
     });
   } catch (error) {
     const [firstSentence] = (error instanceof Error ? error.message : String(error)).split(". ");
-    throw new OptionError(`${firstSentence} (npm start -- --help shows what there is)`, { cause: error });
+    throw new OptionError(`${firstSentence} (npm start -- --help lists the options)`, { cause: error });
   }
 }
 

@@ -490,7 +490,7 @@ describe("a run of its own", () => {
     expect(await run([], { PETREL_PORT_BASE: "seventy" })).toBe(1);
     expect(await run([], { REDIS_URL: "localhost:6379" })).toBe(1);
     expect(complaints).toEqual([
-      "Unknown option '--node' (npm start -- --help shows what there is)",
+      "Unknown option '--node' (npm start -- --help lists the options)",
       '--nodes must be a whole number from 1 to 10, not "0"',
       'PETREL_PORT_BASE must be a port from 1 to 65496, not "seventy"',
       "REDIS_URL must be redis://[user:password@]host:port[/db] or rediss://…",
