@@ -10,10 +10,10 @@ const HELP = `npm run bench:archive -- [options]
 µs of CPU a message of collect, dispatch, the nodes and Redis with the message archive off, on and required; FerretDB's
 own beside it.
 
-  --messages 1000     of each mode
+  --messages 1000     messages in each mode
   --batch 100         messages in one request
-  --users 20          connected, who acknowledge
-  --idle-seconds 10   of the same cluster, to be taken off
+  --users 20          connected users who acknowledge
+  --idle-seconds 10   idle time of the same cluster, to subtract
 `;
 
 function wholeNumber(option: string, text: string): number {

@@ -2,15 +2,15 @@
 -- accept-collapsing: what accept does, for a call in which a message has a collapse key: of a user's messages with one
 -- key that nobody has acknowledged, only the newest stays in the inbox (includes/collapse-messages).
 --
--- v2: each end is an event, in the same step, where `message.expired` is written.
+-- v2: each end is an event, in the same step, if `message.expired` is written.
 --
 -- KEYS[1..6] as accept's · KEYS[7] events · KEYS[8] event log
 -- then five for each message: accept's four · collapsed (hash: collapse key -> the user's messages)
--- ARGV[1..13] as accept's, where messages are not plain
+-- ARGV[1..13] as accept's, if messages are not plain
 -- ARGV[14] events  see includes/event-log
 -- then five for each message: accept's four · collapse key, "" for none
 --
--- The names of the older messages' keys are made from a declared record's, which lies in the same slot, and the ids that
+-- The names of the older messages' keys are made from a declared record's, which is in the same slot, and the ids that
 -- `collapsed` holds. They are read before anything is written.
 --
 -- Result: as accept's, but of what was stored "+" seq TAB epoch TAB how many messages ended `expired` for it

@@ -1,11 +1,11 @@
 #!lua
 -- accept: stores messages for users of one partition, numbers them, and hands them to the nodes that hold their users.
 --
--- Where memory is full the whole call is refused. (That is what the first line does: without it, Redis would let a
+-- When memory is full the whole call is refused. (That is what the first line does: without it, Redis would let a
 -- script go on once it has written something harmless.)
 --
 -- A message is numbered in the same step that stores it, so no crash can give it two numbers, or none.
--- An entry stands in `ready` exactly while its message is not handed over.
+-- An entry is in `ready` exactly as long as its message is not handed over.
 --
 -- KEYS[1] generation  hash, see includes/current-generation
 -- KEYS[2] due         sorted set: user -> next wake
@@ -25,12 +25,12 @@
 -- ARGV[10] receiveSubMs a sub-window's length, for that
 -- ARGV[11] receiveHeld  how many sub-windows after its own a message counts
 -- ARGV[12] fallbackCap  entries that a fallback stream may hold before it refuses messages that go there at once
--- ARGV[13] ttlMs      of all messages, where they are plain: of one TTL, without idempotency key, none for the fallback at
---                     once. "" where any is not
+-- ARGV[13] ttlMs      of all messages, if they are plain: of one TTL, without idempotency key, none for the fallback at
+--                     once. "" if any is not
 -- then for each message:
 --   body    id TAB policy TAB notification TAB data [TAB trace]
---   and where they are not plain:
---   ttlMs · identity (fingerprint TAB attempt) · always (its priority's letter where it goes to the fallback at once, else
+--   and if they are not plain:
+--   ttlMs · identity (fingerprint TAB attempt) · always (its priority's letter if it goes to the fallback at once, else
 --   "")
 --
 -- Most messages are plain. Each text that a call takes costs Redis and its caller about as much as a hundredth of a
@@ -47,10 +47,10 @@
 --   none needs.
 -- Since v3 a record lives `recordKeepMs`. (An older release adds that to the message's TTL: longer than needed.) Only a
 -- message that goes to the fallback at once still gets the longer time: an acknowledgement does not stop its fallback.
--- Since v4 the users of a call are armed together, before anything is stored: mostly they stand in `due` already
--- (inbox/ack.lua), and nothing is written. A user who is armed for a message that is then refused is taken out by the
+-- Since v4 the users of a call are armed together, before anything is stored: most are in `due` already
+-- (inbox/ack.lua), and nothing is written. A user who is armed for a message that is then refused is removed by the
 -- wake. The record of a message without idempotency key has neither fingerprint nor attempt: nobody else has its id.
--- Since v5 a user's messages come side by side, and those behind the first read neither the user nor the routes again.
+-- Since v5 a user's messages come side by side, and those after the first read neither the user nor the routes again.
 -- (In another order they are stored as well.)
 --
 -- Result: lines. First "now <ms>" or "busy" (ready is full: nothing was stored). Then one for each message:

@@ -3,7 +3,7 @@
 -- KEYS[1] owner · KEYS[2] ready
 -- ARGV[1] token · ARGV[2] lastId   everything up to and including this id was handed over
 --
--- Refuses before its first write where the token is not the owner's, or the lease is over.
+-- Refuses before its first write if the token is not the owner's, or the lease is over.
 --
 -- Result: the number removed, or "stale"
 

@@ -1,11 +1,11 @@
 #!lua flags=allow-oom
 -- agree-signing-keys: reads the cluster's signing keys, or replaces them if nobody else has meanwhile.
 --
--- Allowed where Redis is out of memory: the set is bounded, and auth needs it to start and let in the clients that free
+-- Allowed when Redis is out of memory: the set is bounded, and auth needs it to start and let in the clients that free
 -- memory.
 --
 -- KEYS[1] signingKeys  string: revision LF JSON
--- ARGV[1] expected     the revision to replace, "0" where there is none; "" to read only
+-- ARGV[1] expected     the revision to replace, "0" if there is none; "" to read only
 -- ARGV[2] proposed     JSON
 --
 -- Result: now, ms by Redis' clock TAB taken (0|1): whether the proposed ones were written TAB the revision that counts

@@ -1,19 +1,19 @@
 #!lua flags=allow-oom
--- append-audit: notes one act in the audit log, once, however often it is sent.
+-- append-audit: writes one entry to the audit log, once, however often it is sent.
 --
--- No actor pushes out what others did: beyond its share of the log, its own oldest entry makes room for its next.
+-- No actor pushes out others' entries: beyond its share of the log, its own oldest entry makes room for its next.
 --
 -- KEYS[1] audit (stream) · KEYS[2] auditShare (list): the ids of this actor's entries, oldest first; in one slot, their own
 -- ARGV[1] maxEntries  about how many are kept
 -- ARGV[2] keepMs      how long an entry is kept
--- ARGV[3] nonce       names this act
--- ARGV[4] isRepeated  "1" where a call with a lost answer may have noted it already
+-- ARGV[3] nonce       identifies this entry
+-- ARGV[4] isRepeated  "1" if a call with a lost answer may have written it already
 -- ARGV[5..8] actor · action · target · details (JSON)
 -- ARGV[9] share       entries that one actor may have in the log
 --
--- Allowed where Redis is out of memory: acts in that state must be seen too, and the log is bounded.
+-- Allowed when Redis is out of memory: actions in that state must be recorded too, and the log is bounded.
 --
--- v1 kept no list: its entries count towards no share, and go by number and age alone.
+-- v1 kept no list: its entries count towards no share, and are removed by number and age alone.
 --
 -- Result: the entry's id
 

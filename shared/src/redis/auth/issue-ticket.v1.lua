@@ -1,7 +1,7 @@
 #!lua flags=allow-oom
 -- issue-ticket: stores a ticket's token.
 --
--- Allowed where Redis is out of memory: the ticket ends by itself within a minute or so, and a client that connects
+-- Allowed when Redis is out of memory: the ticket expires within a minute or so, and a client that connects
 -- with it acknowledges, which frees memory.
 --
 -- KEYS[1] ticket  string with a TTL, in a slot of its own

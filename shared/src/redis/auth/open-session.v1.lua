@@ -3,13 +3,13 @@
 --
 -- The generation is read in the same step: an earlier revocation does not concern the session, and a later one ends it.
 --
--- Allowed where Redis is out of memory: without a token no client comes to acknowledge what fills the memory, and a
+-- Allowed when Redis is out of memory: without a token no client comes to acknowledge what fills the memory, and a
 -- user's sessions are few and bounded.
 --
 -- KEYS[1] sessions · KEYS[2] tokenGeneration
 -- ARGV[1] sessionId
 -- ARGV[2] hash         of its first refresh token
--- ARGV[3] content      JSON, handed back at each refresh
+-- ARGV[3] content      JSON, returned at each refresh
 -- ARGV[4] idleMs       how long a session lives without a refresh
 -- ARGV[5] absoluteMs   how long it lives in all
 -- ARGV[6] maxSessions  a user's sessions, at least 1. Beyond it, sessions that were never refreshed go first (a page

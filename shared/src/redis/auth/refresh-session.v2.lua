@@ -5,7 +5,7 @@
 -- others get the same successor within the leeway. A token with an earlier number, or the previous one after the
 -- leeway, is in two hands: the session ends for both, and the same step tells every node.
 --
--- v2 also takes the successors that other processes may have made, and answers which one counts; what is stored is
+-- v2 also takes the successors that other processes may have made, and returns which one counts; what is stored is
 -- unchanged.
 --
 -- KEYS[1] sessions · KEYS[2] tokenGeneration · KEYS[3] revokedSession
@@ -21,9 +21,9 @@
 -- ARGV[11…] successorHash of the successor by each further encryption key: while keys rotate, another process may
 --                        have them in another order
 --
--- Result: "rotated" TAB generation TAB 1 TAB content; "again" TAB generation TAB which TAB content, where `which` tells
--- the current hash: 1 for ARGV[5], 2 for ARGV[11] and so on; "reused"; "reused-before" where that has ended the session
--- already; "revoked"; or "over" where there is no such session (any more)
+-- Result: "rotated" TAB generation TAB 1 TAB content; "again" TAB generation TAB which TAB content, where `which` is
+-- the current hash: 1 for ARGV[5], 2 for ARGV[11] and so on; "reused"; "reused-before" if that has ended the session
+-- already; "revoked"; or "over" if there is no such session (any more)
 
 --@include server-time
 

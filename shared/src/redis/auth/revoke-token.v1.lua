@@ -3,7 +3,7 @@
 --
 -- KEYS[1] revokedToken
 -- ARGV[1] jti
--- ARGV[2] keepMs   until the token is over in any case; never shortens the present time to live
+-- ARGV[2] keepMs   until the token has expired in any case; never shortens the present TTL
 -- ARGV[3] channel  of all nodes, for this partition
 --
 -- Result: "ok"

@@ -2,7 +2,7 @@
 -- revoke-user: revokes all tokens that a user has so far; the same step tells every node.
 --
 -- A connection that registers before this is told by the message; one that registers after it finds the generation. The
--- generation follows Redis' clock and always grows, so one that has ended by its TTL is never given out again.
+-- generation follows Redis' clock and always grows, so one that has expired is never issued again.
 --
 -- KEYS[1] tokenGeneration
 -- ARGV[1] userId

@@ -1,10 +1,10 @@
 #!lua flags=allow-oom
--- invalidate-devices: forgets or quarantines devices, unless they were registered again, and notes what it did.
+-- invalidate-devices: forgets or quarantines devices, unless they were registered again, and records what it did.
 --
 -- Comparing and removing are one step: an earlier registration keeps the device, and a later one puts it back. Allowed
--- where Redis is out of memory: it frees memory, and what it notes is bounded.
+-- when Redis is out of memory: it frees memory, and what it records is bounded.
 --
--- v2: a device that is forgotten or quarantined is an event, in the same step, where `device.invalidated` is written.
+-- v2: a device that is forgotten or quarantined is an event, in the same step, if `device.invalidated` is written.
 --
 -- KEYS[1] invalidations · KEYS[2] events · KEYS[3] event log · KEYS[4] generation
 -- KEYS[i + 4] devices of the i-th verdict's user
@@ -21,7 +21,7 @@
 --   "forgotten"    it is gone; claim is its registration's
 --   "quarantined"  it stays, and nothing is sent to it until then
 --   "kept"         it was registered again meanwhile (of a sweep: was seen; that is not noted)
---   "gone"         it was not there (any more); that is not noted
+--   "gone"         it was not there (any more); that is not recorded
 
 --@include server-time
 --@include current-generation
@@ -34,7 +34,7 @@ local events = ARGV[2] ~= '' and openEvents(ARGV[2], KEYS[2], KEYS[3], currentGe
 for i = 1, #KEYS - 4 do
   local at = 2 + (i - 1) * FIELDS
   local what, deviceId, before = ARGV[at + 1], ARGV[at + 2], tonumber(ARGV[at + 3])
-  -- A user with a key that is no hash affects nobody else.
+  -- A user with a key that is not a hash affects nobody else.
   local entry = redis.pcall('HGET', KEYS[i + 4], deviceId)
   local registeredAt, lastSeen, _, claim, rest =
     string.match(type(entry) == 'string' and entry or '', '^(%d+)\t(%d+)\t(%d+)\t([^\t]*)\t(.*)$')

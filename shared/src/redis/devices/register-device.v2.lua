@@ -1,4 +1,4 @@
--- register-device: puts a device into its user's hash, and evicts others where there are too many.
+-- register-device: puts a device into its user's hash, and evicts others if there are too many.
 --
 -- Since v2 a device that is registered again keeps the time when a push to it was first taken, see touch-device.
 --
@@ -11,7 +11,7 @@
 
 local former = redis.call('HGET', KEYS[1], ARGV[1]) or ''
 local registeredAt, seenAt = string.match(former, '^(%d+)\t(%d+)\t%d+\t[^\t]*\tios\t')
--- An older release did not note it; but there, lastSeen is later than registeredAt only where a push was taken.
+-- An older release did not record it; but there, lastSeen is later than registeredAt only if a push was taken.
 local takenAt = string.match(former, '\tt(%d+)$') or (seenAt and tonumber(seenAt) > tonumber(registeredAt) and seenAt)
 redis.call('HSET', KEYS[1], ARGV[1], registeredAt and takenAt and ARGV[2] .. '\tt' .. takenAt or ARGV[2])
 local excess = redis.call('HLEN', KEYS[1]) - tonumber(ARGV[3])

@@ -1,11 +1,11 @@
 #!lua flags=allow-oom
--- remove-device: takes a device out of its user's hash.
+-- remove-device: removes a device from its user's hash.
 --
 -- KEYS[1] devices
 -- ARGV[1] deviceId
 -- ARGV[2] claim  only if this registration wrote it; "" for any
 --
--- Result: the claim of what was removed; "" where nothing was
+-- Result: the claim of what was removed; "" if nothing was
 
 local entry = redis.call('HGET', KEYS[1], ARGV[1])
 if not entry then return '' end

@@ -3,16 +3,16 @@
 -- once took a push.
 --
 -- Since v2 the entry of an iPhone ends with TAB "t" and the time of the first push that was taken. An older release
--- keeps that part where it changes an entry, and drops it where a device is registered again.
+-- keeps that part if it changes an entry, and drops it if a device is registered again.
 --
--- Allowed where Redis is out of memory: an entry gets a few bytes longer, once, and the message that was sent is done.
+-- Allowed when Redis is out of memory: an entry gets a few bytes longer, once, and the message was sent.
 --
 -- KEYS[1] devices
 -- ARGV[1] deviceId
 -- ARGV[2] atMs
 -- ARGV[3] stepMs  a device that was seen less than this before stays as it is
 --
--- Result: "1" where it was written; "0" where the device was seen lately, or is gone
+-- Result: "1" if it was written; "0" if the device was seen lately, or is gone
 
 local entry = redis.call('HGET', KEYS[1], ARGV[1])
 local registeredAt, lastSeen, rest = string.match(entry or '', '^(%d+)\t(%d+)\t(.*)$')

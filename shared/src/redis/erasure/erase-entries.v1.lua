@@ -1,12 +1,12 @@
 #!lua flags=allow-oom
--- erase-entries: takes an erased user's entries out of a stream, a part with each call.
+-- erase-entries: removes an erased user's entries from a stream, a part with each call.
 --
 -- What came after the erasure stays. A worker that holds an erased entry finds it settled.
 --
 -- KEYS[1] stream: ready, fallback, dead letters (their texts begin userId TAB seq TAB epoch TAB), or invalidations
 -- KEYS[2] user
 -- ARGV[1] userId
--- ARGV[2] after   the id after which to go on; "0-0" to begin
+-- ARGV[2] after   the id after which to continue; "0-0" to begin
 -- ARGV[3] group   the group of workers that may hold entries; "" for none
 --
 -- Result: erased TAB the id after which to go on, or "" at the end

@@ -4,7 +4,7 @@
 --
 -- What came after the erasure stays.
 --
--- v2: takes the collapse turns too.
+-- v2: removes the collapse turns too.
 -- v3: leaves a message that waits for its time: the user's schedules went first, so this one came later.
 --
 -- KEYS[1] user, then three for each message: record · attempts · device sends; then collapse turns
@@ -20,7 +20,7 @@
 local erased = 0
 local turns = 2 + 3 * tonumber(ARGV[2])
 for k = 2, turns - 1, 3 do
-  -- A key that is no string is nobody's record.
+  -- A key that is not a string is nobody's record.
   local record = redis.pcall('GET', KEYS[k])
   local epoch, userId = string.match(type(record) == 'string' and record or '',
     '^%d+\t([^\t]*)\t%d+\t%d+\t([^\t]*)')

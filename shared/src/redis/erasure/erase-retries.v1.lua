@@ -1,5 +1,5 @@
 #!lua flags=allow-oom
--- erase-retries: takes an erased user's entries out of the retries, a part with each call.
+-- erase-retries: removes an erased user's entries from the retries, a part with each call.
 --
 -- What came after the erasure stays. All calls together find each entry that is there all the time
 -- (https://redis.io/docs/latest/commands/scan/#scan-guarantees).

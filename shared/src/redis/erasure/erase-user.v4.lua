@@ -3,15 +3,15 @@
 --
 -- The same step tells the nodes: a connection that registered before it is closed, and one that registers after it is
 -- refused for its token. What is accepted afterwards begins a new history, as there is no hash or inbox to go on from.
--- That is how the later steps tell what to erase from what came later.
+-- By that the later steps distinguish what to erase from what came later.
 -- The user's schedules go first: as long as one is left that the caller did not name, nothing else happens. What is
 -- scheduled afterwards stays.
 --
--- Allowed where Redis is out of memory: it frees memory.
+-- Allowed when Redis is out of memory: it frees memory.
 --
 -- v3: the schedules and the user's collapse keys go too.
 --
--- v4: the user is no longer among those who are online: no event says so, since none may name them.
+-- v4: the user is no longer among those online: no event says so, since none may name them.
 --
 -- KEYS[1] user · KEYS[2] inbox · KEYS[3] routes · KEYS[4] sessions · KEYS[5] due · KEYS[6] token generation ·
 -- KEYS[7] kept topics · KEYS[8] collapsed · KEYS[9] scheduled · KEYS[10] schedules of the user ·
@@ -21,7 +21,7 @@
 -- ARGV[3] generationKeepMs  how long the generation is kept: longer than any token lives
 -- then the i-th schedule's member of KEYS[10]
 --
--- Result: "more" where the user has further schedules; else how many messages the inbox held
+-- Result: "more" if the user has further schedules; else how many messages the inbox held
 
 --@include server-time
 --@include end-keep
@@ -39,7 +39,7 @@ end
 if redis.call('ZCARD', KEYS[10]) > 0 then return 'more' end
 
 local generation = math.max((tonumber(redis.call('GET', KEYS[6])) or 0) + 1, now)
--- An inbox of another kind goes like any other.
+-- An inbox of another type is removed like any other.
 local messages = redis.pcall('XLEN', KEYS[2])
 
 redis.call('SET', KEYS[6], ms(generation), 'PX', ARGV[3])

@@ -1,10 +1,10 @@
 #!lua flags=allow-oom
--- look-online: looks at users whose time in `online` has come: those who have a connection, or are on their way back, are
--- looked at again when the last of their leases ends; the others are offline, and out of it, with the event.
+-- look-online: checks users who are due in `online`: those who have a connection, or are on their way back, are
+-- checked again when the last of their leases ends; the others go offline and leave it, with the event.
 --
 -- One step decides, as `offer` does: a user who has connected meanwhile has a lease. Absence proves nothing for a while
--- after a change of generation, or where the caller's own link has just come back.
--- Allowed where Redis is out of memory: it takes something out, and events are bounded.
+-- after a change of generation, or if the caller's own link has just come back.
+-- Allowed when Redis is out of memory: it removes something, and events are bounded.
 --
 -- KEYS[1] owner · KEYS[2] generation · KEYS[3] online (sorted set: user -> next look) · KEYS[4] events · KEYS[5] event log
 -- then two for each user: routes (sorted set) · user (hash)
@@ -13,7 +13,7 @@
 -- ARGV[4] events  see includes/event-log
 -- then the i-th user's id
 --
--- Refuses before its first write where the token is not the owner's, or the lease is over.
+-- Refuses before its first write if the token is not the owner's, or the lease is over.
 --
 -- Result: "stale", or how many are offline now
 
@@ -32,7 +32,7 @@ for i = 1, (#KEYS - 5) / 2 do
   local routesKey, userKey, userId = KEYS[4 + 2 * i], KEYS[5 + 2 * i], ARGV[4 + i]
   local due = tonumber(redis.call('ZSCORE', KEYS[3], userId))
   if due and due <= now then
-    -- A user whose keys are of another kind is looked at again later, and holds up nobody.
+    -- A user whose keys are of another type is checked again later, and does not block others.
     local last = redis.pcall('ZREVRANGE', routesKey, 0, 0, 'WITHSCORES')
     local ends = last.err and now + LONGEST_MS or tonumber(last[2]) or 0
     if ends >= now then

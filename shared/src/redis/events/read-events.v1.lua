@@ -1,15 +1,15 @@
 #!lua flags=allow-oom
--- read-events: a page of a partition's events, and where the reader stands after it.
+-- read-events: a page of a partition's events, and the reader's position after it.
 --
--- It writes only where it is the first to see a new generation (includes/event-log). So a reader never gets an entry of
+-- It writes only if it is the first to see a new generation (includes/event-log). So a reader never gets an entry of
 -- a later generation than the one that its position is then said to belong to.
 --
 -- KEYS[1] events  stream · KEYS[2] event log  hash · KEYS[3] generation
--- ARGV[1] mark    of the reader's position; "" where it has none
--- ARGV[2] after   the id that it stands behind; without a mark "oldest", "now", or a time in ms
+-- ARGV[1] mark    of the reader's position; "" if it has none
+-- ARGV[2] after   the id of its position; without a mark "oldest", "now", or a time in ms
 -- ARGV[3] limit   at most 200
 --
--- Result: lines. First: marks (see includes/event-log) TAB the id that the page begins behind TAB "1" where something
+-- Result: lines. First: marks (see includes/event-log) TAB the id that the page begins after TAB "1" if something
 -- between the position and that id is gone, else "0". Then one for each: id TAB the event's text
 
 --@include server-time

@@ -1,11 +1,11 @@
 #!lua flags=allow-oom
 -- trim-events: drops events that are older than they are kept, a bounded number a call, and notes how far.
--- Allowed where Redis is out of memory: it frees some.
+-- Allowed when Redis is out of memory: it frees some.
 --
 -- KEYS[1] owner · KEYS[2] events · KEYS[3] event log
 -- ARGV[1] token · ARGV[2] keepMs
 --
--- Refuses before its first write where the token is not the owner's, or the lease is over.
+-- Refuses before its first write if the token is not the owner's, or the lease is over.
 --
 -- Result: "stale", or dropped TAB how many are kept TAB the age of the oldest, ms
 

@@ -1,7 +1,7 @@
 #!lua flags=allow-oom
 -- agree-provider-token: replaces a token by a new one, if the old one is old enough.
 --
--- Allowed where Redis is out of memory: there is one for each key, and without it no push goes out, which frees memory.
+-- Allowed when Redis is out of memory: there is one for each key, and without it no push goes out, which frees memory.
 --
 -- KEYS[1] token          string: when it was made, ms TAB the token
 -- ARGV[1] mintedAtMs     of the proposed token

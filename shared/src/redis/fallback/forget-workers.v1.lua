@@ -7,7 +7,7 @@
 -- KEYS[1] fallback stream
 -- ARGV[1] group
 -- ARGV[2] idleMs   how long they were not heard of, at least
--- ARGV[3] name     "" for all, else this one only
+-- ARGV[3] name     "" for all, else only this one
 --
 -- Result: the number removed
 

@@ -9,7 +9,7 @@
 -- ARGV[4] idleMs     how long it then counts as held
 -- ARGV[5] deliveries how often workers had got it before
 --
--- Result: "1", or "0" where it is not the holder's (any more)
+-- Result: "1", or "0" if it is not the holder's (any more)
 
 local mine = redis.call('XPENDING', KEYS[1], ARGV[1], ARGV[2], ARGV[2], 1, ARGV[3])
 if #mine == 0 then return '0' end

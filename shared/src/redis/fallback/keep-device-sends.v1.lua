@@ -3,14 +3,14 @@
 --
 -- Only while the message's record is there. So a send that was under way while its user was erased leaves nothing
 -- behind, and nothing for another message that has its id by now.
--- Allowed where Redis is out of memory: it is small, and ends; without it a phone gets the same message once more.
+-- Allowed when Redis is out of memory: it is small and expires; without it a phone gets the same message again.
 --
 -- KEYS[1] device sends · KEYS[2] record
 -- ARGV[1] seq · ARGV[2] epoch   of the message
 -- ARGV[3] keepUntilMs           its expiry
 -- then device ids
 --
--- Result: "1", or "0" where there is no such record
+-- Result: "1", or "0" if there is no such record
 
 --@include of-history
 local seq, epoch = string.match(redis.call('GET', KEYS[2]) or '', '^(%d+)\t([^\t]*)')

@@ -1,12 +1,12 @@
 #!lua flags=allow-oom
--- open-fallback: makes the workers' group of a fallback stream, which begins with all that is there.
+-- open-fallback: creates the workers' group of a fallback stream; it begins with all existing entries.
 --
--- Allowed where Redis is out of memory: workers take messages out, and there is one group for each stream.
+-- Allowed when Redis is out of memory: workers remove messages, and there is one group for each stream.
 --
 -- KEYS[1] fallback stream
 -- ARGV[1] group
 --
--- Result: "made", or "there" where another worker was quicker
+-- Result: "made", or "there" if another worker was faster
 
 local made = redis.pcall('XGROUP', 'CREATE', KEYS[1], ARGV[1], '0', 'MKSTREAM')
 if not made.err then return 'made' end

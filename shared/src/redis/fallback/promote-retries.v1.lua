@@ -3,7 +3,7 @@
 --
 -- Several processes may call it at the same time, for any partition: one step moves an entry, so it is in one place at
 -- any time. Nothing needs fencing.
--- Allowed where Redis is out of memory: it moves, and does not add.
+-- Allowed when Redis is out of memory: it moves, and does not add.
 --
 -- KEYS[1] retries · KEYS[2..4] fallback streams: high, normal, low
 -- ARGV[1] group

@@ -1,16 +1,16 @@
 #!lua
--- replay-dead-letter: a message whose fallback failed is tried again, as if it had never been tried.
+-- replay-dead-letter: retries a message whose fallback failed, as if it had never been tried.
 --
 -- v2: a record of another message under the same id (its user was erased, and the id was sent again) does not count.
 --
 -- One step: the message is either in the dead letters or in its fallback stream, and its record says failed exactly
--- while it is in the dead letters. Refused as a whole where memory is full: nothing is urgent here.
+-- while it is in the dead letters. Refused as a whole when memory is full: nothing is urgent here.
 --
 -- KEYS[1] dead letters of one cause · KEYS[2] record · KEYS[3] user · KEYS[4] fallback stream of its priority
 -- ARGV[1] entryId
 -- ARGV[2] text      the entry as the caller has read it
 --
--- Result: "replayed"; "unknown" where there is no such dead letter (any more); else what became of the message, and
+-- Result: "replayed"; "unknown" if there is no such dead letter (any more); else what became of the message, and
 -- nothing was changed: "forgotten" (its record is gone) "delivered" "expired" "cancelled" "pushed" "queued"
 
 --@include server-time
@@ -31,7 +31,7 @@ if state == 'expired' or state == 'cancelled' then return state end
 local user = redis.call('HMGET', KEYS[3], 'epoch', 'acked')
 if not isOfHistory(user[1], epoch) then return 'forgotten' end
 local isAcked = tonumber(seq) <= (tonumber(user[2]) or 0)
--- "over" behind an end: the message expired after it, and `acked` moved over it.
+-- "over" after an end: the message expired after it, and `acked` moved over it.
 if tonumber(expiresAt) <= now or string.match(ending, ' over$') then return 'expired' end
 if isAcked then return 'delivered' end
 if state ~= 'failed' then return state end

@@ -4,23 +4,23 @@
 -- Only for an entry that is still pending. Several workers may have tried it, when its first one was taken for dead:
 -- the first to settle it wins, and the others change nothing. No other fencing is needed: any process may do this for
 -- any partition.
--- Allowed where Redis is out of memory: it frees or moves an entry, and what it adds is bounded. If it were refused,
+-- Allowed when Redis is out of memory: it frees or moves an entry, and what it adds is bounded. If it were refused,
 -- the same message would be sent again and again.
 --
 -- v2: takes the message's number and epoch. A record of another history under the same id (its user was erased, and the
--- id was sent again) does not count, and what was tried is not noted there. An entry whose user was erased goes nowhere
+-- id was sent again) does not count, and the attempt is not recorded there. An entry whose user was erased goes nowhere
 -- else: the eraser would miss it.
 -- v3: what is noted is kept for a day and more beyond the message's expiry, however short its record's time to live
 -- was.
--- v4: takes a message out of the inbox that a newer one with its collapse key has left alone while it was being sent
+-- v4: removes a message from the inbox that a newer one with its collapse key left alone while it was being sent
 -- (includes/collapse-messages); a retry of such a message is not made, unless one of the user's devices has it. Takes
 -- away the note that the message is being sent (recall/begin-send.lua): it can be recalled again, unless it
 -- has ended. Another attempt's note stays.
--- v5: each channel has its own streams and retries; one that cannot reach the user passes the entry on to the next, with
--- what it failed for, so that the message fails of that where no later channel reaches the user either.
--- What the message becomes is an event, in the same step, where its type is written. One that was acknowledged
--- before its push was taken reads `delivered`, and gets none for the push.
--- A message that had ended when a channel was to be asked ("unneeded") may be noted too; its record lives no longer for it.
+-- v5: each channel has its own streams and retries; one that cannot reach the user passes the entry on to the next,
+-- with what it failed for, so that the message fails for that if no later channel reaches the user either. What the
+-- message becomes is an event, in the same step, if its type is written. One that was acknowledged before its push was
+-- taken reads `delivered`, and gets none for the push. A message that had ended when a channel was to be asked
+-- ("unneeded") may be noted too; its record lives no longer for it.
 --
 -- KEYS[1] fallback stream · KEYS[2] retries, of the same channel · KEYS[3] dead letters, of the cause in ARGV[4]
 -- KEYS[4] record · KEYS[5] user · KEYS[6] attempts · KEYS[7] sending
@@ -37,14 +37,14 @@
 -- ARGV[8] deadLettersCap
 -- ARGV[9] attemptsKept
 -- ARGV[10] seq · ARGV[11] epoch   of the message
--- ARGV[12] attempt  as noted in KEYS[7]; "" where nothing was sent
+-- ARGV[12] attempt  as recorded in KEYS[7]; "" if nothing was sent
 -- ARGV[13] failure  of passed: what a channel failed for, see protocol/fallback-entry; "" for nothing
 -- ARGV[14] events   see includes/event-log
 -- then notes of what was tried: JSON objects, not empty, to which the script adds the time
 --
--- Result: "collapsed" where it was taken out of the inbox as that; "settled", or "settled" TAB how many of the oldest dead letters were evicted; "ended" where the message
--- failed after it had ended in another way (no dead letter); "gone" where the entry is not pending any more: then only
--- a channel's acceptance is noted, so that no retry sends it once more.
+-- Result: "collapsed" if it was removed from the inbox as such; "settled", or "settled" TAB how many of the oldest dead
+-- letters were evicted; "ended" if the message failed after it had ended in another way (no dead letter); "gone" if the
+-- entry is not pending any more: then only a channel's acceptance is recorded, so that no retry sends it again.
 
 --@include server-time
 --@include of-history
@@ -127,7 +127,7 @@ end
 
 if not entry or not isTheirs then return 'gone' end
 
--- With the end that it has, which an acknowledgement no longer changes; or, where it is queued, as collapsed.
+-- With the end that it has, which an acknowledgement no longer changes; or, if it is queued, as collapsed.
 local function leaveInbox(recordKey, userKey, inboxKey)
   local ended = redis.call('GET', recordKey)
   if ended == record and hasNoEnd then
@@ -152,7 +152,7 @@ if superseded and outcome ~= 'failed' then
   return hasNoEnd and outcome ~= 'taken' and 'collapsed' or 'settled'
 end
 if outcome == 'passed' then
-  -- userId … notification, then trace and failure; attempts count anew for each channel.
+  -- userId … notification, then trace and failure; attempts are counted for each channel.
   local base = string.match(text, '^' .. string.rep('[^\t]*\t', 7) .. '[^\t]*')
   local trace = base and string.match(string.sub(text, #base + 1), '^\t([^\t]*)') or ''
   local tail = ARGV[13] ~= '' and '\t' .. trace .. '\t' .. ARGV[13] or trace ~= '' and '\t' .. trace or ''

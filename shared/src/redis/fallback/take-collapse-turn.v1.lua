@@ -2,16 +2,16 @@
 -- take-collapse-turn: sends a user's notifications with one collapse key one at a time, and none after a newer one.
 --
 -- The newest number that ever began is kept. An older one that comes late (a retry, a slower worker) must not be sent:
--- it would overwrite the newer one on the phone. While one is being sent the others wait; its lease ends by itself if
--- its sender has died. A newer one that waits already stops the older ones.
--- Allowed where Redis is out of memory: it is one small string with an end, and a refused one would be sent out of
+-- it would overwrite the newer one on the phone. While one is being sent the others wait; its lease expires by itself
+-- if its sender has died. A newer one that waits already stops the older ones.
+-- Allowed when Redis is out of memory: it is one small string with an end, and a refused one would be sent out of
 -- order.
 --
 -- KEYS[1] turn     lineage TAB seq TAB holder TAB until
 -- ARGV[1] action   "begin" | "end"
 -- ARGV[2] lineage  of the message's epoch: numbers of another one cannot be compared
 -- ARGV[3] seq
--- ARGV[4] holder   names this send, and no other
+-- ARGV[4] holder   identifies this send, and no other
 -- ARGV[5] leaseMs
 -- ARGV[6] keepUntilMs   the message's expiry: nothing of it is sent afterwards
 --

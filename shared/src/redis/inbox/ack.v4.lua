@@ -3,26 +3,26 @@
 --
 -- v2: what a connection that is behind (inbox/hold-history.lua) still lacks is not trimmed, within a bound.
 -- v3: a user who acknowledges again within a moment stays in `due`, whatever is open: the next message is near, and
--- need not arm the user again. The wake takes such a user out. So a busy user costs one wake in an ack timeout, where
--- each message cost two writes to `due`. Who gets a message now and then leaves at once, and is never woken.
+-- need not arm the user again. The wake removes such a user. So a busy user costs one wake in an ack timeout, where
+-- each message cost two writes to `due`. A user who gets a message now and then leaves at once, and is never woken.
 --
--- v4: where `message.delivered` is written, each message that it delivers gets its event in this step
+-- v4: if `message.delivered` is written, each message that it delivers gets its event in this step
 -- (includes/delivered-events). The keys for that come last, so that a call without them costs nothing more.
 --
 -- KEYS[1] due, then two for each user: user (hash) · inbox (stream)
--- where deliveries are events, then: events (stream) · event log (hash) · generation
+-- if deliveries are events, then: events (stream) · event log (hash) · generation
 -- ARGV[1] history      acked messages that stay readable for a user's other devices
 -- ARGV[2] slowHistory  acked messages that stay for a connection that is behind, at most
--- ARGV[3] momentMs     who acknowledged something so short a time ago stays in `due`
+-- ARGV[3] momentMs     a user who acknowledged something this recently stays in `due`
 -- then two for each user: epoch · seq
--- where deliveries are events, then: events  see includes/event-log
+-- if deliveries are events, then: events  see includes/event-log
 --
--- Runs where memory is full too: acks free it. Never creates a hash, never moves back, never beyond `seq`; an ack of a
+-- Runs when memory is full too: acks free it. Never creates a hash, never moves back, never beyond `seq`; an ack of a
 -- foreign epoch changes nothing. The user leaves `due` only when everything is acked. (Acks of older
--- releases take the user out then at once. So `accept` never trusts that somebody stands there.)
+-- releases remove the user then at once. So `accept` never trusts that a user is in it.)
 --
--- Result: lines, one for each user: the new `acked`, or "-" where the epoch is not the user's (or there is no hash);
--- where it moved, TAB and by how many numbers, or with "+" behind that where the call was long enough: the same
+-- Result: lines, one for each user: the new `acked`, or "-" if the epoch is not the user's (or there is no hash);
+-- if it moved, TAB and by how many numbers, or with "+" behind that if the call was long enough: the same
 -- acknowledgement then moves it further
 
 --@include server-time

@@ -1,24 +1,24 @@
 #!lua flags=allow-oom
--- expire: writes the ends of expired messages, moves `acked` over what has ended, and takes that out of the inbox: it
+-- expire: writes the ends of expired messages, moves `acked` over what has ended, and removes that from the inbox: it
 -- serves nobody any more, and a user who never acknowledges would keep it all.
 --
--- A node, a dispatcher or a reader of the state runs it when it comes upon such a message first, before skipping it.
--- Where the user's history has changed since (erased, and there again), `acked` does not move: the numbers belong to
+-- A node, a dispatcher or a reader of the state runs it when it finds such a message first, before skipping it.
+-- If the user's history has changed since (erased, and there again), `acked` does not move: the numbers belong to
 -- another history.
 --
--- v2: takes the epoch that the numbers belong to; takes out of the inbox what `acked` moves over, and notes that it
+-- v2: takes the epoch that the numbers belong to; removes from the inbox what `acked` moves over, and records that it
 -- ended (`ended`, includes/kept-after).
--- v3: an end is kept for a day and more, however short its record's time to live was. Where an open message's record is
+-- v3: an end is kept for a day and more, however short its record's time to live was. If an open message's record is
 -- gone (nobody looked for a day, see inbox/keep-records.lua), it is made again, with its end.
 --
--- v4: moves `acked` over numbers that were taken out of the inbox, too (includes/taken-out).
+-- v4: moves `acked` over numbers that were removed from the inbox, too (includes/taken-out).
 --
--- v5: each end is an event, where `message.expired` is written. The trace is read from the inbox, within a bound.
+-- v5: each end is an event, if `message.expired` is written. The trace is read from the inbox, within a bound.
 --
 -- KEYS[1] user · KEYS[2] due · KEYS[3] inbox · KEYS[4] events · KEYS[5] event log · KEYS[6] generation, then the i-th
 -- message's record
 -- ARGV[1] userId
--- ARGV[2] nextExpiry   the earliest expiry among the user's open messages, where the caller has read all;
+-- ARGV[2] nextExpiry   the earliest expiry among the user's open messages, if the caller has read all;
 --                      else ""
 -- ARGV[3] readSeq      the user's seq when the caller began to read
 -- ARGV[4] epoch        of the messages, and of readSeq; only its lineage counts
@@ -44,7 +44,7 @@ local seq, before = tonumber(user[1]), isTheirs and tonumber(user[2]) or 0
 local acked, written, passed = before, 0, {}
 local kept, endsWrittenAt, takenOut = tonumber(user[5]) or 0, tonumber(user[6]) or 0, tonumber(user[7]) or 0
 
--- Whether all numbers between `acked` and this one were taken out.
+-- Whether all numbers between `acked` and this one were removed.
 local function isNext(inboxKey, messageSeq)
   if messageSeq == acked + 1 then return true end
   if messageSeq <= acked or takenOut <= acked then return false end
@@ -77,7 +77,7 @@ local function writeEnd(recordKey, record)
   redis.call('SET', recordKey, record, 'KEEPTTL')
   redis.call('PEXPIRE', recordKey, END_KEEP_MS, 'GT')
 end
--- The record of an expired open message, made from its inbox entry; nil where the message ended before: a kept record
+-- The record of an expired open message, made from its inbox entry; nil if the message ended before: a kept record
 -- outlives its end.
 local function lostRecord(messageSeq)
   if not isTheirs or messageSeq <= before or messageSeq <= kept then return nil end

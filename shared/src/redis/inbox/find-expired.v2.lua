@@ -3,10 +3,10 @@
 -- at all of them; only numbers, epochs, ids and times leave Redis.
 --
 -- A look at a long inbox is expensive. So `wake` asks for no other until 500 times its cost has gone by, a minute at
--- most (`expiryLookFrom`). What expired before an earlier look that wrote all ends (`endsWrittenAt`) is named again
--- only where `acked` may move over it.
+-- most (`expiryLookFrom`). What expired before an earlier look that wrote all ends (`endsWrittenAt`) is returned again
+-- only if `acked` may move over it.
 --
--- v2: numbers that were taken out of the inbox do not end the head.
+-- v2: numbers that were removed from the inbox do not end the head.
 --
 -- KEYS[1] user · KEYS[2] inbox
 -- ARGV[1] after         the page begins above this seq; "" for a look's first page, which begins above `acked`
@@ -15,8 +15,8 @@
 -- ARGV[5] writtenAt     "" while the look goes on; at its end, when all ends are written, the time of its first page: the
 --                       script notes it, and reads what has come in meanwhile
 --
--- Result: "" where there is no such user, or nothing is open; else lines. First: now TAB seq TAB epoch TAB last TAB
--- nextExpiry TAB entries TAB bytes TAB head. `last` is the seq at the page's end, or `seq` where there is no more;
+-- Result: "" if there is no such user, or nothing is open; else lines. First: now TAB seq TAB epoch TAB last TAB
+-- nextExpiry TAB entries TAB bytes TAB head. `last` is the seq at the page's end, or `seq` if there is no more;
 -- nextExpiry is the earliest on this page, "" for none; entries and bytes are what the look has read so far. Then one
 -- line for each expired message, ascending: seq TAB epoch TAB id
 
@@ -61,7 +61,7 @@ end
 
 entries, bytes = entries + tonumber(ARGV[2]), bytes + tonumber(ARGV[3])
 local restMs = math.min(math.floor((entries * ENTRY_US + bytes * BYTE_US) * RARER / 1000), LONGEST_MS)
--- A short rest is not worth the write: a user is not looked at that often.
+-- A short pause is not worth the write: a user is not checked that often.
 if restMs > 1000 then redis.call('HSET', KEYS[1], 'expiryLookFrom', ms(now + restMs)) end
 if ARGV[5] ~= '' then redis.call('HSET', KEYS[1], 'endsWrittenAt', ARGV[5]) end
 

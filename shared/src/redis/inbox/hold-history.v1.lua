@@ -1,16 +1,16 @@
 #!lua flags=allow-oom
--- hold-history: a connection that has fallen behind says where it stands, so that what its user's other devices
--- acknowledge is kept for it for a while. Once it is up to date again, it says so, and what was kept for it goes.
+-- hold-history: a connection that has fallen behind reports its position, so that what its user's other devices
+-- acknowledge is kept for it for a while. Once it is up to date again, it says so, and what was kept for it is removed.
 --
--- Never creates the hash; an epoch that is not the user's changes nothing. Allowed where Redis is out of memory: it
+-- Never creates the hash; an epoch that is not the user's changes nothing. Allowed when Redis is out of memory: it
 -- adds a few bytes, which free more when they go.
 --
 -- KEYS[1] user · KEYS[2] inbox
 -- ARGV[1] connection · ARGV[2] epoch
--- ARGV[3] seq       everything up to here was sent to it; "" where it is up to date
+-- ARGV[3] seq       everything up to here was sent to it; "" if it is up to date
 -- ARGV[4] history · ARGV[5] slowHistory   as in inbox/ack.lua
 --
--- Result: "1"; "0" where the epoch is not the user's
+-- Result: "1"; "0" if the epoch is not the user's
 
 --@include server-time
 --@include slow-readers

@@ -8,20 +8,20 @@
 -- A record that is gone while its message is open (nobody looked for a day) is made again from the inbox: else its
 -- message would end in silence. Its content and attempt are unknown by then ("?"), so no message is taken for a repeat
 -- of it. Two records are not made again: that of a message that ended before (`endsWrittenAt`, inbox/find-expired.lua),
--- and one that cannot be gone yet: it lies on the other side of a slot that is being moved, and is looked for again.
+-- and one that cannot be gone yet: it is on the other side of a slot that is being moved, and is looked for again.
 --
--- It does the same whoever runs it, and however often: it needs no owner. A user with keys of another kind is passed
+-- It does the same whoever runs it, and however often: it needs no owner. A user with keys of another type is passed
 -- over.
--- Allowed where Redis is out of memory: it adds almost nothing.
+-- Allowed when Redis is out of memory: it adds almost nothing.
 --
--- The records' names are made here, since only the inbox holds the ids. They lie in the slot of the declared keys.
+-- The records' names are made here, since only the inbox holds the ids. They are in the slot of the declared keys.
 --
 -- KEYS[1..] two for each user: user (hash) · inbox (stream)
 -- ARGV[1] recordKeepMs
 -- then two for each user: userId · minAgeMs     younger messages are left as they are: this user is looked at again
 -- soon
 --
--- Result: lines, one for each user: "more" where the call had read enough before it came to the end, else ""
+-- Result: lines, one for each user: "more" if the call had read enough before it reached the end, else ""
 
 --@include server-time
 local DAY_MS = 86400000
@@ -30,7 +30,7 @@ local recordPrefix = string.match(KEYS[1], '^(.-):user:') .. ':record:'
 local entriesLeft, bytesLeft = 512, 262144
 local lines = {}
 
--- Returns false where the record must be looked for again.
+-- Returns false if the record must be looked for again.
 local function keep(userId, seq, value, endsWrittenAt)
   local epoch, at, expiresAt, id = string.match(value, '^([^\t]*)\t(%d+)\t(%d+)\t([^\t]+)')
   if not id then return true end

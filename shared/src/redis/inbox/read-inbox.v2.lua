@@ -2,9 +2,10 @@
 -- read-inbox: one page of a user's stored messages, bounded by number and by size; says whether something that its
 -- reader has not had was trimmed before it.
 --
--- Allowed where Redis is out of memory: it adds a few bytes to a hash, and a reader acknowledges, which frees memory.
+-- Allowed when Redis is out of memory: it adds a few bytes to a hash, and a reader acknowledges, which frees memory.
 --
--- v2: says what was trimmed, and the time by which the reader decides what has expired; notes a reader that is behind.
+-- v2: says what was trimmed, and the time by which the reader decides what has expired; records a reader that is
+-- behind.
 --
 -- KEYS[1] inbox · KEYS[2] user
 -- ARGV[1] after      the page begins above this seq
@@ -14,8 +15,8 @@
 --                    for one that only looks
 -- ARGV[5] epoch      of the reader: its numbers say nothing in another one
 --
--- Result: now (ms), then "1" where something between `after` and the page was acknowledged and trimmed, else "0", then
--- "1" where the reader was noted as behind, else "0"; then seq, value, seq, value, …
+-- Result: now (ms), then "1" if something between `after` and the page was acknowledged and trimmed, else "0", then
+-- "1" if the reader was recorded as behind, else "0"; then seq, value, seq, value, …
 
 --@include server-time
 --@include kept-after

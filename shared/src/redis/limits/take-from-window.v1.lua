@@ -1,11 +1,11 @@
--- take-from-window: takes from what a limit allows in a window, counted in a ring of sub-windows.
+-- take-from-window: takes from a limit's allowance in a window, counted in a ring of sub-windows.
 --
--- The oldest sub-window counts whole as long as a part of it may lie in the window. So the limit is never exceeded in
--- any window, and what was taken early in a sub-window comes free up to one sub-window late. kernel/window-ring has the
--- same arithmetic.
+-- The oldest sub-window counts completely as long as a part of it may be in the window. So the limit is never exceeded
+-- in any window, and what was taken early in a sub-window comes free up to one sub-window late. kernel/window-ring has
+-- the same arithmetic.
 --
 -- When the clock was set back, entries in the future all move back by the same amount, to the present: so nobody waits
--- longer than for what was taken just now. (This is written even where nothing is granted, or it would move at each
+-- longer than for what was taken just now. (This is written even if nothing is granted, or it would move at each
 -- call.)
 --
 -- KEYS[1] window      string, in a slot of its own: this is the only key; "index:count …", oldest first, those that are used
@@ -13,8 +13,8 @@
 -- ARGV[2] held        how many sub-windows after its own a take counts
 -- ARGV[3] limit
 -- ARGV[4] reported    what was taken without asking: counted, whatever the limit
--- ARGV[5] extra       how much more to take for later, as far as the limit allows, where nothing was refused
--- ARGV[6..] takes     each taken whole or not at all, in order
+-- ARGV[5] extra       how much more to take for later, as far as the limit allows, if nothing was refused
+-- ARGV[6..] takes     each granted completely or not at all, in order
 --
 -- Result: lines
 --   the takes' answers, "+" or "-" each · extra taken · how much is used then · what is left of this sub-window, ms

@@ -1,25 +1,25 @@
 #!lua flags=allow-oom
--- connect: registers connections and says where their users' messages go on.
+-- connect: registers connections and returns where their users' messages continue.
 --
--- Registering and reading the cursor are one step. A message numbered before it lies within the returned seq, and is
+-- Registering and reading the cursor are one step. A message numbered before it is within the returned seq, and is
 -- read from the inbox; a message numbered after it finds the route. The same step checks whether the token is revoked:
 -- an earlier revocation is seen here, and a later one finds the connection on its node, which had it before it called
 -- this.
 --
 -- A session policy applies before the limit: a connection that a sign-in elsewhere replaces takes no slot.
 --
--- v2: where what the client lacks was trimmed, its messages go on after that (`after`), and it is told so; one that has
+-- v2: if what the client lacks was trimmed, its messages go on after that (`after`), and it is told so; one that has
 -- much to catch up with is noted as behind (inbox/hold-history.lua); a position that moves `acked` trims as an ack
 -- does; a platform with the name of a mark is no mark (includes/route-member).
 --
 -- v3: it answers the topics that the server keeps for the user, and notes when the user was last there
 -- (presence/read-last-seen.lua).
 --
--- v4: many connections in one call, in order, as if each had its own. A user whose keys Redis refuses holds up nobody
--- else. How often a user may connect is counted here, in the user's partition. It answers which of the user's messages
--- were taken back lately (recall/cancel-message.lua).
+-- v4: many connections in one call, in order, as if each had its own. A user whose keys Redis refuses does not delay
+-- anyone else. How often a user may connect is counted here, in the user's partition. It answers which of the user's
+-- messages were recalled lately (recall/cancel-message.lua).
 --
--- v5: where `user.online` or `user.offline` is written, a user who comes is put into `online`, with the event; where
+-- v5: if `user.online` or `user.offline` is written, a user who comes is put into `online`, with the event; if
 -- `message.delivered` is, a position that moves `acked` writes it as an ack does (includes/delivered-events): as far as
 -- a call goes, the rest when the node acknowledges it again. The keys for that come last.
 --
@@ -27,35 +27,35 @@
 -- KEYS[k+1] user · KEYS[k+2] inbox · KEYS[k+3] routes
 -- KEYS[k+4] tokenGeneration · KEYS[k+5] revokedSession · KEYS[k+6] revokedToken   of the connection's token
 -- KEYS[k+7] kept topics (hash: topic -> since) · KEYS[k+8] connects (string, see includes/take-one)
--- where such events are written, then: online (sorted set: user -> next look) · events (stream) · event log (hash)
+-- if such events are written, then: online (sorted set: user -> next look) · events (stream) · event log (hash)
 -- ARGV[1] node
 -- ARGV[2] leaseMs
 -- ARGV[3] limit          connections a user may have
--- ARGV[4] policy         "evict": the oldest goes · "refuse": the newcomer goes
+-- ARGV[4] policy         "evict": the oldest is removed · "refuse": the newcomer is refused
 -- ARGV[5] sessionPolicy  "multi" · "one-per-platform" · "one": how many sign-ins of a user stay, the newest
 -- ARGV[6] seed           8 random characters, for the epoch of a user seen for the first time
 -- ARGV[7] keepMs         how long a user's hash outlives the last use
 -- ARGV[8] channel        prefix of a node's channel name
--- ARGV[9] ackTimeoutMs   when the user is looked at next, if anything is open
+-- ARGV[9] ackTimeoutMs   when the user is checked next, if anything is open
 -- ARGV[10] history · ARGV[11] slowHistory   as in inbox/ack.lua
 -- ARGV[12] behindFrom    from this many messages on a connection is behind, until its node says otherwise
--- ARGV[13] connectLimit  new connections that a user may begin in a window; 0: no limit
+-- ARGV[13] connectLimit  new connections that a user may open in a window; 0: no limit
 -- ARGV[14] subMs · ARGV[15] held   of that window, see includes/take-one
 -- then for the i-th connection, with a = 9i + 6:
 -- ARGV[a+1] userId · ARGV[a+2] connection · ARGV[a+3] platform
 -- ARGV[a+4] connectTimeMs   "" for a new connection; its own for one that registers again
 -- ARGV[a+5] clientEpoch · ARGV[a+6] since   the position that the client claims; "" for none
--- ARGV[a+7] leaving         "1" where the connection's node stops: see nodes/mark-leaving.lua; "" else
--- ARGV[a+8] tokenGeneration the token's own; "" where there is no token to check
+-- ARGV[a+7] leaving         "1" if the connection's node stops: see nodes/mark-leaving.lua; "" else
+-- ARGV[a+8] tokenGeneration the token's own; "" if there is no token to check
 -- ARGV[a+9] notAfterMs      server ms: the caller has given up by then; "" for no such time
 --
--- where such events are written, then: events  see includes/event-log
+-- if such events are written, then: events  see includes/event-log
 --
 -- Result: a line for each:
 --   "ok" TAB member TAB epoch TAB seq TAB after TAB resumed (0|1) TAB acked TAB kept topics, joined by ","
 --     TAB recalls: "", or up to where clients had acknowledged "," seq SPACE id "," …, oldest first
 --   "late"                       it is after notAfterMs; nothing was changed
---   "too-often" TAB ms           the user has begun too many; one more may begin after so long
+--   "too-often" TAB ms           the user has opened too many; one more may be opened after this long
 --   "revoked"                    its token is revoked; nothing was changed but the count of connects
 --   "elsewhere" TAB platform     it registers again, and there is a newer sign-in, on that platform; nothing was added
 --   "refused" TAB connections    the limit is reached; nothing was added
@@ -125,7 +125,7 @@ local function connect(k, a)
       -- not count against the limit for that much longer.
       if ends > now + leaseMs then redis.call('ZADD', routesKey, 'XX', leaseEnd, other) end
       if string.match(other, '^%d+/%-/') then
-        -- The grace lease of a socket that has closed: somebody is there again.
+        -- The grace lease of a closed socket: the user is back.
         redis.call('ZREM', routesKey, other)
       elseif other ~= member and not isMarkedLeaving(other) then
         others[#others + 1] = other
@@ -174,7 +174,7 @@ local function connect(k, a)
     redis.call('SPUBLISH', ARGV[8] .. at, table.concat({ 'evict\n' .. userId, evicted, one[2], platform }, '\t'))
   end
   redis.call('ZADD', routesKey, leaseEnd, member)
-  -- Where no connection is left to prune it, the whole set ends by itself.
+  -- If no connection is left to prune it, the whole set ends by itself.
   redis.call('PEXPIRE', routesKey, setTtl)
 
   local present = generationNow()
@@ -220,7 +220,7 @@ local function connect(k, a)
     and events.isWanted('n') then
     events.write('n', userId, '', epoch, { events.nextVersion() }, '')
   end
-  -- Someone is there to be nudged now: the next look need not wait for an expiry.
+  -- There is a connection to nudge now: the next look need not wait for an expiry.
   if acked < seq then
     redis.call('ZADD', KEYS[1], 'LT', ms(now + tonumber(ARGV[9])), userId)
   end

@@ -1,22 +1,22 @@
 #!lua flags=allow-oom
--- leave: takes connections that have closed out of their users' routes.
+-- leave: removes closed connections from their users' routes.
 --
 -- A close that is no sign-out leaves a grace lease: a member with "-" for a node. Nothing is published to it, and it
--- counts against no limit, but while it is there its user is not offline: a deploy, a tunnel or a page that reloads
+-- counts against no limit, but while it exists its user is not offline: a deploy, a tunnel or a page that reloads
 -- rings no phone.
 --
 -- v2: the last connection leaves the time in its user's hash, see presence/read-last-seen.lua. A hash that is gone (its
 -- user was erased) is not made again for that.
 -- v3: of many connections in one call. A user whose keys Redis refuses delays nobody else.
--- v4: where `user.online` or `user.offline` is written, the last one brings its user's next look forward
+-- v4: if `user.online` or `user.offline` is written, the last one brings its user's next look forward
 -- (events/look-online.lua).
--- Allowed where Redis is out of memory: a connection makes room, and the time replaces an earlier one.
+-- Allowed when Redis is out of memory: a connection makes room, and the time replaces an earlier one.
 --
 -- KEYS[2i-1] routes · KEYS[2i] user (hash)   of the i-th connection's user
--- where such events are written, then: online (sorted set: user -> next look)
+-- if such events are written, then: online (sorted set: user -> next look)
 -- ARGV[2i-1] member · ARGV[2i] graceMs  0 for a sign-out
 --
--- Result: a line for each: "1" where it was registered; "0" where it was not (evicted, pruned), and nothing was
+-- Result: a line for each: "1" if it was registered; "0" if it was not (evicted, pruned), and nothing was
 --   changed; "error" TAB what Redis says of that user's keys
 
 --@include server-time

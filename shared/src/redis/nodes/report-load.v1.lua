@@ -1,11 +1,11 @@
 #!lua
 -- report-load: a push node says how many connections it has, and hears it of the others.
 --
--- Refused where Redis is out of memory: then nobody is asked to move either.
+-- Refused when Redis is out of memory: then nobody is asked to move either.
 --
 -- KEYS[1] loads   hash: node -> `connections joinedAt at`, times in server ms
 -- ARGV[1] node
--- ARGV[2] connections   "" where the node leaves
+-- ARGV[2] connections   "" if the node leaves
 -- ARGV[3] joinedAt      as it was answered before; "0" at the node's first report: now
 -- ARGV[4] staleMs       a node that has not reported for so long is forgotten
 --

@@ -1,15 +1,15 @@
 #!lua flags=allow-oom
 -- report-node: notes what a push node says of itself, and answers what an operator has asked of it.
 --
--- Allowed where Redis is out of memory: a few bytes for each node, and operators look then, too. What a node that is gone
--- for an hour has left goes, a few fields with each call, whoever makes it.
+-- Allowed when Redis is out of memory: a few bytes for each node, and operators look then, too. What a node that is
+-- gone for an hour has left goes, a few fields with each call, whoever makes it.
 --
 -- KEYS[1] nodes  hash, in a slot of its own: "node:" id -> lease end, server ms TAB JSON; "drain:" id -> "1" or "0"
 -- ARGV[1] nodeId
 -- ARGV[2] ttlMs  how long the report counts without the next one
 -- ARGV[3] report JSON text
 --
--- Result: "1" it shall drain · "0" it shall not any more · "" nobody has asked
+-- Result: "1" to drain · "0" to drain no longer · "" nobody has asked
 
 --@include server-time
 local KEEP_MS, LOOKED_AT = 3600000, 3

@@ -4,12 +4,12 @@
 --
 -- It moves `since`, from which wake/wake.lua and wake/offer.lua of every release count. `held` is the generation, and
 -- when this began for it.
--- Allowed where Redis is out of memory: it sets two fields of a hash that is there.
+-- Allowed when Redis is out of memory: it sets two fields of an existing hash.
 --
 -- KEYS[1] generation  hash, see includes/current-generation
--- ARGV[1] atMostMs    how long `since` may be moved in one generation, so that nobody's fallback waits for ever
+-- ARGV[1] atMostMs    how long `since` may be moved in one generation, so that nobody's fallback waits forever
 --
--- Result: "1", or "0" where that time is over, or there is no generation: nothing was changed then
+-- Result: "1", or "0" if that time is over, or there is no generation: nothing was changed then
 
 --@include server-time
 local n, held = unpack(redis.call('HMGET', KEYS[1], 'n', 'held'))

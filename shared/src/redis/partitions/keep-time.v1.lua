@@ -1,17 +1,17 @@
 #!lua flags=allow-oom
--- keep-time: notes how far a partition's clock has come, and says whether it was set back since.
+-- keep-time: records how far a partition's clock has come, and returns whether it was set back since.
 --
 -- All times that scripts write are the master's. If its clock is set back, or the next master's is behind, what was
--- written before lies further ahead than it was meant to: see partitions/set-back.lua. The note shows this to whoever
+-- written before is further ahead than it was meant to be: see partitions/set-back.lua. The note shows this to whoever
 -- owns the partition then. A step of up to a second is waited out.
--- It also checks the generation, in every partition, however quiet, and notes the process where it is not noted.
--- Allowed where Redis is out of memory: it sets a field of a hash that is there.
+-- It also checks the generation, in every partition, however quiet, and notes the process if it is not noted.
+-- Allowed when Redis is out of memory: it sets a field of an existing hash.
 --
 -- KEYS[1] owner · KEYS[2] generation
 -- ARGV[1] token
 -- ARGV[2] isSetBack  "1": what was written before is right again; else ""
 --
--- Refuses before its first write where the token is not the owner's, or the lease is over.
+-- Refuses before its first write if the token is not the owner's, or the lease is over.
 --
 -- Result: "stale", or now (ms) TAB how far the clock was set back (ms), 0 for not at all
 

@@ -5,7 +5,7 @@
 -- died. When another asks for it, it gets its length from now, and ends.
 --
 -- KEYS[1] owner   hash: holder, token, until, leaseMs (new in v2: how long the lease is; v1 leaves it unchanged, and
---                 where it is missing the caller's own counts), features (new in v3: what its holders can do; once
+--                 if it is missing the caller's own counts), features (new in v3: what its holders can do; once
 --                 said it stays, whatever release takes it later, so that nothing is stored and then refused)
 -- ARGV[1] action  "take" · "renew" · "release"
 -- ARGV[2] holder
@@ -13,9 +13,9 @@
 -- ARGV[4] token   (renew, release) · a nonce, random (take)
 -- ARGV[5] features (take) what this holder can do, words joined by spaces
 --
--- A new holder gets a larger token, unlike any before. Its number alone could be given out twice, where Redis has lost
+-- A new holder gets a larger token, unlike any before. Its number alone could be given out twice, if Redis has lost
 -- the writes in which it was first given out. Every owner script refuses any token but the last.
--- Allowed where Redis is out of memory: handing over and acking, which free it, need owners.
+-- Allowed when Redis is out of memory: handing over and acking, which free it, need owners.
 --
 -- Result: "held" TAB token TAB until · "other" TAB holder TAB until · "free" (released)
 

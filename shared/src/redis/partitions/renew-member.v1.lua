@@ -4,7 +4,7 @@
 -- A lease that ends further ahead than its length was given by a clock that was since set back: a dead member would
 -- stay for that much longer. It gets its length from now; a live member renews itself several times a lease, whatever
 -- its length.
--- Allowed where Redis is out of memory: dispatchers free memory, and there are few of them.
+-- Allowed when Redis is out of memory: dispatchers free memory, and there are few of them.
 --
 -- KEYS[1] dispatchers  sorted set, in a slot of its own: dispatcher -> lease end, server ms
 -- ARGV[1] dispatcherId

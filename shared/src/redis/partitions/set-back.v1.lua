@@ -2,10 +2,10 @@
 -- set-back: after the clock was set back, moves times that were written before it to where the new clock has them.
 --
 -- A time ahead may also have been written since, by the new clock. It is moved all the same, and comes early: a user
--- who is looked at early is armed again, and a retry is made early. Leases differ. A grace lease is moved only where it
+-- who is woken early is armed again, and a retry is made early. Leases differ. A grace lease is moved only if it
 -- ends further ahead than a usual one, and a connection's lease not at all: a live node renews it, and a dead one does
 -- not listen. An expiry stays too: the old clock promised that moment.
--- Allowed where Redis is out of memory: it moves, and does not add.
+-- Allowed when Redis is out of memory: it moves, and does not add.
 --
 -- KEYS[1] owner · KEYS[2] generation · KEYS[3] due · KEYS[4] retries · KEYS[5..7] fallback streams
 -- then two for each user: user (hash) · routes (sorted set)
@@ -14,9 +14,9 @@
 -- ARGV[5] limit        retries in a call
 -- then the i-th user's id
 --
--- Refuses before its first write where the token is not the owner's, or the lease is over.
+-- Refuses before its first write if the token is not the owner's, or the lease is over.
 --
--- Result: "stale", or where the next call's retries begin, "" where there are none any more
+-- Result: "stale", or where the next call's retries begin, "" if there are none any more
 
 --@include server-time
 --@include refuse-stale

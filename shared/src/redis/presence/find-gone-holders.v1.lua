@@ -3,12 +3,12 @@
 --
 -- A lease that ends further ahead than its length was given by a clock that was since set back, and its node may have
 -- died. It gets its length from now; a live node renews it several times in that.
--- Allowed where Redis is out of memory: it moves, and does not add.
+-- Allowed when Redis is out of memory: it moves, and does not add.
 --
 -- KEYS[1] presenceLeases (sorted set) · KEYS[2] presenceNodes (hash)
 -- ARGV[1] limit
 --
--- Result: lines. First how long until the next lease ends, ms; "" where there is none. Then the holders, at most `limit`
+-- Result: lines. First how long until the next lease ends, ms; "" if there is none. Then the holders, at most `limit`
 
 --@include server-time
 

@@ -1,7 +1,7 @@
--- list-presence: a page of those who are in a topic, in the order of their names.
+-- list-presence: a page of a topic's users, in the order of their names.
 --
 -- KEYS[1] presenceUsers (sorted set) · KEYS[2] presenceCounts (hash)
--- ARGV[1] after  the page begins behind this name; "" for the first page
+-- ARGV[1] after  the page begins after this name; "" for the first page
 -- ARGV[2] limit
 --
 -- Result: lines. First users TAB connections, of the whole topic. Then user TAB connections TAB since, ms, for each

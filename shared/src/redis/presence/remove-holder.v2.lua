@@ -1,27 +1,27 @@
 #!lua flags=allow-oom
--- remove-holder: takes out what a node that is gone had reported, a bounded number of users a call.
+-- remove-holder: removes what a gone node had reported, a bounded number of users a call.
 --
--- Whoever listens to a topic is told in the same step. The first call makes the holder unknown: a node that was only
+-- A topic's listeners are told in the same step. The first call makes the holder unknown: a node that was only
 -- paused becomes a new one and writes all it holds. After a change of generation nothing is removed for a while: the
 -- new master may have older leases than its predecessor, and the nodes are about to renew them.
--- Allowed where Redis is out of memory: it frees some.
+-- Allowed when Redis is out of memory: it frees some.
 --
--- v2: the last user who leaves a topic is an event in the same step, where `topic.vacated` is written. The keys for that
+-- v2: the last user who leaves a topic is an event in the same step, if `topic.vacated` is written. The keys for that
 -- come last.
 --
 -- KEYS[1] owner · KEYS[2] generation · KEYS[3] presenceLeases · KEYS[4] presenceNodes · KEYS[5] presenceTopics of the
 -- holder
 -- then three for each topic: presenceUsers · presenceCounts · presenceOf the holder
--- where such events are written, then: events · event log
+-- if such events are written, then: events · event log
 -- ARGV[1] token
 -- ARGV[2] node · ARGV[3] number   the holder
 -- ARGV[4] settleMs  how long after a change of generation nothing is removed
 -- ARGV[5] limit     users in a call
 -- ARGV[6] channel   prefix of a topic's channel name
 -- then the topics' names, some of those in KEYS[5]
--- where such events are written, then: events  see includes/event-log
+-- if such events are written, then: events  see includes/event-log
 --
--- Refuses before its first write where the token is not the owner's, or the lease is over.
+-- Refuses before its first write if the token is not the owner's, or the lease is over.
 --
 -- Result: "stale" · "alive" (its lease was renewed) · "wait" (nothing is removed yet): nothing was changed then;
 --   "more" TAB users removed · "done" TAB users removed: nothing of it is left

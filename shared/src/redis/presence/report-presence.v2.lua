@@ -1,29 +1,29 @@
 #!lua
 -- report-presence: what a node holds in topics of one partition, as far as it changed: state, not steps.
 --
--- So a call may run twice. One that comes late, after a newer one, is told by its version and changes nothing. Who
--- listens to a topic is told that something changed that others see: one text for each topic.
+-- So a call may run twice. One that comes late, after a newer one, is recognised by its version and changes nothing.
+-- Who listens to a topic is told that something changed that others see: one text for each topic.
 --
--- A node that does not know whether all it wrote is still there becomes a new holder, see presence/renew-holder.lua, and
--- writes all it holds. Until then it stands there as its former holder: what it says of a user replaces what that one
--- said, and nobody goes missing meanwhile.
+-- A node that does not know whether all it wrote is still there becomes a new holder, see presence/renew-holder.lua,
+-- and writes all it holds. Until then it is registered as its former holder: what it says of a user replaces what that
+-- one said, and nobody goes missing meanwhile.
 --
--- Where memory is full the call is refused, and the node tries again.
+-- When memory is full the call is refused, and the node tries again.
 --
--- v2: the first user who comes into a topic, and the last who leaves it, are events in the same step, where
+-- v2: the first user who comes into a topic, and the last who leaves it, are events in the same step, if
 -- `topic.occupied` or `topic.vacated` is written. The keys for that come last.
 --
 -- KEYS[1] generation · KEYS[2] presenceNodes (hash) · KEYS[3] presenceTopics of the holder (set)
 -- then four for each topic: presenceUsers · presenceCounts · presenceOf the holder · presenceOf its former holder
--- where such events are written, then: events · event log
+-- if such events are written, then: events · event log
 -- ARGV[1] node · ARGV[2] number       which of the node's holders
 -- ARGV[3] version   larger with each call
--- ARGV[4] former    "1" where the node still stands there as its former holder, too; else ""
+-- ARGV[4] former    "1" if the node is still registered as its former holder, too; else ""
 -- ARGV[5] channel   prefix of a topic's channel name
--- ARGV[6] written   the highest version of this holder's that was answered "ok"; 0 for none. A lower one stands there
+-- ARGV[6] written   the highest version of this holder's that was answered "ok"; 0 for none. A lower one is stored
 --                   after a beginning that came late, see presence/renew-holder.lua
 -- then for each topic: name · how many users · for each of these: userId · connections ("-": none any more)
--- where such events are written, then: events  see includes/event-log
+-- if such events are written, then: events  see includes/event-log
 --
 -- Result: "ok" · "old" (not a newer version) · "unknown" (the node must become a new holder); nothing was changed then
 

@@ -3,7 +3,7 @@
 -- key.
 --
 -- Only values that are still as they were read: a key that was rotated meanwhile, or taken over from a file, was sealed
--- anew then. The new values are no longer and no more than the old ones, so it is allowed where Redis is out of memory.
+-- anew then. The new values are no longer and no more than the old ones, so it is allowed when Redis is out of memory.
 --
 -- KEYS[1] producerKey (hash), in auth's slot: this is the only key
 -- ARGV[1] number of fields; then for each its name, the value that was read, and its replacement

@@ -3,15 +3,15 @@
 --
 -- KEYS[1] producerKey (hash), in auth's slot: this is the only key
 -- ARGV[1] secretSha256  of the new secret
--- ARGV[2] sealedSecret  the new secret, encrypted; kept only where the key may sign
+-- ARGV[2] sealedSecret  the new secret, encrypted; kept only if the key may sign
 -- ARGV[3] overlapMs     how long the former secret stays good; 0 ends it and all earlier ones at once
 -- ARGV[4] maxFormer     former secrets kept; the oldest go
 -- ARGV[5] rotatedAt     RFC 3339, for people
 --
 -- Sent again with the same secret, because its answer was lost, it changes nothing more.
--- Allowed where Redis is out of memory: a leaked secret can be replaced at any time.
+-- Allowed when Redis is out of memory: a leaked secret can be replaced at any time.
 --
--- Result: "rotated"; "revoked" or "missing" where nothing was changed
+-- Result: "rotated"; "revoked" or "missing" if nothing was changed
 
 --@include server-time
 local key = redis.call('HMGET', KEYS[1], 'secretSha256', 'revokedAt', 'sealedSecret', 'former')

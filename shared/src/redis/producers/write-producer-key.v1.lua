@@ -1,7 +1,7 @@
 #!lua flags=allow-oom
 -- write-producer-key: creates a producer's key, or changes some of its fields.
 --
--- Allowed where Redis is out of memory: keys are few; auth takes over its key file when it starts, and must come up for
+-- Allowed when Redis is out of memory: keys are few; auth takes over its key file when it starts, and must come up for
 -- clients, whose acks free memory; and a leaked key can be revoked at any time.
 --
 -- KEYS[1] producerKey     hash, in auth's slot as the next
@@ -10,7 +10,7 @@
 -- ARGV[2] mode    "set" · "revoke": an existing key gets the field, unless it has it already
 -- ARGV[3] number of fields to remove, then these; then name and value in turn
 --
--- Result: "written"; "missing" where the key to revoke is not there
+-- Result: "written"; "missing" if the key to revoke is not there
 
 if ARGV[2] == 'revoke' then
   if redis.call('EXISTS', KEYS[1]) == 0 then return 'missing' end

@@ -1,17 +1,18 @@
 #!lua flags=allow-oom
--- begin-send: notes that a fallback channel is about to be asked to take a message, unless the message has ended.
+-- begin-send: records that a fallback channel is about to be asked to take a message, unless the message has ended.
 --
 -- From here on the message can be neither recalled nor collapsed, until the attempt is settled
 -- (fallback/settle-fallback.lua), or the note ends by itself because its sender has died.
--- Allowed where Redis is out of memory: it is small and has an end; without it nothing is sent, and sending frees memory.
+-- Allowed when Redis is out of memory: it is small and has an end; without it nothing is sent, and sending frees
+-- memory.
 --
 -- KEYS[1] record · KEYS[2] user · KEYS[3] sending   string: the attempt's name
 -- ARGV[1] seq · ARGV[2] epoch   of the message
 -- ARGV[3] attempt    names this attempt, and no other
--- ARGV[4] keepMs     how long the note stands, at most
--- ARGV[5] both       "1" where an acknowledgement does not replace the push (`fallback: always`), else ""
+-- ARGV[4] keepMs     how long the note lasts, at most
+-- ARGV[5] both       "1" if an acknowledgement does not replace the push (`fallback: always`), else ""
 --
--- Result: "1", or "0" where the message has ended, or its time is over, and nothing was noted
+-- Result: "1", or "0" if the message has ended, or its time is over, and nothing was noted
 
 --@include server-time
 --@include of-history

@@ -1,15 +1,15 @@
 #!lua flags=allow-oom
 -- cancel-message: ends a message that nobody has acknowledged, that no fallback channel has taken, and that none is
--- being asked to take; takes it out of the inbox; and tells the nodes that hold its user.
+-- being asked to take; removes it from the inbox; and tells the nodes that hold its user.
 --
--- The hash's `takenOut` is the highest number that was taken out of the inbox, see includes/taken-out.
+-- The hash's `takenOut` is the highest number that was removed from the inbox, see includes/taken-out.
 --
--- One step decides against an acknowledgement, an expiry, an offer, a worker (recall/begin-send.lua) and another cancel.
--- `due` is left alone: a wake takes the user out where nothing is open any more. A user whose hash was lost or erased
--- has no cursor to move: then the record alone says how the message ended.
--- Allowed where Redis is out of memory: it frees more than it adds.
+-- One step decides against an acknowledgement, an expiry, an offer, a worker (recall/begin-send.lua) and another
+-- cancel. `due` is left alone: a wake removes the user if nothing is open any more. A user whose hash was lost or
+-- erased has no cursor to move: then the record alone says how the message ended.
+-- Allowed when Redis is out of memory: it frees more than it adds.
 --
--- v2: the end is an event, in the same step, where `message.cancelled` is written.
+-- v2: the end is an event, in the same step, if `message.cancelled` is written.
 --
 -- KEYS[1] record · KEYS[2] user · KEYS[3] inbox · KEYS[4] routes · KEYS[5] sending · KEYS[6] device sends
 -- KEYS[7] events · KEYS[8] event log · KEYS[9] generation
@@ -22,7 +22,7 @@
 -- answers them to those who may have been sent one.
 --
 -- Result: "cancelled" by this call · "already" cancelled · "unknown" · "changed": the record is another user's, or has
--- another form; the caller reads it again · "over": its time is over, and its end is to be written first · "pushing": a
+-- another form; the caller reads it again · "over": it has expired, and its end is to be written first · "pushing": a
 -- channel may have it at any moment · "delivered", "pushed", "failed" or "expired": nothing was changed
 
 --@include server-time
@@ -47,7 +47,7 @@ local isTheirs = seq and acked and isOfHistory(user[2], epoch)
 local state = string.match(ending, '^\t(%l+) ')
 if state == 'cancelled' then return 'already' end
 if state == 'expired' then return state end
--- "over" behind an end: the message expired after it, and `acked` moved over it.
+-- "over" after an end: the message expired after it, and `acked` moved over it.
 if state and string.match(ending, ' over$') then return state end
 if isTheirs and messageSeq <= acked then return 'delivered' end
 if state then return state end

@@ -1,17 +1,17 @@
 #!lua flags=allow-oom
--- cancel-schedule: a message that waits for its time is taken back, with its end.
+-- cancel-schedule: cancels a scheduled message, with its end.
 --
--- One step: where it was promoted first, nothing is changed. What `scheduled` does not hold is not taken back.
--- Allowed where Redis is out of memory: it frees memory.
+-- One step: if it was promoted first, nothing is changed. What `scheduled` does not hold is not cancelled.
+-- Allowed when Redis is out of memory: it frees memory.
 --
--- v2: the end is an event, in the same step, where `message.cancelled` is written.
+-- v2: the end is an event, in the same step, if `message.cancelled` is written.
 --
 -- KEYS[1] record · KEYS[2] scheduled · KEYS[3] schedules of its recipient
 -- KEYS[4] events · KEYS[5] event log · KEYS[6] generation
 -- ARGV[1] id
 -- ARGV[2] events  see includes/event-log
 --
--- Result: "cancelled"; "gone" where it does not wait (any more)
+-- Result: "cancelled"; "gone" if it does not wait (any more)
 
 --@include server-time
 --@include end-keep

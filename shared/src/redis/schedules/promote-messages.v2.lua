@@ -1,13 +1,13 @@
 #!lua
--- promote-messages: users' messages whose time has come are accepted, in the order of the call.
+-- promote-messages: accepts users' messages that are due, in the order of the call.
 --
 -- One step takes a message out of `scheduled` and stores it, by the text that accept runs; so it is in one place at any
--- time, whoever calls this, and however often. Never before its time by Redis' clock. One whose time to live is over
+-- time, whoever calls this, and however often. Never before its time by Redis' clock. One whose TTL is over
 -- ends `expired`; one whose inbox is full ends `failed`, and becomes a dead letter; one that its user's limit refuses,
--- or a full fallback stream, waits a little longer. A schedule whose record is gone goes.
--- Where memory is full the whole call is refused. (That is what the first line does.)
+-- or a full fallback stream, waits a little longer. A schedule whose record is gone is removed.
+-- When memory is full the whole call is refused. (That is what the first line does.)
 --
--- v2: each end is an event, in the same step, where its type is written.
+-- v2: each end is an event, in the same step, if its type is written.
 --
 -- KEYS[1] owner · KEYS[2] scheduled · KEYS[3] dead letters of the cause inbox-full
 -- KEYS[4..9] generation · due · ready · fallback streams: high, normal, low   as accept's KEYS[1..6]
@@ -21,13 +21,13 @@
 -- ARGV[15] events  see includes/event-log
 -- then members of `scheduled`
 --
--- Refuses before its first write where the token is not the owner's, or the lease is over.
+-- Refuses before its first write if the token is not the owner's, or the lease is over.
 --
 -- Result: "stale" · "busy" (ready is full: nothing was changed) · else lines. First the length of `ready`, then one for
 -- each member:
 --   "+" latenessMs   stored
 --   "x" · "f"        expired · failed; behind each of these three [TAB collapsed [TAB trace SPACE span]]: how many older
---                    messages ended by it, where one has a collapse key; its trace, where it is sampled, and the name
+--                    messages ended by it, if one has a collapse key; its trace, if it is sampled, and the name
 --                    of its promotion's span
 --   "~" · "?"        put off: its user's limit · a full fallback stream
 --   "-"              its record is gone, or says that it does not wait
@@ -76,7 +76,7 @@ for i = 1, #members do
     end
     for f = 1, 4 do acceptKeys[#acceptKeys + 1] = KEYS[k + f] end
     local identity = string.match(one.head, '^0\t@\t%d+\t%d+\t[^\t]*\t(.*)$')
-    -- Where it has a collapse key, that stands behind its policy.
+    -- If it has a collapse key, that follows its policy.
     local policy, key, rest = string.match(one.payload, '^(%a%a):?([^\t]*)(\t.*)$')
     local letter, notification = string.match(policy .. rest, '^a(%a)\t([^\t]*)')
     local always = letter and notification ~= '' and letter or ''

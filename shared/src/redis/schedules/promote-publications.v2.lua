@@ -1,11 +1,11 @@
 #!lua
--- promote-publications: topics' messages whose time has come are published, in the order of the call.
+-- promote-publications: publishes topics' messages that are due, in the order of the call.
 --
 -- One step takes a message out of `scheduled` and publishes it, by the text that publish-topic runs. As in
--- promote-messages: never before its time by Redis' clock; one whose time to live is over ends `expired`; a schedule
--- whose record is gone goes. Where memory is full the whole call is refused.
+-- promote-messages: never before its time by Redis' clock; one whose TTL is over ends `expired`; a schedule
+-- whose record is gone is removed. When memory is full the whole call is refused.
 --
--- v2: each end is an event, in the same step, where `message.expired` is written.
+-- v2: each end is an event, in the same step, if `message.expired` is written.
 --
 -- KEYS[1] owner · KEYS[2] scheduled · KEYS[3] generation · KEYS[4] events · KEYS[5] event log
 -- then four for each message: topic (hash) · log (stream) · record (string) · schedules of its topic
@@ -14,7 +14,7 @@
 -- ARGV[6] events  see includes/event-log
 -- then members of `scheduled`
 --
--- Refuses before its first write where the token is not the owner's, or the lease is over.
+-- Refuses before its first write if the token is not the owner's, or the lease is over.
 --
 -- Result: "stale", or lines as those of promote-messages, behind a first one of "0": "+" latenessMs · "x" · "-" · "."
 

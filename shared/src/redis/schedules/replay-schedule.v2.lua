@@ -1,7 +1,7 @@
 #!lua
 -- replay-schedule: a message that failed because its user's inbox was full waits again, and is due at once.
 --
--- One step: its record says failed exactly while it is in the dead letters. Refused as a whole where memory is full.
+-- One step: its record says failed exactly while it is in the dead letters. Refused as a whole when memory is full.
 --
 -- KEYS[1] dead letters of that cause · KEYS[2] record · KEYS[3] scheduled · KEYS[4] schedules of its recipient
 -- ARGV[1] entryId · ARGV[2] text   the entry as the caller has read it · ARGV[3] id

@@ -1,8 +1,8 @@
 #!lua
 -- schedule: keeps messages until their time, in their recipients' partition. They have no number before.
 --
--- Where memory is full the whole call is refused. (That is what the first line does.)
--- Refused, too, where no owner of the partition ever said that it promotes schedules: they would wait for ever.
+-- When memory is full the whole call is refused. (That is what the first line does.)
+-- Refused, too, if no owner of the partition ever said that it promotes schedules: they would wait forever.
 --
 -- KEYS[1] owner      hash; its `features` stay when an older release takes the partition
 -- KEYS[2] scheduled  sorted set, see includes/scheduled-record
@@ -14,10 +14,10 @@
 --   payload of a user's message: policy TAB notification TAB data [TAB trace]; of a topic's: historySize SPACE
 --   historyMs SPACE historyBytes TAB from TAB data [TAB trace]
 --
--- Result: "off" where the partition's owners cannot do it; else a line for each message:
+-- Result: "off" if the partition's owners cannot do it; else a line for each message:
 --   "+"         it waits
 --   "=" record  its record exists, and nothing was changed; of a message without a number, without its payload
---   "d"         its time has come already: nothing was stored
+--   "d"         it is already due: nothing was stored
 --   "!"         as many as may wait for its recipient: nothing was stored
 
 --@include server-time
@@ -40,7 +40,7 @@ for i = 1, (#KEYS - 2) / 3 do
   local id, recordTail, deliverAt, payload = ARGV[a + 1], ARGV[a + 2], tonumber(ARGV[a + 3]), ARGV[a + 6]
   local recipient = string.match(recordTail, '^[^\t]*')
   local record = redis.call('GET', recordKey)
-  -- As in accept: a record of a history that its user no longer has is no duplicate.
+  -- As in accept: a record of a history that its user no longer has is not a duplicate.
   local isOfNamesake = record and not hasNoNumber(record) and string.sub(recipient, 1, 1) ~= '#'
     and not isOfHistory(string.match(record, '^%d+\t([^\t]*)'), redis.call('HGET', userKey, 'epoch'))
   if record and not isOfNamesake then

@@ -1,9 +1,9 @@
 #!lua flags=allow-oom
--- drop-topic: a topic is no longer kept for a user; the nodes that hold the user are told in the same step.
+-- drop-topic: stops keeping a topic for a user; the nodes that hold the user are told in the same step.
 --
 -- KEYS[1] kept topics (hash: topic -> since) · KEYS[2] routes
 -- ARGV[1] userId · ARGV[2] topic · ARGV[3] channel  prefix of a node's channel name
--- Result: "dropped" · "unknown" (it was not there; nodes are told all the same, for a call that is repeated)
+-- Result: "dropped" · "unknown" (it was not kept; nodes are told all the same, for a repeated call)
 
 --@include server-time
 --@include live-nodes

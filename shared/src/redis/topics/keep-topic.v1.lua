@@ -1,13 +1,13 @@
 #!lua
 -- keep-topic: every connection of a user has this topic, those of now and those to come.
 --
--- The nodes that hold the user are told in the same step; told again, they do nothing, so that a call that is repeated
+-- The nodes that hold the user are told in the same step; told again, they do nothing, so that a repeated call
 -- heals one that a node has missed.
 --
 -- KEYS[1] kept topics (hash: topic -> since) · KEYS[2] routes
 -- ARGV[1] userId · ARGV[2] topic · ARGV[3] limit  topics that a user may have · ARGV[4] channel  prefix of a node's
 -- channel name
--- Result: "kept" · "known" (it was there) · "full" (nothing was changed)
+-- Result: "kept" · "known" (it was kept already) · "full" (nothing was changed)
 
 --@include server-time
 --@include live-nodes

@@ -4,7 +4,7 @@
 -- Whoever publishes, a topic has one order: number, log and hand-over are one step. A node that misses a message sees
 -- the gap at the next one, or by asking for the newest number, and reads the log.
 --
--- Where memory is full the whole call is refused. (That is what the first line does.)
+-- When memory is full the whole call is refused. (That is what the first line does.)
 --
 -- KEYS[1] generation  hash, see includes/current-generation
 -- then three for each message: topic (hash) · log (stream) · record (string)

@@ -1,19 +1,19 @@
 #!lua flags=allow-oom
--- read-topic: where a topic stands, and what its log has above a number.
+-- read-topic: a topic's position, and what its log has above a number.
 --
 -- It also notices a master that may have lost its predecessor's last writes: the epoch it answers belongs to what it
--- answers. It takes out what is too old, a bounded number.
+-- answers. It removes what is too old, a bounded number.
 --
 -- KEYS[1] generation · KEYS[2] topic (hash) · KEYS[3] log (stream)
--- ARGV[1] seed         8 random characters, for an epoch; "" where a topic that was never used must not be made
+-- ARGV[1] seed         8 random characters, for an epoch; "" if an unused topic must not be created
 -- ARGV[2] after        the page begins above this number; "" for no page
 -- ARGV[3] maxEntries · ARGV[4] maxBytes   the page ends with the message that passes this
 -- ARGV[5] hashKeepMs   how long a topic's hash outlives its last message
 -- ARGV[6] keepMs       how long a message is kept, for a topic that has none yet
 --
--- Result: a list. Empty where the topic was never used, and is not made. Else: now · epoch · offset · oldest (the
--- smallest number kept; offset + 1 where none is) · previous epoch · its last number · messages kept · "1" where the
--- page holds all there is · then number and value of each message.
+-- Result: a list. Empty if the topic was never used, and is not created. Else: now · epoch · offset · oldest (the
+-- smallest number kept; offset + 1 if there is none) · previous epoch · its last number · messages kept · "1" if the
+-- page holds everything · then number and value of each message.
 
 --@include server-time
 --@include current-generation
@@ -26,7 +26,7 @@ local topic, changes = readTopicHash(topicKey), {}
 if not topic.epoch and seed == '' then return {} end
 local TRIMMED_AT_ONCE = 1000
 
--- Without a seed it is a look from outside: a change of epoch is for those who take part.
+-- Without a seed this is a read from outside: a change of epoch is for those who take part.
 if seed ~= '' then bringUpToDate(topic, logKey, currentGeneration(KEYS[1]), seed, changes) end
 local keepMs = topic.keepMs or tonumber(ARGV[6])
 local bytesThen = topic.bytes

@@ -1,5 +1,5 @@
 #!lua flags=allow-oom
--- offer: looks at users whom a hand-over did not reach, and offers what they have open to the fallback.
+-- offer: checks users whom a hand-over did not reach, and offers their open messages to the fallback.
 --
 -- This step decides who is offline, and offers: a user who has connected in the meantime is not offline, and reads the
 -- inbox.
@@ -9,22 +9,22 @@
 -- ARGV[1] token
 -- ARGV[2] absenceInMs  how long from now absence proves nothing (the caller's link has just come back); else 0
 -- ARGV[3] settleMs     how long absence proves nothing after a change of generation
--- ARGV[4] confirmMs    after how long a node that is alive, but does not listen, counts as not reached
--- ARGV[5] gone         nodes that did not listen a moment ago and had no key, joined by TAB: their routes are removed,
---                      unless somebody listens on the node's channel now (the node has come back in between)
+-- ARGV[4] confirmMs    after how long a node that is alive, but not subscribed, counts as not reached
+-- ARGV[5] gone         nodes that were not subscribed a moment ago and had no key, joined by TAB: their routes are
+--                      removed, unless the node's channel has a subscriber now (the node has come back in between)
 -- ARGV[6] channel      prefix of a node's channel name
 -- ARGV[7] fallbackCap  entries that a fallback stream may hold
 -- then the i-th user's id
 --
--- Refuses before its first write where the token is not the owner's, or the lease is over.
--- Allowed where Redis is out of memory: it adds little, within bounds, and a message that is pushed ends.
+-- Refuses before its first write if the token is not the owner's, or the lease is over.
+-- Allowed when Redis is out of memory: it adds little, within bounds, and a message that is pushed ends.
 -- Since v2: a full fallback stream makes its messages wait (includes/offer-messages says what is stored), and a node
 -- that has come back keeps its routes.
 --
--- Result: "stale", or lines, one for each user: outcome TAB number offered, with "+" behind it where a full stream
+-- Result: "stale", or lines, one for each user: outcome TAB number offered, with "+" behind it if a full stream
 -- delays others [TAB the sampled ones: id SPACE trace, joined by ","], where the outcome is
 --   "done"      nothing is open
---   "offered"   offline: all it has open was offered, or `due` brings the rest: at once, or later where a stream is
+--   "offered"   offline: all it has open was offered, or `due` brings the rest: at once, or later if a stream is
 --               full
 --   "grace"     its socket has just closed: `due` looks again when the grace lease is over
 --   "unheard"   it has a route on a node that is alive: `due` looks again when that can be confirmed
@@ -48,7 +48,7 @@ local fallbackCap = tonumber(ARGV[7])
 local streams = { h = KEYS[4], n = KEYS[5], l = KEYS[6] }
 local gone, lines = {}, {}
 for node in string.gmatch(ARGV[5], '[^\t]+') do
-  -- A node subscribes before it registers: where nobody listens, no route can be a fresh one.
+  -- A node subscribes before it registers: without a subscriber no route can be a fresh one.
   gone[node] = redis.call('PUBSUB', 'SHARDNUMSUB', ARGV[6] .. node)[2] == 0 or nil
 end
 

@@ -1,28 +1,28 @@
 #!lua flags=allow-oom
 -- reconcile: finds users with open messages that hang and drives them on, and empties the inboxes of idle users.
 --
--- Every user with an open message is in `due`, and is looked at when its time has come. A fault in Petrel, or a hand in
+-- Every user with an open message is in `due`, and is checked when it is due. A fault in Petrel, or a manual change of
 -- the data, may break this: here it is repaired.
 --
 -- An inbox costs some 5 KB. Once everything in it is acknowledged and nothing has come for `idleMs`, it serves at most
--- a device that comes back late. It goes, with what was noted for looks at it. The hash keeps what tells such a device
--- that it has missed something (seq, acked, ended: includes/kept-after). `keepUntil` goes, so that the next message
--- gives the new inbox its time to live.
+-- a device that comes back late. It is removed, with what was recorded for looks at it. The hash keeps what tells such
+-- a device that it has missed something (seq, acked, ended: includes/kept-after). `keepUntil` is removed, so that the
+-- next message gives the new inbox its time to live.
 --
 -- v2: empties idle inboxes, and names the users whose open messages' records nobody has kept (`kept`, see
--- inbox/keep-records.lua) and who are not looked at soon.
+-- inbox/keep-records.lua) and who are not checked soon.
 --
 -- KEYS[1] owner · KEYS[2] due, then two for each user: user (hash) · inbox (stream)
 -- ARGV[1] token · ARGV[2] overdueMs  how long after its due time a user counts as hanging
 -- ARGV[3] idleMs    how long an acknowledged inbox is kept after its last message and acknowledgement
 -- then the i-th user's id
 --
--- Refuses before its first write where the token is not the owner's, or the lease is over.
+-- Refuses before its first write if the token is not the owner's, or the lease is over.
 --
--- Result: "stale", or lines, one for each user: "" where all is well; else reason TAB acked TAB seq TAB note. Reasons:
+-- Result: "stale", or lines, one for each user: "" if all is well; else reason TAB acked TAB seq TAB note. Reasons:
 --   "unwatched"  it has something open and was not in `due`: now it is, at once
---   "overdue"    its time came long ago and nobody has looked
---   "broken"     one of its keys is of another kind: nothing can be done here (both numbers are 0)
+--   "overdue"    it was due long ago and nobody has checked
+--   "broken"     one of its keys is of another type: nothing can be done here (both numbers are 0)
 --   ""           none of these
 -- Notes: "unkept", the records of its open messages must be kept (an older release's wake, or one that was cut short,
 -- has not done so); "emptied", its inbox was emptied; "" none of these

@@ -1,5 +1,5 @@
 #!lua flags=allow-oom
--- wake: looks after users who are due: nudges those who are there, and offers to the fallback what was not acknowledged
+-- wake: handles users who are due: nudges those who are connected, and offers to the fallback what was not acknowledged
 -- in time, or belongs to a user who is away.
 --
 -- KEYS[1] owner · KEYS[2] due · KEYS[3] generation · KEYS[4..6] fallback streams: high, normal, low
@@ -8,18 +8,18 @@
 -- ARGV[4] absenceInMs · ARGV[5] settleMs · ARGV[6] confirmMs · ARGV[7] fallbackCap   as in wake/offer.lua
 -- then the i-th user's id
 --
--- Refuses before its first write where the token is not the owner's, or the lease is over. Never pops: a user leaves
+-- Refuses before its first write if the token is not the owner's, or the lease is over. Never pops: a user leaves
 -- `due` only when all of its messages are acked; else the same step arms it again.
 -- A message is offered once it was nudged and a whole ackTimeout has gone by since: each gets one to two ackTimeouts.
--- Allowed where Redis is out of memory: it adds almost nothing, and a nudge brings acks, which free memory.
+-- Allowed when Redis is out of memory: it adds almost nothing, and a nudge brings acks, which free memory.
 -- Since v2: messages of a full fallback stream wait (includes/offer-messages says what is stored), and an offline user
--- is looked at again after some ackTimeouts; "expire" applies `expiryLookFrom`, which find-expired stores.
+-- is checked again after some ackTimeouts; "expire" applies `expiryLookFrom`, which find-expired stores.
 --
--- Since v3: a user may stand in `due` for messages that were acknowledged since (inbox/ack.lua). What came later is
--- judged by its own age, so that it too gets one to two ackTimeouts. `acked` moves over numbers that were taken out of
+-- Since v3: a user may be in `due` for messages that were acknowledged since (inbox/ack.lua). What came later is
+-- judged by its own age, so that it too gets one to two ackTimeouts. `acked` moves over numbers that were removed from
 -- the inbox (includes/taken-out).
 --
--- Result: "stale", or lines, one for each user: outcome TAB "expire" or "" TAB number offered, with "+" behind it where
+-- Result: "stale", or lines, one for each user: outcome TAB "expire" or "" TAB number offered, with "+" behind it if
 -- a full stream delays others TAB nodes joined by "," [TAB the sampled ones of the offered: id SPACE trace, joined by
 -- ","]
 --   "done"      nothing is open any more
@@ -29,7 +29,7 @@
 --               ackTimeouts without acknowledging anything is not on the way back
 --   "unsettled" no live route, but absence proves nothing yet: armed for when it does
 --   "nudged"    a node that holds it was told to catch up; what was nudged before was offered
---   "unheard"   it has routes, but nobody listened on its nodes' channels: armed for when that is confirmed; once
+--   "unheard"   it has routes, but its nodes' channels had no subscriber: armed for when that is confirmed; once
 --               confirmed, all its open messages were offered. Its nodes are named.
 -- "expire": a message has expired, and the caller should write its end.
 

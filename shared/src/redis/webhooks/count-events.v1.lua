@@ -1,4 +1,4 @@
--- count-events: how many events a partition has behind a position, up to a bound.
+-- count-events: how many events a partition has after a position, up to a bound.
 --
 -- KEYS[1] events  stream
 -- ARGV[1] after  an entry's id

@@ -1,14 +1,14 @@
 #!lua flags=allow-oom
 -- step-webhook: how far a webhook has got in this partition, written by the partition's owner.
 --
--- Allowed where Redis is out of memory: it is one small string, and what was delivered must not be delivered again.
+-- Allowed when Redis is out of memory: it is one small string, and what was delivered must not be delivered again.
 --
 -- KEYS[1] owner · KEYS[2] progress  string
 -- ARGV[1] token
--- ARGV[2] mode  "begin": where nothing stands there · "step": where something does · "end": removes it
+-- ARGV[2] mode  "begin": if nothing is stored · "step": if something is · "end": removes it
 -- ARGV[3] text  see webhooks/webhook-progress.ts
 --
--- Refuses before its first write where the token is not the owner's, or the lease is over.
+-- Refuses before its first write if the token is not the owner's, or the lease is over.
 --
 -- Result: "stale" · "written" · "left" (the mode does not fit, so nothing was changed)
 

@@ -1,15 +1,15 @@
 #!lua flags=allow-oom
--- write-webhook: creates, changes or removes a webhook, unless somebody else has changed it meanwhile.
+-- write-webhook: creates, changes or removes a webhook, unless it was changed meanwhile.
 --
--- Allowed where Redis is out of memory: webhooks are few, and one that misbehaves can be paused at any time.
+-- Allowed when Redis is out of memory: webhooks are few, and one that misbehaves can be paused at any time.
 --
 -- KEYS[1] webhooks  hash: id -> JSON; "version" -> grows with each change
 -- ARGV[1] id
--- ARGV[2] expected  what stands there; "" for nothing
--- ARGV[3] text      what shall stand there; "" for nothing
+-- ARGV[2] expected  what is stored; "" for nothing
+-- ARGV[3] text      what to store; "" for nothing
 -- ARGV[4] max       webhooks there may be
 --
--- Result: "written" · "changed" (something else stands there) · "full": nothing was changed then
+-- Result: "written" · "changed" (something else is stored) · "full": nothing was changed then
 
 local present = redis.call('HGET', KEYS[1], ARGV[1]) or ''
 if present ~= ARGV[2] then return 'changed' end

@@ -1,17 +1,17 @@
 #!lua flags=allow-oom
--- keep-wechat-token: what the holder of the fence has fetched becomes the app's token, and its right to fetch ends.
+-- keep-wechat-token: stores what the holder of the fence has fetched as the app's token, and ends its right to fetch.
 --
--- A token that WeChat refused a moment ago and now gives out again is not taken: every send would be refused, drop it and
--- fetch it once more. WeChat is left alone until the doubt ends; then it is taken.
--- Allowed where Redis is out of memory, as take-wechat-token.v1.
+-- A token that WeChat refused a moment ago and issues again is not accepted: every send would be refused, drop it and
+-- fetch it once more. WeChat is left alone until the doubt ends; then it is accepted.
+-- Allowed when Redis is out of memory, as take-wechat-token.v1.
 --
 -- KEYS[1] token   hash, see take-wechat-token.v1
 -- ARGV[1] fence
--- ARGV[2] token   as it is to be kept · ARGV[3] id   tells it from others, without giving it away
+-- ARGV[2] token   as it is to be stored · ARGV[3] id   distinguishes it, without revealing it
 -- ARGV[4] expiresInMs
--- ARGV[5] aheadMs     so long before its end it may be refreshed…
--- ARGV[6] leastMs     …but not before it was kept for so long
--- ARGV[7] reason      why it is left alone, where it is doubted
+-- ARGV[5] aheadMs     how long before its end it may be refreshed…
+-- ARGV[6] leastMs     …but not before it was kept for this long
+-- ARGV[7] reason      why it is left alone, if it is doubted
 -- ARGV[8] keepMs      after which a hash that nobody uses ends
 --
 -- Result: "kept", "doubted", or "stale": another has the right by now, and nothing was changed

@@ -1,7 +1,7 @@
 #!lua flags=allow-oom
--- leave-wechat-token: the holder of the fence could not fetch a token: its right ends, and nobody tries for a while.
+-- leave-wechat-token: ends the right of a fence's holder that could not fetch a token; nobody tries for a while.
 --
--- Allowed where Redis is out of memory, as take-wechat-token.v1.
+-- Allowed when Redis is out of memory, as take-wechat-token.v1.
 --
 -- KEYS[1] token   hash, see take-wechat-token.v1
 -- ARGV[1] fence

@@ -1,4 +1,4 @@
--- note-wechat-refusal: a user does not take messages of a template on one of their devices.
+-- note-wechat-refusal: records that a user refuses messages of a template on one of their devices.
 --
 -- KEYS[1] wechatRefusals   hash: device TAB template -> when the device was registered, ms
 -- ARGV[1] device · ARGV[2] template
@@ -6,7 +6,7 @@
 -- ARGV[4] keepMs           of the user's notes together
 -- ARGV[5] cap              beyond it nothing is noted: the next send is refused again, that is all
 --
--- Result: "1", or "0" where there are too many
+-- Result: "1", or "0" if there are too many
 
 local field = ARGV[1] .. '\t' .. ARGV[2]
 local isNew = redis.call('HEXISTS', KEYS[1], field) == 0

@@ -1,10 +1,10 @@
 #!lua flags=allow-oom
--- take-wechat-token: the access token of an app; and, where one is to be fetched, the right to fetch it.
+-- take-wechat-token: the access token of an app; and, if one is to be fetched, the right to fetch it.
 --
--- One caller at a time is told to fetch. Its right ends after lockMs, so that one that dies holds nobody up, and carries a
--- fence, so that one that was slow cannot overwrite what came after it (keep-wechat-token.v1). The others are told to wait,
--- or to leave WeChat alone for a while, where the last fetch failed.
--- Allowed where Redis is out of memory: there is one hash for each app, and sending frees memory.
+-- One caller at a time is told to fetch. Its right ends after lockMs, so that a dead one delays nobody, and carries a
+-- fence, so that one that was slow cannot overwrite what came after it (keep-wechat-token.v1). The others are told to
+-- wait, or to leave WeChat alone for a while, if the last fetch failed.
+-- Allowed when Redis is out of memory: there is one hash for each app, and sending frees memory.
 --
 -- KEYS[1] token   hash: token id expiresAt refreshAt fence lockUntil restUntil restKind restReason doubted doubtedUntil
 -- ARGV[1] lockMs
@@ -13,7 +13,7 @@
 -- Result: state, number, kind, reason, leftMs, refreshInMs, id, token, separated by tabs
 --   state    "good" · "fetch", number: the fence · "wait", number: for so long at most · "rest", number: for so long,
 --            kind and reason: why
---   leftMs   of the token, which may be used in every state; 0 where there is none, and then no id and no token
+--   leftMs   of the token, which may be used in every state; 0 if there is none, and then no id and no token
 
 --@include server-time
 local function number(text) return tonumber(text or '') or 0 end

@@ -1,10 +1,11 @@
--- The messages that an acknowledgement delivers, each as an event. Needs server-time, of-history, trace-of and event-log.
+-- The messages that an acknowledgement delivers, each as an event. Needs server-time, of-history, trace-of and
+-- event-log.
 --
--- What is open and has not ended stands in the inbox. A record is looked at for the time of acceptance, and for an end
--- that an acknowledgement no longer changes. Its name is made from a declared key and the id in the inbox: it lies in the
+-- What is open and has not ended is in the inbox. A record is looked at for the time of acceptance, and for an end
+-- that an acknowledgement no longer changes. Its name is made from a declared key and the id in the inbox: it is in the
 -- same slot, and is read before anything of its user is written.
 --
--- A call writes a bounded number. Where there are more, the acknowledgement counts only as far as they reach, and the
+-- A call writes a bounded number. If there are more, the acknowledgement counts only as far as they reach, and the
 -- caller repeats it.
 local DELIVERED_PAGE = 8
 local deliveredLeft, deliveredBytesLeft = 200, 262144

@@ -1,21 +1,21 @@
--- The events of a partition, written in the step that changes the state: no event lacks its change, no change its event.
--- Needs server-time and current-generation.
+-- The events of a partition, written in the step that changes the state: no event lacks its change, no change its
+-- event. Needs server-time and current-generation.
 --
 -- stream: one field `m`: who TAB seq TAB epoch TAB letter TAB ms TAB four words [TAB trace], see
 --   protocol/events/stored-event
 -- log: hash
 --   generation  of the partition, that the newest mark belongs to
---   marks       "mark:id" joined by ",", the newest 16: from behind this id on, entries belong to this mark. A mark is
+--   marks       "mark:id" joined by ",", the newest 16: after this id, entries belong to this mark. A mark is
 --               the time at which its generation was first seen here, so no two are ever the same
 --   trimmed     the id up to which entries were dropped, because there were too many, or they were too old
 --   version     the last one given to a user's or a topic's presence
 --
 -- A generation changes when Redis may have lost its last writes (includes/current-generation). What a reader then knows
--- beyond the id behind which the new mark begins did not survive, and neither did the changes that it tells of.
+-- beyond the id behind which the new mark begins did not survive, and neither did the changes that it reports.
 local MARKS_KEPT = 16
 local EVENTS_TRIMMED = 64 -- at a time
 
--- Reads the log, and begins a new mark where the generation has changed.
+-- Reads the log, and begins a new mark if the generation has changed.
 local function openEventLog(streamKey, logKey, generation)
   local log = redis.call('HMGET', logKey, 'generation', 'marks', 'trimmed')
   local length = redis.call('XLEN', streamKey)
@@ -43,7 +43,7 @@ local function tellOccupied(events, topic, was, is)
   end
 end
 
--- What a script writes with, or nil where it is given "" instead of cap SPACE letters: none of its events is wanted. Keys
+-- What a script writes with, or nil if it is given "" instead of cap SPACE letters: none of its events is wanted. Keys
 -- of another kind fail here: to be called before the first write.
 local function openEvents(argument, streamKey, logKey, generation)
   local capText, letters = string.match(argument, '^(%d+) (%a+)$')

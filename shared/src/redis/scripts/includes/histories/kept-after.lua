@@ -1,8 +1,8 @@
--- The number after which a user's inbox is whole, where a reader that has everything up to `after` misses something: a
--- quicker device of the user acknowledged it, and it was trimmed. nil where nothing is missed.
+-- The number after which a user's inbox is complete, if a reader that has everything up to `after` misses something: a
+-- quicker device of the user acknowledged it, and it was trimmed. nil if nothing is missed.
 --
 -- Only the head of an inbox is trimmed, up to `acked` at most. inbox/expire.lua removes ended messages by number, so a
--- gap behind an entry is no loss. Nor is a gap at the head that lies wholly within `ended`, "from to": the numbers
+-- gap after an entry is no loss. Nor is a gap at the head that is entirely within `ended`, "from to": the numbers
 -- above `from`, up to `to`, ended without being acknowledged. So trimming has nothing to write, and what an older
 -- release trimmed is reported too.
 local function keptAfter(userKey, inboxKey, after)

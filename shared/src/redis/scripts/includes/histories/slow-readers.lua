@@ -5,7 +5,7 @@
 local HOLD_MS = 60000
 local MAX_SLOW = 16
 
--- The lowest seq among them, or nil where none is behind.
+-- The lowest seq among them, or nil if none is behind.
 local function slowestOf(text)
   local lowest
   for seqText, untilText in string.gmatch(text or '', ':(%d+):(%d+)') do
@@ -16,7 +16,7 @@ local function slowestOf(text)
   return lowest
 end
 
--- The text with this connection at `seq`, or without it where `seq` is nil; "" where none is left.
+-- The text with this connection at `seq`, or without it if `seq` is nil; "" if there is none left.
 local function withReader(text, connection, seq)
   local kept = {}
   for other, seqText, untilText in string.gmatch(text or '', '([^ :]+):(%d+):(%d+)') do
@@ -30,7 +30,7 @@ local function withReader(text, connection, seq)
   return table.concat(kept, ' ')
 end
 
--- Trims what is acked, except the last `history`. Where a connection is behind, what it still lacks stays too, the last
+-- Trims what is acked, except the last `history`. If a connection is behind, what it still lacks stays too, the last
 -- `slowHistory` at most.
 local function trimAcked(inboxKey, acked, history, slowHistory, slowText)
   local from = acked - history

@@ -1,10 +1,10 @@
--- Numbers that were taken out of an inbox, because their messages were recalled or collapsed, must not hold `acked`: no
--- client will ever acknowledge them. What is above `acked` and not in the inbox has ended; only the head, up to `acked`,
--- is ever trimmed.
+-- Numbers that were removed from an inbox, because their messages were recalled or collapsed, must not hold `acked`: no
+-- client will ever acknowledge them. What is above `acked` and not in the inbox has ended; only the head, up to
+-- `acked`, is ever trimmed.
 --
--- The user's hash has the highest of them (`takenOut`): while that is not above `acked`, nobody need look.
+-- The user's hash has the highest of them (`takenOut`): while that is not above `acked`, no look is needed.
 --
--- Where `acked` may stand now: before the first entry above it, or at `seq` where there is none. An inbox that is gone
+-- Where `acked` may be now: before the first entry above it, or at `seq` if there is none. An inbox that is gone
 -- altogether proves nothing.
 local function overTakenOut(inboxKey, acked, seq)
   if acked >= seq then return acked end

@@ -1,6 +1,6 @@
 -- Stores, numbers and hands over messages: what accept/accept.lua does, and schedules/promote-messages.lua for those
 -- whose time has come. KEYS, ARGV and the lines of the result are as accept documents them. `promoted` is nil, or each
--- message's record in the form `scheduled` (includes/scheduled-record), which is then replaced. `collapsing` is nil where
+-- message's record in the form `scheduled` (includes/scheduled-record), which is then replaced. `collapsing` is nil if
 -- no message of the call has a collapse key, or what includes/collapse-messages makes.
 if redis.call('XLEN', KEYS[3]) >= tonumber(ARGV[4]) then return 'busy' end
 
@@ -115,7 +115,7 @@ for i = 1, count do
   else
     user = redis.call('HMGET', userKey, 'seq', 'epoch', 'generation', 'acked', 'nextExpiry', 'keepUntil')
   end
-  -- (Arithmetic reads a text's number once, `tonumber` twice; where all is acknowledged, the texts are the same.)
+  -- (Arithmetic reads a text's number once, `tonumber` twice; if all is acknowledged, the texts are the same.)
   local isNew, seq, epoch, acked = not user[1], nil, user[2], nil
   if isNew then
     seq, acked, epoch = missingUser(inboxKey, seed)
@@ -135,7 +135,7 @@ for i = 1, count do
   local seqText = ms(seq + 1)
   local known
   local isFull = seq - acked >= inboxCap
-  -- Some of these numbers may have been taken out (includes/taken-out).
+  -- Some of these numbers may have been removed (includes/taken-out).
   if isFull then
     local leaving = collapsing and collapsing.leaving(i, inboxKey, acked, epoch) or 0
     isFull = redis.call('XLEN', inboxKey) - leaving >= inboxCap
@@ -190,7 +190,7 @@ for i = 1, count do
         change('nextExpiry', nowText)
         redis.call('ZADD', KEYS[2], 'LT', nowText, userId)
       elseif not nextExpiry or expiry[1] < nextExpiry then
-        -- A lower bound. Where it has become too low, a wake looks into the inbox once and corrects it.
+        -- A lower bound. If it has become too low, a wake looks into the inbox once and corrects it.
         change('nextExpiry', expiresAtText)
       end
       if notes then change('received', noteBeginning(notes, subWindow, seq)) end
@@ -206,7 +206,7 @@ for i = 1, count do
     local line = userId .. '\t' .. seqText .. '\t' .. inboxValue
     if letter then
       roomFor[letter] = roomFor[letter] - 1
-      -- All but the data: it is JSON text, and so holds no tab.
+      -- All but the data: it is JSON text, and so contains no tab.
       local trace = traceOf(line)
       local head = string.match(string.sub(line, 1, #line - #trace), '^(.*)\t')
       redis.call('XADD', fallback[letter], '*', 'm', head .. trace, 'n', '0')

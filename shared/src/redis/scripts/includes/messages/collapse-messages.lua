@@ -1,23 +1,23 @@
--- Of a user's messages with one collapse key that nobody has acknowledged, only the newest stays in the inbox. Used with
--- includes/accept-messages, whose `collapsing` this makes. Needs server-time, of-history, end-keep, taken-out and
+-- Of a user's messages with one collapse key that nobody has acknowledged, only the newest stays in the inbox. Used
+-- with includes/accept-messages, whose `collapsing` this makes. Needs server-time, of-history, end-keep, taken-out and
 -- trace-of.
 --
 -- The user's hash of collapse keys: key -> its messages in the inbox, "seq id" joined by ",", oldest first. Mostly that
 -- is one. A message that is being sent (recall/begin-send.lua), or that one of the user's phones has while another is
--- tried again, is left alone: once that is settled, fallback/settle-fallback.lua takes it out.
+-- tried again, is left alone: once that is settled, fallback/settle-fallback.lua removes it.
 --
 -- An older message that is queued ends `expired`, with PETREL_COLLAPSED; one that was pushed, or failed, keeps its end,
 -- which an acknowledgement no longer changes. One that was nudged passes that on: else a value that changes every few
 -- seconds would never reach a phone. No client is told.
 --
 -- The names of the older messages' keys are made from a declared record's and the id that the hash of collapse keys
--- holds: they lie in the same slot, and are read before anything is written.
+-- holds: they are in the same slot, and are read before anything is written.
 local function readOlder(recordKey, sendingKey, sendsKey)
   return { recordKey = recordKey, record = redis.call('GET', recordKey),
     isBeingSent = redis.call('EXISTS', sendingKey, sendsKey) > 0 }
 end
 
--- messages: for each of the call, in order, nil where it has no collapse key, or { user (hash), collapsed (hash), key,
+-- messages: for each of the call, in order, nil if it has no collapse key, or { user (hash), collapsed (hash), key,
 -- record, id }. keepMs: how long the hash of collapse keys outlives its last change. events: see
 -- includes/event-log, or nil.
 local function makeCollapsing(messages, keepMs, events)
@@ -50,7 +50,7 @@ local function makeCollapsing(messages, keepMs, events)
     redis.call('PEXPIRE', recordKey, ms(END_KEEP_MS), 'GT')
   end
   local function makeRecord(recordKey, record) redis.call('SET', recordKey, record, 'PX', ms(END_KEEP_MS)) end
-  -- Ends one of them, with its entry of the inbox. Returns 1 where it was queued until now, else 0.
+  -- Ends one of them, with its entry of the inbox. Returns 1 if it was queued until now, else 0.
   local function endOne(older, value, userId)
     local epoch, at, expiresAt = string.match(value, '^([^\t]*)\t(%d+)\t(%d+)\t')
     local word = tonumber(expiresAt) <= now and '' or 'PETREL_COLLAPSED'
@@ -83,7 +83,7 @@ local function makeCollapsing(messages, keepMs, events)
     local itsEpoch, itsId = string.match(entry and entry[2][2] or '', '^([^\t]*)\t%d+\t%d+\t([^\t]*)')
     return itsId == older.id and isOfHistory(itsEpoch, epoch) and entry[2][2] or nil
   end
-  -- The hash keeps what is acknowledged since. So many of them are taken out at once that each is looked at twice.
+  -- The hash keeps what is acknowledged since. So many of them are removed at once that each is looked at twice.
   local function prune(collapsedKey, inboxKey, acked)
     local length = redis.call('HLEN', collapsedKey)
     if length <= 64 + 2 * redis.call('XLEN', inboxKey) then return end

@@ -1,10 +1,11 @@
--- The messages of a call whose time has come. Needs server-time, end-keep, trace-of and scheduled-record. Nothing is
+-- The messages of a call that are due. Needs server-time, end-keep, trace-of and scheduled-record. Nothing is
 -- written yet.
 --
 -- Of each: its record as readScheduled answers it, with its `id`, `member` and `ttl` (what is left of its time to live,
--- ms). Where it is sampled its `trace` is known, and `span` names its promotion's; its payload carries that one on, so
--- that what comes after is the promotion's child. False where its record is gone or says otherwise (it was erased, or an older release took its id); nil where it
--- is not due (any more), or left for the next call, because the call is long enough.
+-- ms). If it is sampled its `trace` is known, and `span` names its promotion's; its payload carries that one on, so
+-- that what comes after is the promotion's child. False if its record is gone or says otherwise (it was erased, or an
+-- older release took its id); nil if it is not due (any more), or left for the next call, because the call is long
+-- enough.
 local PROMOTE_BYTES = 262144
 local function readDue(scheduledKey, recordKeys, members)
   local found, bytes = {}, 0
@@ -31,7 +32,7 @@ local function readDue(scheduledKey, recordKeys, members)
   return found
 end
 
--- The end of a message's line: TAB how many it collapsed TAB its trace SPACE its promotion's span, where it has any.
+-- The end of a message's line: TAB how many it collapsed TAB its trace SPACE its promotion's span, if it has any.
 local function tailOf(one, collapsed)
   local traced = one and one.trace ~= '' and one.trace .. ' ' .. one.span or ''
   return (collapsed or traced ~= '') and '\t' .. (collapsed or '0') .. (traced ~= '' and '\t' .. traced or '') or ''

@@ -3,17 +3,17 @@
 -- offered twice. An expired message is skipped: `expire` writes its end later.
 --
 -- A stream with `cap` entries takes none: its messages wait in the inbox, and their user in `due`; messages of other
--- priorities go on. `offered` stands below the first message that waits. While some priorities are further, `offeredBy`
+-- priorities go on. `offered` is below the first message that waits. While some priorities are further, `offeredBy`
 -- says how far each one is: "high normal low". (A release that knows `offered` alone may offer such a message once
 -- more: the worker that takes the second entry finds its message pushed.)
 --
 -- streams: fallback streams by the letter of their priority. u: userKey, inboxKey, userId, acked, offered, offeredBy.
 -- Returns:
--- - how many were offered, as text, with "+" behind it where a full stream delays others
--- - "complete"; "waits" where only a full stream is in the way; or "more" where `upTo` was not reached (a call reads a
+-- - how many were offered, as text, with "+" behind it if a full stream delays others
+-- - "complete"; "waits" if only a full stream is in the way; or "more" if `upTo` was not reached (a call reads a
 --   bounded number of entries and bytes)
 -- - whether any was read
--- - those that are sampled, as the last part of a line: TAB id SPACE trace [, id SPACE trace …]; "" where there are
+-- - those that are sampled, as the last part of a line: TAB id SPACE trace [, id SPACE trace …]; "" if there are
 --   none
 -- Needs `trace-of`.
 local offerBytesLeft = 262144
@@ -26,7 +26,7 @@ local function offerMessages(streams, cap, u, upTo)
   local furthest, from, waits = math.max(by.h, by.n, by.l), math.huge, {}
   for letter, cursor in pairs(by) do
     streamLengths[letter] = streamLengths[letter] or redis.call('XLEN', streams[letter])
-    -- A priority that stayed behind has a message that waits: while its stream is full, nobody need look for it.
+    -- A priority that stayed behind has a message that waits: while its stream is full, no look is needed.
     if cursor < furthest and streamLengths[letter] >= cap then waits[letter] = true
     elseif cursor < from then from = cursor end
   end

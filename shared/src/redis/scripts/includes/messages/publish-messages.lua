@@ -1,10 +1,10 @@
 -- Numbers, keeps and hands over messages of topics: what topics/publish-topic.lua does, and
--- schedules/promote-publications.lua for those whose time has come. KEYS, ARGV and the lines of the result are as
+-- schedules/promote-publications.lua for those that are due. KEYS, ARGV and the lines of the result are as
 -- publish-topic documents them. `promoted` is nil, or each message's record in the form `scheduled`
 -- (includes/scheduled-record), which is then replaced.
 local seed, channel = ARGV[1], ARGV[2]
 local recordKeepMs, hashKeepMs = ARGV[3], tonumber(ARGV[4])
--- At most this many messages are taken out for one that comes in.
+-- At most this many messages are removed for one that is added.
 local TRIMMED_AT_ONCE = 8
 
 local generation = currentGeneration(KEYS[1])

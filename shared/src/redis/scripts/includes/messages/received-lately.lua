@@ -1,5 +1,5 @@
--- How many messages a user was sent in the last window, told from their numbers. Beside the cursor stands the beginning
--- of each sub-window: the last seq before it. The oldest sub-window counts whole, as in take-from-window. When the
+-- How many messages a user was sent in the last window, derived from their numbers. Beside the cursor is the beginning
+-- of each sub-window: the last seq before it. The oldest sub-window counts completely, as in take-from-window. When the
 -- clock is set back, all notes move with it.
 --
 -- "newest:from index:seq …": the sub-window of the last note, and the seq before the oldest; then all, oldest first.
@@ -15,7 +15,7 @@ local function readNotes(notes, current, held)
   return kept, back > 0
 end
 
--- Also returns the notes that still count, and whether they moved; neither where the last note is of this sub-window.
+-- Also returns the notes that still count, and whether they moved; neither if the last note is of this sub-window.
 local function receivedLately(notes, seq, current, held)
   if not notes then return 0, {} end
   local newest, from = string.match(notes, '^(%d+):(%d+)')

@@ -1,5 +1,5 @@
 -- The record of a message that has no number yet: it waits for its time, or ended without one. Number and epoch are
--- "0" and "@", which no message with a number has. Where it waits, or may be tried again, the message itself stands
+-- "0" and "@", which no message with a number has. If it waits, or may be tried again, the message itself is
 -- behind its end. Needs server-time and end-keep.
 --
 -- 0 TAB @ TAB acceptedAt TAB expiresAt TAB recipient TAB fingerprint TAB attempt TAB state SPACE … [TAB payload]
@@ -11,8 +11,8 @@
 -- shifted by the priority's 35 years, so that one text sorts by both, whichever release wrote it; then 2 with the place
 -- in its call. A record that waits has no time to live: however late its time is noticed, it is there.
 --
--- It stands in two sorted sets, each with its time: the partition's, as order id TAB recipient, and its recipient's, as
--- order id. The second one holds the time asked for; the first one is later where its user's limit put it off.
+-- It is in two sorted sets, each with its time: the partition's, as order id TAB recipient, and its recipient's, as
+-- order id. The second one holds the time asked for; the first one is later if its user's limit put it off.
 local function readScheduled(record)
   local head, acceptedAt, expiresAt, recipient, deliverAt, order, payload = string.match(record,
     '^(0\t@\t(%d+)\t(%d+)\t([^\t]*)\t[^\t]*\t[^\t]*)\tscheduled (%d+) (%x+)\t(.*)$')
@@ -29,7 +29,7 @@ local function withoutPayload(record)
   return string.match(record, '^(0\t@\t[^\t]*\t[^\t]*\t[^\t]*\t[^\t]*\t[^\t]*\t[^\t]*)') or record
 end
 
--- Answers whether the partition's set held it: whoever takes it out is the one who decides what becomes of it.
+-- Returns whether the partition's set held it: whoever removes it decides what becomes of it.
 local function takeScheduled(scheduledKey, ofKey, member)
   redis.call('ZREM', ofKey, string.match(member, '^[^\t]*'))
   return redis.call('ZREM', scheduledKey, member) == 1

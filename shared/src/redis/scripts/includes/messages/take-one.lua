@@ -1,6 +1,6 @@
 -- takeOne: takes one of what a limit allows in a window; the same ring and arithmetic as limits/take-from-window.lua.
 -- key: a string, "index:count …", oldest first. held: how many sub-windows after its own a take counts. Needs server-time.
--- nil where it was taken; else how long until one may be, ms.
+-- nil if it was taken; else how long until one may be, ms.
 local function takeOne(key, limit, subMs, held)
   local current = math.floor(now / subMs)
   local stored = redis.call('GET', key)

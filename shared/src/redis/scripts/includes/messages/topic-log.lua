@@ -19,8 +19,8 @@ local function readTopicHash(topicKey)
   }
 end
 
--- Changes the epoch where this master is of another generation; the caller writes `changes` with what else it changes.
--- Also makes a topic that has no hash: its numbers go on behind what its log still has.
+-- Changes the epoch if this master is of another generation; the caller writes `changes` with what else it changes.
+-- Also makes a topic that has no hash: its numbers continue after what its log still has.
 local function bringUpToDate(topic, logKey, generation, seed, changes)
   local function change(field, value)
     changes[#changes + 1] = field
@@ -45,7 +45,7 @@ end
 
 -- Takes out the oldest messages: those beyond the number or the bytes that may be kept, and those that are too old; at
 -- most `most` of them, so that no call takes long. A bound that is nil does not count.
--- Answers the smallest number kept, or nil where the log is empty, and the bytes that are left.
+-- Returns the smallest number kept, or nil if the log is empty, and the bytes that are left.
 local function trimTopic(topic, logKey, maxCount, maxBytes, keepMs, most)
   local bytes, count = topic.bytes, redis.call('XLEN', logKey)
   if count == 0 then return nil, 0 end
@@ -61,7 +61,7 @@ local function trimTopic(topic, logKey, maxCount, maxBytes, keepMs, most)
       local at = tonumber(string.match(value, '^[^\t]*\t(%d+)'))
       local isOver = (maxCount and count > maxCount) or (maxBytes and bytes > maxBytes) or at + keepMs <= now
       if not isOver or #over >= most then
-        -- What is too old counts as gone, even where there was no time to take it out.
+        -- What is too old counts as gone, even if there was no time to remove it.
         if at + keepMs > now then
           oldest = tonumber(string.match(entry[1], '^%d+'))
           break

@@ -1,4 +1,4 @@
--- The trace context at the end of a stored message's text, TAB and 55 characters; "" where it is not sampled. (JSON
+-- The trace context at the end of a stored message's text, TAB and 55 characters; "" if it is not sampled. (JSON
 -- text of that length never has this form.)
 local function traceOf(text)
   if string.byte(text, -56) ~= 9 then return '' end

@@ -10,7 +10,7 @@
 -- does not update `run`. The replid in `run` then differs, so `run` is ignored, and partitions/keep-time.lua writes it
 -- anew.
 --
--- A slot that moves in a cluster brings its partition into another process. Nothing was lost where that process has run
+-- A slot that moves in a cluster brings its partition into another process. Nothing was lost if that process has run
 -- since before the former one last noted the time (`at`, see partitions/keep-time.lua), and was no replica: it was not
 -- restarted in between. The margin allows for clocks that differ. Within `repl-backlog-ttl` a promoted replica still
 -- shows its `master_replid2`.

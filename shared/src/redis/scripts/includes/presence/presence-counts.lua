@@ -1,13 +1,13 @@
 -- Who is in a topic, over all holders. A holder is a push node from its start, or from when it last wrote all it holds;
 -- it says of a user how many connections are in the topic, and 0 while the last one has just gone: the user is still
--- there then. Two holders that both have a user are one user to everybody.
+-- there then. Two holders that both have a user count as one user.
 --
--- counts: user -> "connections holders since"; under "" stands the sum of what is shown. A user who is there without a
--- connection shows as one, so that whoever reloads a page, on another node too, changes nothing that others see.
+-- counts: user -> "connections holders since"; under "" is the sum of what is shown. A user who is there without a
+-- connection shows as one, so that a page reload, on another node too, changes nothing that others see.
 local function shownOf(text) return text and math.max(1, tonumber(string.match(text, '^%d+'))) or 0 end
 
--- What one holder says of a user: a number of connections as text, or false where it has the user no longer. A former
--- holder's word goes with it, where its key is given.
+-- What one holder says of a user: a number of connections as text, or false if it no longer has the user. A former
+-- holder's word goes with it, if its key is given.
 -- Returns whether anything changed that others see.
 local function setPresence(usersKey, countsKey, ofKey, formerKey, user, said)
   local before = redis.call('HGET', ofKey, user)
