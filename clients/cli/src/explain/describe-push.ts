@@ -2,10 +2,12 @@
 // Guarantees: says only what the answer shows. If two causes are possible and the answer does not tell them apart, it
 // names both.
 import type { MessageAnswer, TimelineEvent } from "./message-answer.js";
-import { describeSpan, msBetween } from "./describe-time.js";
+import { describeMs, describeSpan, msBetween } from "./describe-time.js";
 
 /** A look further ahead is for an expiry. What is in a channel's queue is sent without a look. */
 const EXPIRY_LOOK_MS = 3_600_000;
+/** A dispatcher that runs is never that late. */
+const LATE_LOOK_MS = 5_000;
 
 /** @returns sentences; none if there is no phone, as for a topic message */
 export function describePush(answer: MessageAnswer): string[] {
@@ -114,9 +116,15 @@ function describeNoAttempt({ state, explanation }: MessageAnswer): string[] {
 function describeWaiting({ at, pausedChannels = [], nextLookAt, user }: Explanation): string {
   const paused = pausedChannels.length === 0 ? "" : ` Paused by an operator: ${pausedChannels.join(", ")}.`;
   const away = user?.connections.length === 0;
-  const isNear = nextLookAt !== undefined && msBetween(at, nextLookAt) < EXPIRY_LOOK_MS;
-  const when = isNear ? ` (dispatch looks next at ${nextLookAt})` : "";
+  const when = nextLookAt === undefined ? "" : describeLook(at, nextLookAt);
   return `Not pushed yet: ${away ? "it waits for a fallback channel" : "its user is connected, and may still acknowledge it"}${when}.${paused}`;
+}
+
+function describeLook(at: string, nextLookAt: string): string {
+  const inMs = msBetween(at, nextLookAt);
+  if (inMs >= EXPIRY_LOOK_MS) return "";
+  if (inMs > -LATE_LOOK_MS) return ` (dispatch looks next at ${nextLookAt})`;
+  return `; dispatch should have looked ${describeMs(-inMs)} ago: does it run? petrel doctor says`;
 }
 
 type Explanation = NonNullable<MessageAnswer["explanation"]>;

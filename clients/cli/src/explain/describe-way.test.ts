@@ -47,6 +47,12 @@ describe("the sentences", () => {
 
   test.each([
     ["a near look", 5, ` (dispatch looks next at ${at(5)})`],
+    ["a look that is just due", -1, ` (dispatch looks next at ${at(-1)})`],
+    [
+      "a look that did not come",
+      -6,
+      "; dispatch should have looked 7 s ago: does it run? petrel doctor says",
+    ],
     ["a look when it expires, for its channel's queue waits for none", 7 * 86_400, ""],
   ])("names what waits for a channel: %s", (_name, seconds, when) => {
     const user = { connections: [], devices: ["ios"], seq: 3, acked: 0 };
