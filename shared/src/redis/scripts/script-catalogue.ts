@@ -131,8 +131,23 @@ export interface Script {
   readonly sha1: string;
 }
 
-/** Reads all scripts from the source folders; a composition root calls it once. */
+/** The files do not change while a process runs: they are read once, however many connections ask. */
+class ScriptFiles {
+  #scripts: ReadonlyMap<ScriptName, Script> | undefined;
+
+  read(): ReadonlyMap<ScriptName, Script> {
+    return (this.#scripts ??= readSourceFolders());
+  }
+}
+
+const files = new ScriptFiles();
+
+/** All scripts, from the source folders. */
 export function readScripts(): ReadonlyMap<ScriptName, Script> {
+  return files.read();
+}
+
+function readSourceFolders(): ReadonlyMap<ScriptName, Script> {
   // The source folder, relative to both src/redis/scripts and dist/redis/scripts.
   const redis = new URL("../../../src/redis/", import.meta.url);
   const includes = readIncludes(new URL("scripts/includes/", redis));
