@@ -176,10 +176,24 @@ async function looks(): Promise<number> {
   return Number(/cmdstat_evalsha:calls=(\d+)/.exec(stats)?.[1] ?? 0);
 }
 
+interface Block {
+  readonly id?: string;
+  readonly event?: string;
+  readonly data?: string;
+}
+
+function readBlock(text: string): Block {
+  const lines = text.split("\n").map((line) => {
+    const at = line.indexOf(": ");
+    return [line.slice(0, at), line.slice(at + 2)] as const;
+  });
+  return Object.fromEntries(lines);
+}
+
 interface Stream {
   readonly response: IncomingMessage;
   readonly text: () => string;
-  readonly blocks: () => { readonly id?: string; readonly event?: string; readonly data?: string }[];
+  readonly blocks: () => readonly Block[];
   readonly isOver: () => boolean;
   readonly close: () => void;
 }
@@ -196,25 +210,20 @@ async function openStream(query = "", headers: Record<string, string> = {}): Pro
     ).on("error", reject);
   });
   response.setEncoding("utf8");
-  response.on("data", (chunk: string) => (text += chunk));
+  const blocks: Block[] = [];
+  let rest = "";
+  response.on("data", (chunk: string) => {
+    text += chunk;
+    const whole = (rest + chunk).split("\n\n");
+    rest = whole.pop() ?? "";
+    blocks.push(...whole.filter((block) => block.includes("data: ")).map(readBlock));
+  });
   response.on("close", () => (isOver = true));
   return {
     response,
     text: () => text,
     isOver: () => isOver,
-    blocks: () =>
-      text
-        .split("\n\n")
-        .slice(0, -1)
-        .filter((block) => block.includes("data: "))
-        .map((block) =>
-          Object.fromEntries(
-            block.split("\n").map((line) => {
-              const at = line.indexOf(": ");
-              return [line.slice(0, at), line.slice(at + 2)];
-            }),
-          ),
-        ),
+    blocks: () => blocks,
     close: () => response.destroy(),
   };
 }

@@ -1,32 +1,48 @@
 // Tests what a log line holds.
 // Guarantees: no credential reaches one, at the top or a level down.
-import { spawn, spawnSync } from "node:child_process";
-import { expect, test } from "vitest";
+import { type ChildProcessWithoutNullStreams, spawn, spawnSync } from "node:child_process";
+import { once } from "node:events";
+import { createInterface } from "node:readline";
+import { afterAll, beforeAll, expect, test } from "vitest";
 
-/** pino writes to the process's own stdout, so each line comes from its own process. */
-function logged(fields: object): string {
+const inShared = new URL("../../..", import.meta.url);
+
+/** pino writes to the process's own stdout: this process logs whatever it is told. */
+let teller: ChildProcessWithoutNullStreams;
+let said: NodeJS.AsyncIterator<string>;
+let complaints = "";
+
+beforeAll(() => {
   const script = `
+    import { createInterface } from "node:readline";
     import { createLogger } from "@petrel/shared/kernel/logging/logging";
-    createLogger({ service: "test", level: "info" }).info(JSON.parse(process.argv[1]), "said");`;
-  const { stdout, stderr } = spawnSync(
-    process.execPath,
-    ["--input-type=module", "-e", script, JSON.stringify(fields)],
-    {
-      encoding: "utf8",
-      cwd: new URL("../../..", import.meta.url),
-    },
-  );
-  expect(stderr).toBe("");
-  return stdout;
+    const logger = createLogger({ service: "test", level: "info" });
+    for await (const line of createInterface({ input: process.stdin })) logger.info(JSON.parse(line), "said");`;
+  teller = spawn(process.execPath, ["--input-type=module", "-e", script], { cwd: inShared });
+  teller.stderr.on("data", (chunk: Buffer) => (complaints += chunk.toString()));
+  said = createInterface({ input: teller.stdout })[Symbol.asyncIterator]();
+});
+afterAll(async () => {
+  const closed = once(teller, "close");
+  teller.stdin.end();
+  await closed;
+  expect(complaints).toBe("");
+});
+
+async function logged(fields: object): Promise<string> {
+  teller.stdin.write(`${JSON.stringify(fields)}\n`);
+  const { value, done } = await said.next();
+  if (done === true) throw new Error(`it has ended: ${complaints}`);
+  return value;
 }
 
-test("writes one JSON line with service, level by name, and an RFC 3339 time", () => {
-  const line = JSON.parse(logged({ user: "u1" })) as Record<string, unknown>;
+test("writes one JSON line with service, level by name, and an RFC 3339 time", async () => {
+  const line = JSON.parse(await logged({ user: "u1" })) as Record<string, unknown>;
   expect(line).toMatchObject({ service: "test", level: "info", user: "u1", msg: "said" });
   expect(line["time"]).toMatch(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/);
 });
 
-test("removes credentials", () => {
+test("removes credentials", async () => {
   const names = [
     "authorization",
     "token",
@@ -38,16 +54,16 @@ test("removes credentials", () => {
     "password",
   ];
   const fields = Object.fromEntries(names.map((name) => [name, "hush"]));
-  const text = logged({ ...fields, inner: fields, req: { headers: { authorization: "hush" } } });
+  const text = await logged({ ...fields, inner: fields, req: { headers: { authorization: "hush" } } });
   expect(text).toContain("[redacted]");
   expect(text).not.toContain("hush");
 });
 
-test("a line holds nothing that a terminal obeys, and keeps its meaning", () => {
-  const said = "\u009b2J\u009d0;title\u009c\u007f\u202e";
-  const line = logged({ said });
-  expect(line.trimEnd()).toMatch(/^[\x20-\x7e]+$/);
-  expect(JSON.parse(line)).toMatchObject({ said });
+test("a line holds nothing that a terminal obeys, and keeps its meaning", async () => {
+  const text = "\u009b2J\u009d0;title\u009c\u007f\u202e";
+  const line = await logged({ text });
+  expect(line).toMatch(/^[\x20-\x7e]+$/);
+  expect(JSON.parse(line)).toMatchObject({ text });
 });
 
 test("an error says what happened, not the data it was about", () => {
@@ -59,7 +75,7 @@ test("an error says what happened, not the data it was about", () => {
     createLogger({ service: "test", level: "info" }).error(reply);`;
   const { stdout } = spawnSync(process.execPath, ["--input-type=module", "-e", script], {
     encoding: "utf8",
-    cwd: new URL("../../..", import.meta.url),
+    cwd: inShared,
   });
   const [line = "", bare = ""] = stdout.split("\n");
   expect(JSON.parse(line)).toMatchObject({
@@ -75,10 +91,10 @@ test("an error says what happened, not the data it was about", () => {
   expect(stdout).not.toContain("hush");
 });
 
-test("replaces what looks like a credential wherever it is", () => {
+test("replaces what looks like a credential wherever it is", async () => {
   const secret = "A".repeat(43);
   expect(
-    logged({ reason: `refused pk_1.${secret}`, deep: { er: { still: `pk_2.${secret}` } } }),
+    await logged({ reason: `refused pk_1.${secret}`, deep: { er: { still: `pk_2.${secret}` } } }),
   ).not.toContain(secret);
 });
 
@@ -92,7 +108,7 @@ test("a service whose output nobody reads any more still ends when asked to", as
       setInterval(() => undefined, 1_000);
     });`;
   const child = spawn(process.execPath, ["--input-type=module", "-e", script], {
-    cwd: new URL("../../..", import.meta.url),
+    cwd: inShared,
     stdio: ["ignore", "pipe", "ignore"],
   });
   const ended = new Promise((resolve) => child.once("exit", (code, signal) => resolve(code ?? signal)));
@@ -118,7 +134,7 @@ test("logs a common fault of an outage once, with a count at the end of the proc
     logger.flush();`;
   const { stdout } = spawnSync(process.execPath, ["--input-type=module", "-e", script], {
     encoding: "utf8",
-    cwd: new URL("../../..", import.meta.url),
+    cwd: inShared,
     maxBuffer: 64 * 1024 * 1024,
   });
   const lines = stdout
