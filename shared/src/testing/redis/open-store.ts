@@ -1,6 +1,7 @@
 // Tests only: a real Redis with its scripts loaded, and helpers to look inside.
 // Guarantees: each caller has a server of its own, or one as new that nobody else has; `clear()` leaves no key of an earlier test; `close()` leaves nothing.
 import { randomBytes } from "node:crypto";
+import type { ChainableCommander } from "ioredis";
 import { connectRedis, type Redis } from "../../redis/connection/connect.js";
 import {
   MessageAccepter,
@@ -159,29 +160,50 @@ export function message(parts: Partial<MessageToAccept> = {}): MessageToAccept {
 async function readEverything(
   redis: Redis,
 ): Promise<Record<string, { readonly value: unknown; readonly endsAtMs: number }>> {
-  const all: Record<string, { readonly value: unknown; readonly endsAtMs: number }> = {};
-  for (const key of (await redis.keys("*")).sort()) {
-    all[key] = { value: await readValue(redis, key), endsAtMs: await redis.pexpiretime(key) };
-  }
-  return all;
+  const keys = (await redis.keys("*")).sort();
+  const types = redis.pipeline();
+  for (const key of keys) types.type(key).pexpiretime(key);
+  const about = await answersOf(types);
+  const values = redis.pipeline();
+  for (const [i, key] of keys.entries()) readValue(values, key, about[2 * i]);
+  const found = await answersOf(values);
+  return Object.fromEntries(
+    keys.map((key, i) => {
+      const value = about[2 * i] === "set" ? (found[i] as string[]).sort() : found[i];
+      return [key, { value, endsAtMs: about[2 * i + 1] as number }];
+    }),
+  );
 }
 
-async function readValue(redis: Redis, key: string): Promise<unknown> {
-  const type = await redis.type(key);
+/** One write for all: a look at everything follows many a request. */
+async function answersOf(pipeline: ChainableCommander): Promise<unknown[]> {
+  return ((await pipeline.exec()) ?? []).map(([error, answer]) => {
+    if (error) throw error;
+    return answer;
+  });
+}
+
+function readValue(pipeline: ChainableCommander, key: string, type: unknown): void {
   switch (type) {
     case "string":
-      return redis.get(key);
+      pipeline.get(key);
+      return;
     case "hash":
-      return redis.hgetall(key);
+      pipeline.hgetall(key);
+      return;
     case "zset":
-      return redis.zrange(key, "0", "-1", "WITHSCORES");
+      pipeline.zrange(key, "0", "-1", "WITHSCORES");
+      return;
     case "set":
-      return (await redis.smembers(key)).sort();
+      pipeline.smembers(key);
+      return;
     case "list":
-      return redis.lrange(key, 0, -1);
+      pipeline.lrange(key, 0, -1);
+      return;
     case "stream":
-      return redis.xrange(key, "-", "+");
+      pipeline.xrange(key, "-", "+");
+      return;
     default:
-      throw new Error(`a ${type} at ${key}`);
+      throw new Error(`a ${String(type)} at ${key}`);
   }
 }

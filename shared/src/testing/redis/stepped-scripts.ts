@@ -16,24 +16,37 @@ end }, { __index = real })
 
 export class SteppedScripts {
   readonly redis: Redis;
-  readonly #scripts = readScripts();
+  /** Of each script that has run: its digest, once Redis knows it. */
+  readonly #known = new Map<ScriptName, Promise<string>>();
   calls = 0;
 
   constructor(redis: Redis) {
     this.redis = redis;
   }
 
+  /** What runs after this call, on the same connection, has this time, also where nobody awaits it. */
   async setNow(nowMs: number): Promise<void> {
     await this.redis.set(NOW_KEY, Math.floor(nowMs));
   }
 
   async run(name: ScriptName, keys: readonly string[], args: readonly (string | number)[]): Promise<string> {
-    const source = this.#scripts.get(name)?.source.replace(/^#!lua\n/, "") ?? "";
     this.calls++;
-    return (await this.redis.eval(PRELUDE + source, keys.length, ...keys, ...args)) as string;
+    return (await this.redis.evalsha(await this.#load(name), keys.length, ...keys, ...args)) as string;
   }
 
   together<T>(task: () => T): T {
     return task();
+  }
+
+  #load(name: ScriptName): Promise<string> {
+    const known = this.#known.get(name);
+    if (known !== undefined) return known;
+    const source =
+      readScripts()
+        .get(name)
+        ?.source.replace(/^#!lua\n/, "") ?? "";
+    const loading = this.redis.script("LOAD", PRELUDE + source) as Promise<string>;
+    this.#known.set(name, loading);
+    return loading;
   }
 }
