@@ -198,7 +198,7 @@ test("a tab that was suspended while the others moved follows when it resumes, a
   await closed(tabs);
 });
 
-test("a hidden tab that thaws beside a holder that hangs says that it is offline, until somebody answers", async () => {
+test("a hidden tab that thaws beside a hanging holder reports offline until somebody answers", async () => {
   const node = new FakePushNode();
   const tabs = await opened(node, {}, {});
   const [holder, thawed] = tabs;

@@ -231,7 +231,7 @@ test("the last tab of a group that moves to another one leaves nothing behind", 
   await closed([tab]);
 });
 
-test("what each token has of its own keeps nobody apart, and a renewal changes no connection", async () => {
+test("claims that differ per token keep no tabs apart, and a renewal changes no connection", async () => {
   const node = new FakePushNode();
   let tokens = 0;
   const getToken = () => {

@@ -135,7 +135,7 @@ const one = (): string => "127.0.0.1";
 
 test.each([
   [`${ADDRESSES} addresses`, many],
-  ["the address that the well-behaved one comes from", one],
+  ["the well-behaved client's address", one],
 ])(`${HALF_OPEN} half-open handshakes and ${SLOW_HEADERS} slow headers from %s`, async (name, addressOf) => {
   const node = cluster.newest("push-node-1");
   const beforeMb = await residentMb(node.pid);

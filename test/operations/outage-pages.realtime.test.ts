@@ -26,7 +26,7 @@ const SEND_EVERY_MS = 50;
 const names = ["auth", "collect", "dispatch-1", "push-node-1", "push-node-2"] as const;
 
 /** In the full suite: the rules' times pass five times faster here, and a machine that works on others' tests does not. */
-describe.runIf(runsPrometheus && sized(1, 0) === 1)("who is paged", () => {
+describe.runIf(runsPrometheus && sized(1, 0) === 1)("paging", () => {
   let directory: string;
   let redis: TestRedis;
   let cluster: TestCluster;

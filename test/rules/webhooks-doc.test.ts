@@ -43,7 +43,7 @@ const cases = [
   ["ten minutes old", false, signWebhook(id, nowMs - 600_000, body, [keyOf(secret)]), body],
   ["ten minutes ahead", false, signWebhook(id, nowMs + 600_000, body, [keyOf(secret)]), body],
   [
-    "another time than was signed",
+    "another time than the signed one",
     false,
     { ...headers, "webhook-timestamp": String(Math.floor(nowMs / 1_000) - 1) },
     body,

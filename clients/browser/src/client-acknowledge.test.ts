@@ -35,7 +35,7 @@ describe("manual acknowledgement", () => {
     await ackOf(second, 3);
   });
 
-  it("stays with the application where history was trimmed", async () => {
+  it("stays with the application if history was trimmed", async () => {
     const { client, seen } = manual();
     const first = await welcomed(client);
     for (const seq of [1, 2, 3]) first.message(seq);

@@ -160,11 +160,11 @@ describe("a saved position", () => {
   it.each([
     ["from an older page", { epoch: "e1", seq: 4 }],
     ["with a number as text", { epoch: "e1", since: "4" }],
-    ["with no number", { epoch: "e1", since: Number.NaN }],
+    ["with an invalid number", { epoch: "e1", since: Number.NaN }],
     ["before the first", { epoch: "e1", since: -1 }],
     ["between two", { epoch: "e1", since: 1.5 }],
-    ["of no epoch", { epoch: "", since: 4 }],
-    ["of an epoch that none is", { epoch: "e 1", since: 4 }],
+    ["without an epoch", { epoch: "", since: 4 }],
+    ["of an invalid epoch", { epoch: "e 1", since: 4 }],
     ["as text", '{"epoch":"e1","since":4}'],
     ["as a number", 4],
   ])("%s is reported and ignored", async (_what, position) => {

@@ -43,8 +43,8 @@ describe("delivery", () => {
   });
 
   it.each([
-    ["where the server does not say how long, as older ones do not", {}],
-    ["where it says none", { ackWithinMs: 0 }],
+    ["if the server does not say how long, as older ones do not", {}],
+    ["if it says none", { ackWithinMs: 0 }],
   ])("%s: acks do not linger", async (_where, fields) => {
     const client = newClient({ timing: { ackGatherMs: NEVER_MS } });
     client.on("message", () => undefined);

@@ -256,7 +256,7 @@ describe("asked to move", () => {
     await accept();
   });
 
-  it("is not stopped by being replaced by itself", async () => {
+  it("is not stopped by its own replacement", async () => {
     const client = started();
     const first = await accept();
     first.welcome();

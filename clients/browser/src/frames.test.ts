@@ -87,7 +87,7 @@ describe("frames", () => {
     ["no type", "{}"],
     ["a welcome without an epoch", '{"type":"welcome","seq":1,"after":1}'],
     ["a message without an id", '{"type":"message","seq":1}'],
-    ["a message whose seq is no number", '{"type":"message","id":"m","seq":"1"}'],
+    ["a message whose seq is not a number", '{"type":"message","id":"m","seq":"1"}'],
     ["a topic's message without an offset", '{"type":"message","topic":"t","id":"m"}'],
     ["a subscription without an epoch", '{"type":"subscribed","topic":"t","offset":1,"oldest":1}'],
     ["a negative seq", '{"type":"message","id":"m","seq":-1}'],

@@ -9,6 +9,6 @@ test("has every code an HTTP answer may have, and no other", () => {
   expect([...serverErrorCodes]).toEqual(all.filter((code) => errorDefinition(code).status !== undefined));
 });
 
-test("the client's own codes are none of the server's", () => {
+test("the client's own codes are not among the server's", () => {
   for (const code of Object.values(petrelErrorCodes)) expect(Object.keys(errorCatalogue)).not.toContain(code);
 });

@@ -132,7 +132,7 @@ test.each<[string, Readonly<Record<string, unknown>>]>([
   ["an unknown field of the device", { userId: "alice", device: { id: "d", platform: "ios", x: 1 } }],
   ["too short a life", { userId: "alice", ttlSeconds: 0 }],
   ["too long a life", { userId: "alice", ttlSeconds: 86_401 }],
-  ["a text as life", { userId: "alice", ttlSeconds: "60" }],
+  ["a string as lifetime", { userId: "alice", ttlSeconds: "60" }],
   ["a broken life", { userId: "alice", ttlSeconds: 60.5 }],
 ])("%s makes no token", async (_what, payload) => {
   const answer = await makeToken(payload);

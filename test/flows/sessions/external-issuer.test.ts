@@ -86,7 +86,7 @@ const url = (): string => cluster.nodeUrls[0] ?? "";
 
 test.each([
   ["an identity provider", "auth0|42", providersToken],
-  ["a business system by itself", "alice", (sub: string) => sharedSecretToken(sub)],
+  ["a business system itself", "alice", (sub: string) => sharedSecretToken(sub)],
 ])("tokens made by %s open sockets and can be signed out", async (_who, userId, make) => {
   const token = make(userId);
   const client = await connectClient({ url: url(), token });

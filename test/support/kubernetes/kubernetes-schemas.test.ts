@@ -40,7 +40,7 @@ test.each<readonly [string, object]>([
   ["an unknown field", { ...good.service, spec: { ...good.service.spec, sessionAfinity: "None" } }],
   ["an unknown field, deep inside", { ...good.service, spec: { ports: [{ port: 80, target: "http" }] } }],
   ["a wrong type", { ...good.service, spec: { ports: [{ port: "80" }] } }],
-  ["a label that is no text", { ...good.service, metadata: { ...metadata, labels: { a: 1 } } }],
+  ["a label that is not a string", { ...good.service, metadata: { ...metadata, labels: { a: 1 } } }],
   ["an unknown kind", { ...good.service, kind: "Servise" }],
   ["a version that is not served", { ...good.route, apiVersion: "gateway.networking.k8s.io/v1alpha2" }],
   ["an unknown field of a CRD's", { ...good.monitor, spec: { ...good.monitor.spec, endpoint: [] } }],
@@ -48,13 +48,13 @@ test.each<readonly [string, object]>([
     "an unknown field of a CRD's, deep inside",
     { ...good.monitor, spec: { ...good.monitor.spec, endpoints: [{ ports: "metrics" }] } },
   ],
-  ["a label of a CRD's that is no text", { ...good.monitor, metadata: { ...metadata, labels: { a: 1 } } }],
-  ["a CRD's field that misses", { ...good.monitor, spec: { endpoints: [] } }],
+  ["a CRD's label that is not a string", { ...good.monitor, metadata: { ...metadata, labels: { a: 1 } } }],
+  ["a missing CRD field", { ...good.monitor, spec: { endpoints: [] } }],
   [
-    "a duration that is none",
+    "an invalid duration",
     { ...good.rule, spec: { groups: [{ name: "g", rules: [{ expr: "1", for: "soon" }] }] } },
   ],
-  ["a name that is none", { ...good.route, spec: { hostnames: ["a_b"] } }],
+  ["an invalid name", { ...good.route, spec: { hostnames: ["a_b"] } }],
 ])("refused: %s", (_name, manifest) => {
   expect(check(manifest as (typeof good)["service"])).not.toEqual([]);
 });

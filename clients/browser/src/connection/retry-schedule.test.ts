@@ -34,7 +34,7 @@ describe("a crowd that is refused again and again", () => {
     }
   });
 
-  it("waits no longer because a dead address stands beside a good one", () => {
+  it("a dead address beside a good one does not lengthen the wait", () => {
     const expected = [500, 500, 1_000, 1_000, 2_000, 2_000, 4_000, 4_000];
     for (const [i, longest] of ceilings(schedules(2), expected.length).entries()) {
       expect(longest).toBeLessThan(expected[i] ?? 0);

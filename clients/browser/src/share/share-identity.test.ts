@@ -49,7 +49,7 @@ describe("tabs that share a connection", () => {
     expect(new Set([name(alice), ...others]).size).toBe(others.length + 1);
   });
 
-  test("do not exist if the credential does not name its user; with a key, they are those who have it", () => {
+  test("are only those with the same key if the credential does not name its user", () => {
     for (const unknown of [undefined, "opaque", "a.b.c", token({ name: "alice" })]) {
       expect(name(alice, { token: unknown }), unknown).toBeUndefined();
       expect(name(alice, { token: unknown, key: "alice" }), unknown).toBeDefined();

@@ -64,7 +64,7 @@ describe("after a reconnect", () => {
 
   it.each([
     ["was trimmed", { offset: 30, oldest: 20 }, "t1"],
-    ["is of an epoch that is over", { offset: 30, epoch: "t2" }, "t2"],
+    ["is of an earlier epoch", { offset: 30, epoch: "t2" }, "t2"],
     ["is beyond the newest", { offset: 2 }, "t1"],
   ])("reports a loss if its position %s, in order, and goes on", async (_what, fields, epoch) => {
     const client = newClient();

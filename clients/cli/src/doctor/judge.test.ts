@@ -39,7 +39,7 @@ describe("a Redis server", () => {
     ["an old Valkey", { valkey_version: "7.1.0" }, {}, ["error redis version"]],
     ["without append-only file", { aof_enabled: "0" }, {}, ["error redis persistence"]],
     ["whose writes fail", { aof_last_write_status: "err" }, {}, ["error redis persistence"]],
-    ["whose user default may all", {}, { defaultUser: { commands: "+@all", keys: "~*" } }, []],
+    ["whose user default may do everything", {}, { defaultUser: { commands: "+@all", keys: "~*" } }, []],
     [
       "whose user default may only ping",
       {},
@@ -58,7 +58,7 @@ describe("a Redis server", () => {
     ["90 % full", { used_memory: "90" }, {}, ["error redis memory"]],
     ["without a limit", { maxmemory: "0" }, {}, ["warning redis memory"]],
     ["a replica", { role: "slave" }, {}, ["error redis role"]],
-    ["one that loads", { loading: "1" }, {}, ["error redis role"]],
+    ["one that is loading", { loading: "1" }, {}, ["error redis role"]],
     ["a slow one", {}, { roundTripMs: 8 }, ["warning redis latency"]],
     ["with a clock 3 s behind", {}, { clockAheadMs: -3_000 }, ["warning clocks"]],
     ["with a clock a minute behind", {}, { clockAheadMs: -60_000 }, ["error clocks"]],
@@ -178,10 +178,10 @@ describe("a service that answers 503", () => {
     judgeNotReady("push-node", "http://n", { status: 503, body: { status: "not ready", checks } }).level;
 
   test.each([
-    ["that drains, and is well", { redis: "ok", draining: "stopping" }, "warning"],
-    ["that drains, and has lost Redis", { redis: "away", draining: "stopping" }, "error"],
+    ["that is draining and healthy", { redis: "ok", draining: "stopping" }, "warning"],
+    ["that is draining and has lost Redis", { redis: "away", draining: "stopping" }, "error"],
     ["that has lost Redis", { redis: "away" }, "error"],
-    ["that says nothing", {}, "error"],
+    ["that does not answer", {}, "error"],
   ])("%s", (_name, checks, level) => expect(judge(checks)).toBe(level));
 });
 

@@ -152,7 +152,7 @@ test.each<[string, () => Push, number]>([
   ["no Authorization", () => ({ headers: { authorization: undefined } }), 401],
   ["another scheme", () => ({ headers: { authorization: "Bearer x" } }), 401],
   [
-    "a token that is none",
+    "an invalid token",
     () => ({ headers: { authorization: `vapid t=x.y.z, k=${encodeVapidKey(own.publicKey)}` } }),
     401,
   ],
@@ -172,7 +172,7 @@ test.each<[string, () => Push, number]>([
   ],
   ["another server's key", () => ({ headers: { authorization: vapid({}, stranger) } }), 403],
   ["no TTL", () => ({ headers: { ttl: undefined } }), 400],
-  ["a TTL that is no number", () => ({ headers: { ttl: "-1" } }), 400],
+  ["a TTL that is not a number", () => ({ headers: { ttl: "-1" } }), 400],
   ["an unknown urgency", () => ({ headers: { urgency: "urgent" } }), 400],
   ["a topic that is too long", () => ({ headers: { topic: "x".repeat(33) } }), 400],
   ["a topic with a dot", () => ({ headers: { topic: "a.b" } }), 400],
@@ -185,7 +185,7 @@ test.each<[string, () => Push, number]>([
     400,
   ],
   ["a record that is not the last", () => ({ body: encrypt("x", subscription.keys, 1) }), 400],
-  ["an endpoint that nobody has", () => ({ endpoint: `${ORIGIN}/push/x` }), 404],
+  ["an unknown endpoint", () => ({ endpoint: `${ORIGIN}/push/x` }), 404],
 ])("refuses %s and shows nothing", async (_what, made, status) => {
   const answer = await push(made());
   expect([answer.statusCode, answer.json<{ reason: string }>().reason]).toEqual([status, expect.any(String)]);

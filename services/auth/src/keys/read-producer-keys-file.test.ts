@@ -39,16 +39,16 @@ test("accepts a key with its secret, which may sign, and must sign if the file s
 });
 
 test.each<[string, unknown, RegExp]>([
-  ["no JSON", "[{", /not JSON/],
-  ["no list", good, /wrong at \//],
+  ["invalid JSON", "[{", /not JSON/],
+  ["not a list", good, /wrong at \//],
   ["a missing field", [{ ...good, owner: undefined }], /wrong at \/0/],
   ["an unknown field", [{ ...good, password: "plain" }], /wrong at \/0/],
   ["a secret and a hash", [{ ...good, secret: "s3cret".repeat(10) }], /wrong at \/0: it has both/],
   ["neither", [{ ...good, secretSha256: undefined }], /wrong at \/0: it has neither/],
   ["a short secret", [{ ...good, secretSha256: undefined, secret: "s3cret" }], /wrong at \/0\/secret/],
   ["a hash of a key that must sign", [good, { ...good, id: "b", require: "signature" }], /wrong at \/1/],
-  ["another requirement", [{ ...good, require: "certificate" }], /wrong at \/0\/require/],
-  ["a limit of nothing, which was none once", [{ ...good, messagesPerSecond: 0 }], /"unlimited"/],
+  ["an unknown requirement", [{ ...good, require: "certificate" }], /wrong at \/0\/require/],
+  ["a limit of 0, which once meant none", [{ ...good, messagesPerSecond: 0 }], /"unlimited"/],
   ["a limit below nothing", [{ ...good, messagesPerSecond: -1 }], /messagesPerSecond/],
   ["an unknown scope", [good, { ...good, id: "b", scopes: ["fly"] }], /wrong at \/1\/scopes/],
   ["no scopes", [{ ...good, scopes: [] }], /scopes/],

@@ -250,11 +250,11 @@ describe.each(doors)("$door", ({ door, as: open }) => {
     ["no endpoint", { endpoint: undefined }],
     ["an endpoint that is too long", { endpoint: `https://fcm.googleapis.com/${"x".repeat(2_048)}` }],
     ["no keys", { keys: undefined }],
-    ["a key that is no point", { keys: { p256dh: `B${"A".repeat(86)}`, auth: "A".repeat(22) } }],
+    ["a key that is not a point", { keys: { p256dh: `B${"A".repeat(86)}`, auth: "A".repeat(22) } }],
     ["a short key", { keys: { p256dh: "BAAA", auth: "A".repeat(22) } }],
     ["a short secret", { keys: { ...browser("one").subscription.keys, auth: "AAAA" } }],
     ["an unknown field", { id: "x" }],
-    ["a text as time", { expirationTime: "never" }],
+    ["a string as time", { expirationTime: "never" }],
   ])("refuses a subscription with %s and changes nothing", async (_what, change) => {
     const subscription = { ...browser("one").subscription, ...change };
     const answer = await call(as, put(door, { platform: "web", subscription }));
@@ -270,7 +270,7 @@ describe.each(doors)("$door", ({ door, as: open }) => {
     ["too short a token", { ...iphone(1), token: "ab".repeat(31) }],
     ["too long a token", { ...iphone(1), token: "ab".repeat(101) }],
     ["a token that is not hex", { ...iphone(1), token: "g".repeat(64) }],
-    ["a token with a newline behind it", { ...iphone(1), token: `${iphone(1).token}\n` }],
+    ["a token with a trailing newline", { ...iphone(1), token: `${iphone(1).token}\n` }],
     ["a number as token", { ...iphone(1), token: 5 }],
     ["no topic", { ...iphone(1), topic: undefined }],
     ["an empty topic", { ...iphone(1), topic: "" }],

@@ -143,8 +143,12 @@ test.each<[string, unknown, unknown]>([
   ["a number", 7, [400, "PETREL_INVALID_REQUEST"]],
   ["an empty one", "", [400, "PETREL_INVALID_REQUEST"]],
   ["a very long one", "x".repeat(2_000), [400, "PETREL_INVALID_REQUEST"]],
-  ["a text", "hello", [401, "PETREL_TOKEN_INVALID"]],
-  ["one of another make", `pr1.YWxpY2U.${"a".repeat(22)}.0.${"a".repeat(64)}`, [401, "PETREL_TOKEN_INVALID"]],
+  ["a string", "hello", [401, "PETREL_TOKEN_INVALID"]],
+  [
+    "one of another format",
+    `pr1.YWxpY2U.${"a".repeat(22)}.0.${"a".repeat(64)}`,
+    [401, "PETREL_TOKEN_INVALID"],
+  ],
 ])("refuses %s and changes nothing", async (_what, refreshToken, expected) => {
   const { refreshToken: good } = await signIn();
   const before = await store.snapshot();

@@ -182,9 +182,9 @@ describe("as a business system", () => {
     const soon = Math.floor(Date.now() / 1_000) + 600;
 
     test.each<[string, (i: number) => object, number]>([
-      ["names that are remembered for a year", (i) => ({ jti: `j${i}` }), 2],
-      ["names that last a year by their word", (i) => ({ jti: `j${i}`, exp: soon + 300 * 86_400 }), 2],
-      ["names that are over today", (i) => ({ jti: `j${i}`, exp: soon }), 20],
+      ["jtis that are remembered for a year", (i) => ({ jti: `j${i}` }), 2],
+      ["jtis with a stated life of a year", (i) => ({ jti: `j${i}`, exp: soon + 300 * 86_400 }), 2],
+      ["jtis that expire today", (i) => ({ jti: `j${i}`, exp: soon }), 20],
       ["users", (i) => ({ userId: `u${i}` }), 20],
     ])("invented %s use no memory", async (_what, make, taken) => {
       const statuses = await invent(make, taken + 3);

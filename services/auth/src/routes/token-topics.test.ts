@@ -96,7 +96,7 @@ test("accepts a hundred patterns, and 2 KiB of them", async () => {
 
 describe("refused, naming the field", () => {
   test.each<[string, unknown, string]>([
-    ["no list", "news", "body/topics"],
+    ["not a list", "news", "body/topics"],
     ["null", null, "body/topics"],
     ["101 patterns", Array.from({ length: 101 }, (_, i) => `t${i}`), "body/topics"],
     ["more than 2 KiB", Array.from({ length: 20 }, (_, i) => `${i}`.padEnd(120, "x")), "body/topics"],
@@ -112,7 +112,7 @@ describe("refused, naming the field", () => {
     ["no topic", [{ can: ["publish"] }], "body/topics/0/topic"],
     ["no rights", [{ topic: "a" }], "body/topics/0/can"],
     ["an empty list of rights", [{ topic: "a", can: [] }], "body/topics/0/can"],
-    ["rights as a text", [{ topic: "a", can: "publish" }], "body/topics/0/can"],
+    ["rights as a string", [{ topic: "a", can: "publish" }], "body/topics/0/can"],
     ["an unknown right", [{ topic: "a", can: ["subscribe", "read"] }], "body/topics/0/can"],
     ["a right twice", [{ topic: "a", can: ["publish", "publish"] }], "body/topics/0/can"],
     ["an unknown field", [{ topic: "a", can: ["publish"], ttl: 1 }], "body/topics/0/ttl"],

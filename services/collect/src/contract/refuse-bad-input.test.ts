@@ -125,7 +125,7 @@ describe("a message that violates its schema: 400, naming the field", () => {
       { ...good, notification: { title: "t", body: "b", apns: { pushType: "nonsense" } } },
       "body/notification/apns",
     ],
-    ["deliverAt that is no time", { ...good, deliverAt: "tomorrow" }, "body/deliverAt"],
+    ["deliverAt that is not a time", { ...good, deliverAt: "tomorrow" }, "body/deliverAt"],
     ["deliverAt without a zone", { ...good, deliverAt: "2030-01-01T00:00:00" }, "body/deliverAt"],
     [
       "deliverAt on a day that does not exist",
@@ -243,7 +243,7 @@ describe("a batch refused as a whole", () => {
     ["no entries", { messages: [] }],
     ["1001 entries", { messages: tooMany.map((user) => ({ to: { user }, data: 1 })) }],
     ["1001 recipients", { messages: [{ to: { users: tooMany }, data: 1 }] }],
-    ["messages that are no list", { messages: good }],
+    ["messages that are not a list", { messages: good }],
     ["an unknown field", { messages: [good], atomic: true }],
     ["a list", [good]],
   ])("%s", async (_name, body) => {

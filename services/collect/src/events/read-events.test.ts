@@ -120,9 +120,9 @@ describe("a page", () => {
   });
 
   test.each([
-    ["a cursor that is none", "?after=nonsense"],
+    ["an invalid cursor", "?after=nonsense"],
     ["an empty one", "?after="],
-    ["one that was cut", "CUT"],
+    ["a truncated one", "CUT"],
     ["an unknown type", "?types=message.read"],
     ["no type", "?types="],
     ["a type with a space", "?types=message.failed,%20message.pushed"],
@@ -130,7 +130,7 @@ describe("a page", () => {
     ["a limit of nothing", "?limit=0"],
     ["a limit that is too high", "?limit=1001"],
     ["a wait that is too long", "?waitSeconds=31"],
-    ["a wait that is no number", "?waitSeconds=a"],
+    ["a wait that is not a number", "?waitSeconds=a"],
     ["an unknown parameter", "?since=1"],
   ])("refuses %s", async (_what, query) => {
     const cut = `?after=${(await read()).nextAfter.slice(0, -1)}`;

@@ -214,7 +214,7 @@ describe("requests the lane handles", () => {
       (name) => [{ body: keyed(name) }, { body: keyed(name, `,"ttlSeconds":5`) }],
     ],
     ["a full inbox", (name) => [{ body: to(name) }, { body: to(name) }]],
-    ["a store that is away: 503", (name) => [{ body: to(`away${name}`) }]],
+    ["an unreachable store: 503", (name) => [{ body: to(`away${name}`) }]],
     ["a defect: 500", (name) => [{ body: to(`broken${name}`) }]],
     ["an end of the connection", (name) => [{ body: to(name), headers: { connection: "close" } }]],
     ["a batch", (name) => [batch(to(name), `{"to":{"topic":"${name}"},"data":1}`)]],
@@ -330,13 +330,13 @@ test("counts the lane's answers by route, like the framework's", async () => {
 
 describe("requests it leaves to the framework", () => {
   test.each<[string, Made]>([
-    ["no JSON", () => [{ body: `{"to":` }]],
+    ["invalid JSON", () => [{ body: `{"to":` }]],
     ["no UTF-8", () => [{ body: Buffer.from([0x22, 0xff, 0x22]) }]],
     ["no body", () => [{ body: "" }]],
     ["null", () => [{ body: "null" }]],
     ["nested too deep", () => [{ body: `{"data":${"[".repeat(300)}${"]".repeat(300)}}` }]],
     ["a number that is too large", (name) => [{ body: to(name, `,"x":1e999`) }]],
-    ["a field that is unknown", (name) => [{ body: to(name, `,"x":1`) }]],
+    ["an unknown field", (name) => [{ body: to(name, `,"x":1`) }]],
     ["no recipient", () => [{ body: `{"to":{},"data":1}` }]],
     [
       "data that is too large",
@@ -378,7 +378,7 @@ describe("requests it leaves to the framework", () => {
       "a body in two pieces",
       (name) => [{ body: to(name).slice(0, 9), late: Buffer.from(to(name).slice(9)) }],
     ],
-    ["a body that is still to come", (name) => [{ body: "", late: Buffer.from(to(name)) }]],
+    ["a body that has not arrived", (name) => [{ body: "", late: Buffer.from(to(name)) }]],
   ])("%s", async (_what, make) => {
     const expected = await byFramework(make);
     expect(await byLane(make)).toEqual(expected);

@@ -26,9 +26,9 @@ test.each<[string, readonly DeviceResult[], object]>([
   ["one has it, the other may", [taken, retry], { outcome: "retry", reason: "503", afterMs: 0 }],
   ["one has it, the other's app is paused", [taken, held], { outcome: "retry", afterMs: 60_000 }],
   ["none is left", [gone, gone], { outcome: "no-device" }],
-  ["nothing but a fault", [retry], { outcome: "retry", reason: "503", afterMs: 0 }],
+  ["only a fault", [retry], { outcome: "retry", reason: "503", afterMs: 0 }],
   ["the longest wish counts", [retry, later], { outcome: "retry", afterMs: 7_000 }],
-  ["what is held back elsewhere does not hold up a fault", [retry, held], { outcome: "retry", afterMs: 0 }],
+  ["a fault is not delayed by what is held back elsewhere", [retry, held], { outcome: "retry", afterMs: 0 }],
   ["a fault before a refusal", [failed, halted, retry], { outcome: "retry" }],
   ["a doubt before a refusal", [failed, doubted], { outcome: "retry", afterMs: 30_000 }],
   [

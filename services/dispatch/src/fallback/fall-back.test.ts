@@ -89,7 +89,7 @@ test("does not send for an erased user, nor if the id belongs to another message
 });
 
 test.each([
-  ["in a process that stops", { mayBegin: () => false }],
+  ["in a stopping process", { mayBegin: () => false }],
   ["held so long that others may take it over", { sendBeforeMs: systemClock.monotonicMs() - 1 }],
   ["when everything must end", { signal: AbortSignal.abort() }],
 ])("%s it is left unsent and stays pending", async (_when, held) => {

@@ -68,7 +68,7 @@ describe("just before sending", () => {
     expect(channel.jobs).toEqual([]);
   });
 
-  test("… by Redis' clock, wherever this machine's stands", async () => {
+  test("… by Redis' clock, whatever this machine's says", async () => {
     const channel = new RecordingChannel();
     const { id } = await bench.enter({ ttlMs: 0 });
     await bench.start([channel], { clock: { ...systemClock, wallMs: () => Date.now() - 3_600_000 } });

@@ -45,7 +45,7 @@ test("a single channel's messages wait in the common queue", async () => {
   expect(await oldestOf(["apns"], { "": 900 }, ["apns"])).toBe(0);
 });
 
-test("a dispatcher without channels does not know whose queue that is", async () => {
+test("a dispatcher without channels does not assign the queue to one", async () => {
   expect(await oldestOf([], { "": 900 }, [])).toBe(900);
   expect(await oldestOf([], { "": 900, web: 30 }, ["apns"])).toBe(30);
 });

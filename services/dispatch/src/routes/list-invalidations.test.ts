@@ -56,7 +56,7 @@ async function ask(query = "", as: Caller = "operator") {
   return { status: answer.statusCode, headers: answer.headers, body: answer.json<Page>() };
 }
 
-test("lists newest first: who, what, why and when", async () => {
+test("lists newest first, with user, device, reason and time", async () => {
   const { status, body } = await ask();
   expect(status).toBe(200);
   expect(body.nextCursor).toBeNull();

@@ -47,7 +47,7 @@ describe("refused before the upgrade, in the contract's shape", () => {
     ["the origin null", { origin: "null" }, 403, "PETREL_ORIGIN_REFUSED"],
     ["subprotocols without ours", { "sec-websocket-protocol": "chat" }, 400, "PETREL_INVALID_REQUEST"],
     [
-      "subprotocols that are no list",
+      "subprotocols that are not a list",
       { "sec-websocket-protocol": "petrel.v1, a b" },
       400,
       "PETREL_INVALID_REQUEST",

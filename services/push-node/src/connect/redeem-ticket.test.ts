@@ -82,7 +82,7 @@ describe("an invalid ticket: 4401, get a fresh one", () => {
   test.each<[string, () => Promise<string> | string]>([
     ["unknown", () => `pt_${"x".repeat(43)}`],
     ["no ticket at all", () => "t".repeat(5_000)],
-    ["its token is over", () => issue(newUser(), { expiresAtMs: Date.now() - 1 })],
+    ["its token has expired", () => issue(newUser(), { expiresAtMs: Date.now() - 1 })],
     [
       "used",
       async () => {

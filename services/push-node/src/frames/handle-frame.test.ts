@@ -42,7 +42,7 @@ describe("bad frames close with 4400 and say why", () => {
     ["an ack below zero", `{"type":"ack","seq":-1}`],
     ["an ack with a fraction", `{"type":"ack","seq":0.5}`],
     ["a second auth", `{"type":"auth","token":"user.x"}`],
-    ["a token frame without one", `{"type":"token"}`],
+    ["a token frame without a token", `{"type":"token"}`],
     ["a subscribe without a topic", `{"type":"subscribe"}`],
   ])("%s", async (_name, text) => {
     const client = await join(node, newUser());

@@ -15,7 +15,7 @@ const load = (node: string, connections: number, joinedAtMs = 0): NodeLoad => ({
 describe("a plan", () => {
   test.each<[string, readonly NodeLoad[], number | undefined]>([
     ["a node alone", [load("a", 100)], undefined],
-    ["a node that nobody knows", [load("b", 100), load("c", 0)], undefined],
+    ["an unknown node", [load("b", 100), load("c", 0)], undefined],
     ["a node above the mean", [load("a", 300), load("b", 300), load("c", 0, 9)], 100],
     ["a node below the mean", [load("a", 10), load("b", 300)], undefined],
     ["nearly even", [load("a", 205), load("b", 204), load("c", 191)], undefined],

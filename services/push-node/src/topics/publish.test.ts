@@ -127,18 +127,14 @@ describe("an idempotency key", () => {
 
 describe("refused, and the connection stays", () => {
   const refused: [string, object, object][] = [
-    ["where the rule does not allow it", { topic: "quiet" }, { code: "PETREL_FORBIDDEN" }],
-    ["where the token does not", { topic: "talk.no" }, { code: "PETREL_FORBIDDEN" }],
+    ["if the rule does not allow it", { topic: "quiet" }, { code: "PETREL_FORBIDDEN" }],
+    ["if the token does not", { topic: "talk.no" }, { code: "PETREL_FORBIDDEN" }],
     ["a broadcast", { topic: "$all" }, { code: "PETREL_INVALID_REQUEST" }],
     ["a bad name", { topic: "talk/1" }, { code: "PETREL_INVALID_REQUEST" }],
     ["an empty key", { idempotencyKey: "" }, { code: "PETREL_INVALID_REQUEST" }],
     ["a long key", { idempotencyKey: "k".repeat(257) }, { code: "PETREL_INVALID_REQUEST" }],
     ["65 KiB", { data: "x".repeat(65 * 1024) }, { code: "PETREL_PAYLOAD_TOO_LARGE" }],
-    [
-      "64 KiB in characters that take more",
-      { data: "ü".repeat(33_000) },
-      { code: "PETREL_PAYLOAD_TOO_LARGE" },
-    ],
+    ["64 KiB in multibyte characters", { data: "ü".repeat(33_000) }, { code: "PETREL_PAYLOAD_TOO_LARGE" }],
     ["a long ref", { ref: "r".repeat(200) }, { code: "PETREL_INVALID_REQUEST", ref: "r".repeat(128) }],
     ["an empty ref", { ref: "" }, { code: "PETREL_INVALID_REQUEST", ref: "" }],
   ];

@@ -22,7 +22,7 @@ describe("a trusted proxy's X-Forwarded-For", () => {
     ["IPv6 spelt at length", "192.0.2.7", "2001:0DB8:0002:0:0:0:0:0009", "2001:db8:2::9"],
     ["nothing in it", "10.1.2.3", "", "10.1.2.3"],
     ["nonsense nearest to us", "10.1.2.3", "203.0.113.9, unknown", "10.1.2.3"],
-    ["nonsense behind one of ours", "10.1.2.3", "unknown, 10.9.9.9", "10.9.9.9"],
+    ["garbage after one of ours", "10.1.2.3", "unknown, 10.9.9.9", "10.9.9.9"],
     ["an empty entry", "10.1.2.3", "203.0.113.9,", "10.1.2.3"],
     ["none at all", "10.1.2.3", undefined, "10.1.2.3"],
   ])("%s", (_name, peer, header, address) => expect(clientAddress(peer, header, proxies)).toBe(address));

@@ -74,10 +74,10 @@ test.each([
   ["401", 401, "/unauthenticated", [json, length], BODY],
   ["429", 429, "/limited", [json, length], BODY],
   ["404", 404, "/nowhere", [json, length], BODY],
-  ["a host that is none", 400, "/things", [json, length, "Host: b"], BODY],
+  ["an invalid host", 400, "/things", [json, length, "Host: b"], BODY],
   ["headers that are too large", 400, "/things", [json, length, `X: ${"x".repeat(20_000)}`], BODY],
   ["no HTTP at all", 400, "/things", ["no colon"], BODY],
-  ["chunks that are none", 400, "/things", [json, "Transfer-Encoding: chunked"], BODY],
+  ["invalid chunks", 400, "/things", [json, "Transfer-Encoding: chunked"], BODY],
 ] as const)("%s", async (_what, status, path, fields, body) => {
   const port = await startApp();
   const head = `POST ${path} HTTP/1.1\r\nHost: a\r\n${fields.join("\r\n")}\r\n\r\n`;

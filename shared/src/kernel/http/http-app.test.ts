@@ -133,7 +133,7 @@ describe("an invalid request", () => {
     ["a wrong type", 415, "PETREL_UNSUPPORTED_MEDIA_TYPE", { "content-type": "text/xml" }, "<a/>"],
     ["a form", 415, "PETREL_UNSUPPORTED_MEDIA_TYPE", form, "a=1"],
     ["no type", 415, "PETREL_UNSUPPORTED_MEDIA_TYPE", {}, `{"count":1}`],
-    ["a type that is none", 415, "PETREL_UNSUPPORTED_MEDIA_TYPE", { "content-type": "?" }, `{"count":1}`],
+    ["an invalid type", 415, "PETREL_UNSUPPORTED_MEDIA_TYPE", { "content-type": "?" }, `{"count":1}`],
     ["a body too large", 413, "PETREL_PAYLOAD_TOO_LARGE", json, JSON.stringify({ data: "x".repeat(1_000) })],
     [
       "a length that is not the body's",
@@ -303,7 +303,7 @@ describe("below the framework, over a real socket", () => {
 
   test.each([
     ["no HTTP at all", "hello\r\n\r\n"],
-    ["a header line that is none", "GET / HTTP/1.1\r\nHost: h\r\nno colon\r\n\r\n"],
+    ["an invalid header line", "GET / HTTP/1.1\r\nHost: h\r\nno colon\r\n\r\n"],
     ["headers beyond the limit", `GET / HTTP/1.1\r\nHost: h\r\nX: ${"x".repeat(20_000)}\r\n\r\n`],
     ["two lengths", "POST /things HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab"],
   ])("%s", async (_what, bytes) => {

@@ -38,8 +38,8 @@ afterAll(() => Promise.all([late.close(), own.close()]));
 
 test.each<[string, string, unknown, number]>([
   ["good", "?flag=a", { count: 2 }, 200],
-  ["a query that is wrong", "?flag=x", { count: 2 }, 400],
-  ["a body that is wrong", "", { count: 0 }, 400],
+  ["an invalid query", "?flag=x", { count: 2 }, 400],
+  ["an invalid body", "", { count: 0 }, 400],
   ["an unknown field", "", { count: 1, more: true }, 400],
   ["nothing", "", {}, 400],
   ["good again, with a default", "", { count: 3 }, 200],

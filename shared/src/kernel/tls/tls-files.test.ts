@@ -172,11 +172,11 @@ describe("a server's certificate", () => {
   });
 
   test.each([
-    ["is no certificate", { cert: "-----BEGIN CERTIFICATE-----\nbroken" }],
+    ["is not a certificate", { cert: "-----BEGIN CERTIFICATE-----\nbroken" }],
     ["is empty", { cert: "" }],
-    ["is over", overIdentity],
+    ["has expired", overIdentity],
     ["is not valid yet", soonIdentity],
-    ["has a key that is none", { key: "no key" }],
+    ["has an invalid key", { key: "no key" }],
   ])("that %s keeps the old one", async (_what, broken) => {
     const { port, tls } = await listen();
     await put(broken);

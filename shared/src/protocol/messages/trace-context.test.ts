@@ -9,7 +9,7 @@ describe("a valid traceparent", () => {
   test.each([
     ["the W3C's own example", `00-${traceId}-${spanId}-01`, true],
     ["not sampled", `00-${traceId}-${spanId}-00`, false],
-    ["flags that nobody knows yet", `00-${traceId}-${spanId}-ff`, true],
+    ["unknown flags", `00-${traceId}-${spanId}-ff`, true],
     ["a later version", `cc-${traceId}-${spanId}-01`, true],
     ["a later version with more in it", `cc-${traceId}-${spanId}-01-what-the-future-will-be-like`, true],
   ])("%s", (_name, text, isSampled) => {
@@ -34,10 +34,10 @@ test.each([
   ["a span id of zeros", `00-${traceId}-${"0".repeat(16)}-01`],
   ["a short trace id", `00-${traceId.slice(1)}-${spanId}-01`],
   ["a long span id", `00-${traceId}-${spanId}0-01`],
-  ["no hex", `00-${traceId.slice(0, -1)}g-${spanId}-01`],
+  ["not hex", `00-${traceId.slice(0, -1)}g-${spanId}-01`],
   ["version ff", `ff-${traceId}-${spanId}-01`],
   ["version 00 with more in it", `00-${traceId}-${spanId}-01-more`],
-  ["a later version that runs on", `cc-${traceId}-${spanId}-01more`],
+  ["a later version with more fields", `cc-${traceId}-${spanId}-01more`],
   ["two headers, joined", `00-${traceId}-${spanId}-01, 00-${traceId}-${spanId}-01`],
   ["spaces", ` 00-${traceId}-${spanId}-01`],
 ])("invalid: %s", (_name, text) => {

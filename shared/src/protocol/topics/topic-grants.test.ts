@@ -14,7 +14,7 @@ describe("a list of patterns", () => {
   });
 
   test.each([
-    ["no list", "room", ""],
+    ["not a list", "room", ""],
     ["101 patterns", Array.from({ length: 101 }, (_, i) => `t${i}`), ""],
     ["more than 2 KiB", Array.from({ length: 20 }, (_, i) => `${i}`.padEnd(120, "x")), ""],
     ["a star in the middle", ["ok", "room.*.x"], "/1"],

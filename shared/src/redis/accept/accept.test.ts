@@ -87,7 +87,7 @@ describe("storing", () => {
   test.each([
     ["plain ones", []],
     ["among others", [{ fingerprint: "print", attempt: "try" }, { ttlMs: 1_000 }]],
-    ["among one that goes to the fallback at once", [{ fallback: "always", notification: "{}" }]],
+    ["beside one that goes to the fallback at once", [{ fallback: "always", notification: "{}" }]],
   ] as const)("messages without idempotency key are stored alike: %s", async (_what, others) => {
     const { keys, redis } = store;
     const plain = [message({ userId: "a" }), message({ userId: "b" }), message({ userId: "a" })];

@@ -92,7 +92,7 @@ describe("the files", () => {
       "client certificate",
       /the key does not match the certificate/,
     ],
-    ["a certificate whose time has not begun", pairOf(soon), "client certificate", /is not valid before/],
+    ["a certificate that is not yet valid", pairOf(soon), "client certificate", /is not valid before/],
     ["no certificate", { "client.pem": "-" }, "client certificate", /./],
     ["no authority", { "ca.pem": "" }, "authorities", /./],
     ["an empty password", { password: "\n" }, "password", /the file is empty/],
@@ -112,12 +112,12 @@ describe("the files", () => {
 
   test.each<[string, Record<string, string>, RegExp]>([
     [
-      "a key that is another's",
+      "another certificate's key",
       { "client.pem": next.cert },
       /^REDIS_CERT_FILE, REDIS_KEY_FILE cannot be used: /,
     ],
     [
-      "a certificate whose time has not begun",
+      "a certificate that is not yet valid",
       pairOf(soon),
       /cannot be used: the certificate is not valid before/,
     ],

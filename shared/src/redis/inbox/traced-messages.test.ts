@@ -140,8 +140,8 @@ test("a retry keeps it", async () => {
 
 describe("invalid traces", () => {
   test.each([
-    ["a text as long as one", `"${"x".repeat(53)}"`],
-    ["a text that says one", `"${trace.slice(0, 53)}"`],
+    ["a string as long as one", `"${"x".repeat(53)}"`],
+    ["a string that contains one", `"${trace.slice(0, 53)}"`],
     ["a short one", "1"],
   ])("%s", async (_name, data) => {
     await accept("m1", { data });

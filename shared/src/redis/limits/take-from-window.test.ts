@@ -160,7 +160,7 @@ test("constant memory: a busy key holds no more than its ring", async () => {
   expect(text.length).toBeLessThan(1_000);
 });
 
-describe("a clock of Redis that goes back an hour", () => {
+describe("a Redis clock set back an hour", () => {
   const backMs = START_MS - 3_600_000;
 
   test("locks nobody out for longer than a fresh take would", async () => {

@@ -92,7 +92,7 @@ test("since below a completely trimmed inbox: not resumed; at its end: resumed",
 test.each([
   ["beyond seq", () => ({ epoch, since: 6 })],
   ["of another epoch", () => ({ epoch: "foreign.0", since: 3 })],
-  ["of no epoch", () => ({ epoch: "", since: 3 })],
+  ["without an epoch", () => ({ epoch: "", since: 3 })],
 ])("since %s: not resumed, after acked, and no ack", async (_what, position) => {
   await ack(2);
   expect(await connect(position())).toMatchObject({ epoch, after: 2, resumed: false, acked: 2 });

@@ -127,7 +127,7 @@ test.each<[string, Sent]>([
   ["another nonce", { headers: { "petrel-id": "another" } }],
   ["another time", { headers: { "petrel-timestamp": String(NOW_SECONDS + 1) } }],
   ["a key that cannot sign", { key: "plain" }],
-  ["no base64", { signature: "v1,!!!" }],
+  ["invalid base64", { signature: "v1,!!!" }],
   ["a signature cut short", { signature: "v1,AAAA" }],
   ["no version", { signature: "A".repeat(44) }],
   ["only an unknown version", { signature: `v2,${"A".repeat(43)}=` }],

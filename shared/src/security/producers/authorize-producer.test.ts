@@ -229,7 +229,7 @@ test("accepts a nonce once, even if fifty present it at once", async () => {
   );
 });
 
-test("accepts one credential at a time; one header alone is no signature, and no bearer passes beside it", async () => {
+test("accepts one credential at a time; one header alone is not a signature, and no bearer passes beside it", async () => {
   const authorization = "Bearer shop.s3cret";
   expect(await send({ body: json, headers: { authorization } })).toEqual(
     coded(400, "PETREL_INVALID_REQUEST"),

@@ -104,8 +104,8 @@ test.each<[string, (response: ServerResponse) => void]>([
   ["401 for the node's key", reply({ error: {} }, 401)],
   ["403 for the node's key", reply({ error: {} }, 403)],
   ["503", reply({ error: {} }, 503)],
-  ["no object", reply(null)],
-  ["no JSON", (response) => void response.end("oops")],
+  ["not an object", reply(null)],
+  ["invalid JSON", (response) => void response.end("oops")],
   ["nothing in time", () => undefined],
   ["a cut connection", (response) => void response.destroy()],
 ])("after %s the token is neither good nor bad", async (_what, bad) => {

@@ -131,11 +131,11 @@ test("uses stale keys while the issuer is down, without waiting for it each time
 
 test.each<[string, (response: ServerResponse) => void]>([
   ["an error", (response) => void response.writeHead(500).end("{}")],
-  ["no JSON", (response) => void response.end("<html>")],
+  ["invalid JSON", (response) => void response.end("<html>")],
   ["no key set", (response) => void response.end("[]")],
   ["null", (response) => void response.end("null")],
   ["an empty key set", serve([])],
-  ["only keys that are not taken", serve([{ kid: "s", kty: "oct", k: "AAAA" }])],
+  ["only refused keys", serve([{ kid: "s", kty: "oct", k: "AAAA" }])],
   ["a redirect, even to good keys", redirectToGoodKeys],
   ["too much", (response) => void response.end(JSON.stringify({ keys: [first], pad: "x".repeat(70_000) }))],
   ["a cut connection", (response) => void response.destroy()],

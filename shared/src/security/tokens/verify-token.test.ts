@@ -115,7 +115,7 @@ test.each<[string, Readonly<Record<string, unknown>>]>([
   ["other auds", { aud: ["billing", "mail"] }],
   ["no sub", { sub: undefined }],
   ["an empty sub", { sub: "" }],
-  ["a sub that is no user id", { sub: "alice smith" }],
+  ["a sub that is not a user id", { sub: "alice smith" }],
   ["a sub with a brace", { sub: "{p1}" }],
   ["a sub that is too long", { sub: "a".repeat(129) }],
   ["a number as sub", { sub: 7 }],
@@ -137,10 +137,10 @@ test.each<[string, Readonly<Record<string, unknown>>]>([
   ["a string as gen", { gen: "3" }],
   ["a device without id", { device: { platform: "ios" } }],
   ["a device with a strange platform", { device: { id: "d", platform: "a/b" } }],
-  ["topics that are no list", { topics: "news" }],
+  ["topics that are not a list", { topics: "news" }],
   ["topics that are not names", { topics: [1] }],
   ["a topic with a star in its middle", { topics: ["a*b"] }],
-  ["a topic with a right that there is not", { topics: [{ topic: "a", can: ["read"] }] }],
+  ["a topic with an unknown right", { topics: [{ topic: "a", can: ["read"] }] }],
 ])("%s is invalid", async (_what, changed) => {
   await expect(verify(signed(changed))).rejects.toEqual(withCode("PETREL_TOKEN_INVALID"));
 });

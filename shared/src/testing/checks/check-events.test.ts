@@ -32,7 +32,7 @@ test.each([
   ["another end", [end("expired", "m1")], "delivered"],
   ["one end twice", [end("delivered", "m1"), end("delivered", "m1", 2)], "delivered"],
   ["an end after a final one", [end("delivered", "m1"), end("pushed", "m1")], "pushed"],
-  ["an event of what has not ended", [end("pushed", "m1")], "queued"],
+  ["an event of an open message", [end("pushed", "m1")], "queued"],
   ["an unknown message", [end("delivered", "m1"), end("delivered", "m9", 2)], "delivered"],
   ["numbers out of order", [end("delivered", "m0", 2), end("delivered", "m1", 1)], "delivered"],
 ])("finds %s", (_what, events, state) => {

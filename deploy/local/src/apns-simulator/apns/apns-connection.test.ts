@@ -230,7 +230,7 @@ describe("a black hole", () => {
     expect(isAnswered).toBe(false);
   });
 
-  test("for all takes new connections too, until it is over", async () => {
+  test("for all also swallows new connections, until it ends", async () => {
     const { opened } = (await simulator.stats()).connections;
     await simulator.setBehaviour({ blackhole: true });
     const session = connect(simulator.endpoint, { ca: readFileSync(simulator.caFile) });

@@ -128,7 +128,7 @@ type Case = readonly [
 ];
 const cases: readonly Case[] = [
   ["a header twice", () => ({ "apns-topic": [topic, topic] }), undefined, 400, "DuplicateHeaders"],
-  ["an id that is no UUID", () => ({ "apns-id": "1234" }), undefined, 400, "BadMessageId"],
+  ["an id that is not a UUID", () => ({ "apns-id": "1234" }), undefined, 400, "BadMessageId"],
   ["another method", () => ({ ":method": "PUT" }), undefined, 405, "MethodNotAllowed"],
   ["no topic", () => ({ "apns-topic": undefined }), undefined, 400, "MissingTopic"],
   ["no topic one could have", () => ({ "apns-topic": "com example" }), undefined, 400, "BadTopic"],
@@ -153,7 +153,7 @@ const cases: readonly Case[] = [
   ],
   ["VoIP to a plain topic", () => ({ "apns-push-type": "voip" }), undefined, 400, "BadTopic"],
   [
-    "an expiration that is no time",
+    "an expiration that is not a time",
     () => ({ "apns-expiration": "soon" }),
     undefined,
     400,
@@ -161,11 +161,11 @@ const cases: readonly Case[] = [
   ],
   ["another path", () => ({ ":path": "/2/device/00" }), undefined, 404, "BadPath"],
   ["no token", () => ({ ":path": "/3/device/" }), undefined, 400, "MissingDeviceToken"],
-  ["a token that is none", () => ({ token: "xyz" }), undefined, 400, "BadDeviceToken"],
+  ["an invalid token", () => ({ token: "xyz" }), undefined, 400, "BadDeviceToken"],
   ["a token cut short", () => ({ token: newToken().slice(2) }), undefined, 400, "BadDeviceToken"],
   ["no authorization", () => ({ authorization: undefined }), undefined, 403, "MissingProviderToken"],
   ["another scheme", () => ({ authorization: "Basic x" }), undefined, 403, "MissingProviderToken"],
-  ["no JWT", () => ({ authorization: "bearer x" }), undefined, 403, "InvalidProviderToken"],
+  ["not a JWT", () => ({ authorization: "bearer x" }), undefined, 403, "InvalidProviderToken"],
   [
     "another algorithm",
     () => ({ authorization: other({ algorithm: "HS256" }) }),
@@ -217,7 +217,7 @@ const cases: readonly Case[] = [
   ],
   ["no payload", () => ({}), "", 400, "PayloadEmpty"],
   ["a payload of 4,097 bytes", () => ({}), bytes(4097), 413, "PayloadTooLarge"],
-  ["a payload that is no JSON", () => ({}), "{", 400, "PayloadEmpty"],
+  ["a payload that is not JSON", () => ({}), "{", 400, "PayloadEmpty"],
   ["a payload that is a list", () => ({}), "[1]", 400, "PayloadEmpty"],
 ];
 

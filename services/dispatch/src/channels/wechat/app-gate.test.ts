@@ -70,7 +70,7 @@ test("a probe that was never sent leaves its turn to another, and opens nothing"
   expect(passages(gate, 2)).toEqual(["open", "closed"]);
 });
 
-test("a send that does not probe, or whose probe was given up, leaves another one's probe alone", () => {
+test("a send that does not probe, or gave its probe up, leaves another one's probe alone", () => {
   const { clock, gate } = openGate();
   for (let i = 0; i < 5; i++) gate.unanswered(ordinary);
   clock.nowMs = 1_000;

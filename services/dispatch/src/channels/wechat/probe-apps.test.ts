@@ -50,7 +50,7 @@ async function probeWith({ current = token("t1"), answers, isClosed = false, sig
 }
 
 test.each<[string, Far, string, RegExp]>([
-  ["its token is taken", { answers: [said(0)] }, "good", /^its token is taken$/],
+  ["its token is accepted", { answers: [said(0)] }, "good", /^its token is taken$/],
   [
     "the secret is wrong",
     { current: none("halted", "40125: the secret is wrong"), answers: [] },
@@ -58,9 +58,9 @@ test.each<[string, Far, string, RegExp]>([
     /40125/,
   ],
   ["this server's address is not listed", { answers: [said(40164)] }, "refused", /^40164: /],
-  ["a code that nobody knows", { answers: [said(99999)] }, "refused", /^99999: /],
+  ["an unknown code", { answers: [said(99999)] }, "refused", /^99999: /],
   ["WeChat is busy", { answers: [said(-1)] }, "busy", /^-1: /],
-  ["the quota is over", { answers: [said(45009)] }, "busy", /^45009: /],
+  ["the quota is used up", { answers: [said(45009)] }, "busy", /^45009: /],
   [
     "no token for a while, and it is reached",
     { current: none("resting", "45009: the app's limit of the day is reached"), answers: [said(41001)] },

@@ -64,7 +64,7 @@ async function send(gate: AppGate, current: () => Promise<TokenAnswer>, either: 
 }
 
 test.each<[string, string, () => Promise<TokenAnswer>, AbortSignal]>([
-  ["there is no token", "held", () => Promise.resolve(resting), new AbortController().signal],
+  ["no token available", "held", () => Promise.resolve(resting), new AbortController().signal],
   ["the token does not come in time", "retry", () => new Promise(() => undefined), AbortSignal.abort()],
 ])("%s: the gate stays closed, and the next send checks at once", async (_name, kind, current, either) => {
   const gate = openGate();

@@ -39,7 +39,7 @@ test.each<[string, string]>([
   ["trailers", withField("Trailer: x")],
   ["a coding of the body", withField("Content-Encoding: gzip")],
   ["a signature", withField("Petrel-Key: k")],
-  ["a field that nobody has listed", withField("X-Other: 1")],
+  ["an unlisted field", withField("X-Other: 1")],
   ["the end of the connection", withField("Connection: close")],
   ["a list of connection options", withField("Connection: keep-alive, x")],
   ["a field twice", withField("Host: petrel:80")],
@@ -59,7 +59,7 @@ test.each<[string, string]>([
   ["a line without a colon", withField("Accept")],
   ["no name", withField(": a")],
   ["an empty first line", `\r\n${HEAD}`],
-  ["more behind the end", `${HEAD}x`],
+  ["more after the end", `${HEAD}x`],
   ["no end", HEAD.slice(0, -2)],
   ...["+12", "-1", "012", "0x12", "1e1", "12,12", "1 2", "12.0", "1234567890", "٣"].map(
     (length): [string, string] => [`the length ${length}`, HEAD.replace(": 12", `: ${length}`)],

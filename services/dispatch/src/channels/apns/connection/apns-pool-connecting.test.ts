@@ -93,7 +93,7 @@ describe("connecting", () => {
     expect(await pool.send(push(), never)).toMatchObject({ status: 200 });
   });
 
-  test("the wait's deadline ends where a request is sent", async () => {
+  test("the wait's deadline ends once a request is sent", async () => {
     const server = await bench.serve((request) => setTimeout(() => answer(request), 500));
     const pool = bench.open(server, { waitMs: 250 });
     expect(await pool.send(push(), never)).toMatchObject({ status: 200 });

@@ -39,7 +39,7 @@ describe("a request", () => {
 
   test.each([
     ["", undefined],
-    ["no JSON", undefined],
+    ["invalid JSON", undefined],
     ["[]", undefined],
     ['{"reason":7}', undefined],
     [`{"reason":"Shutdown","more":"${"x".repeat(100_000)}"}`, undefined],

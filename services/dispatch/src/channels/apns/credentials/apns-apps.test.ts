@@ -89,8 +89,8 @@ test.each(["p384.p8", "words.txt", "cert.pem"])("%s is not an Apple key, and is 
 });
 
 test.each<[string, unknown, string]>([
-  ["no JSON", "{", "must be JSON"],
-  ["no list", {}, "must be a non-empty list"],
+  ["invalid JSON", "{", "must be JSON"],
+  ["not a list", {}, "must be a non-empty list"],
   ["an empty list", [], "must be a non-empty list"],
   ["a string", ["x"], "APNS_APPS_FILE[0] must be an object"],
   ["an unknown member", [{ topics: ["a"], key: key(), colour: 1 }], 'has "colour"'],
@@ -112,9 +112,9 @@ test.each<[string, unknown, string]>([
     [{ topics: ["a"], key: { file: "key.p8", keyId: "a" } }],
     "needs file, keyId, teamId",
   ],
-  ["a key file that is not there", [{ topics: ["a"], key: key("A", "none.p8") }], "[0].key cannot be read"],
+  ["a missing key file", [{ topics: ["a"], key: key("A", "none.p8") }], "[0].key cannot be read"],
   ["a certificate without its key", [{ topics: ["a"], certificate: { file: "cert.pem" } }], "cannot be used"],
-  ["a certificate that is none", [{ topics: ["a"], certificate: { file: "words.txt" } }], "cannot be used"],
+  ["an invalid certificate", [{ topics: ["a"], certificate: { file: "words.txt" } }], "cannot be used"],
   [
     "a topic twice",
     [
