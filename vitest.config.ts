@@ -150,6 +150,7 @@ const longest = [
   "services/collect/src/users/read-messages.test.ts",
   "services/dispatch/src/wake/follow-time.test.ts",
   "deploy/local/src/run-local.test.ts",
+  "deploy/local/src/run-local-settings.test.ts",
 ];
 
 class LongestFirst extends BaseSequencer {
