@@ -1,104 +1,22 @@
 // Tests that events reach their webhooks, on a real Redis and a real receiver. Guarantees covered: from the creation
 // on, in order, signed; a batch keeps its id and bytes whatever happens to it, and delays nobody else; an endpoint that
 // is given up keeps its place; lost events are reported.
-import { partitionOfUser } from "@petrel/shared/protocol/messages/partition";
-import type { EventItem } from "@petrel/shared/protocol/events/event-item";
-import type { EventType } from "@petrel/shared/protocol/events/event-types";
-import { encodeStoredEvent } from "@petrel/shared/protocol/events/stored-event";
-import type { WebhookRecord } from "@petrel/shared/redis/webhooks/webhook-record";
-import { openStore, type OpenStore } from "@petrel/shared/testing/redis/open-store";
-import { waitFor } from "@petrel/shared/testing/wait-for";
 import { createHmac } from "node:crypto";
-import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from "vitest";
+import { partitionOfUser } from "@petrel/shared/protocol/messages/partition";
+import { waitFor } from "@petrel/shared/testing/wait-for";
+import { expect, test } from "vitest";
 import {
-  startDispatcher,
-  type StartDispatcherOptions,
-  type TestDispatcher,
-} from "../testing/start-dispatcher.js";
-import {
-  type AnswerRequest,
-  type ReceivedRequest,
-  startWebhookReceiver,
-  type WebhookReceiver,
-} from "../testing/webhook-receiver.js";
+  bodyOf,
+  idOf,
+  messagesOf,
+  quickRetry,
+  settled,
+  useWebhooks,
+  webhookKey as key,
+} from "../testing/use-webhooks.js";
 
-let store: OpenStore;
-const dispatchers: TestDispatcher[] = [];
-const receivers: WebhookReceiver[] = [];
-beforeAll(async () => void (store = await openStore()));
-beforeEach(() => store.clear());
-afterEach(async () => {
-  // A request that hangs ends with its receiver.
-  await Promise.all(receivers.splice(0).map((one) => one.close()));
-  await Promise.all(dispatchers.splice(0).map((one) => one.stop()));
-});
-afterAll(() => store.close());
-
-const key = Buffer.alloc(32, 3);
-const retry = { baseMs: 10, capMs: 50, giveUpAfterMs: 3_600_000 };
-
-async function start(more: Partial<StartDispatcherOptions> = {}): Promise<TestDispatcher> {
-  const { partitions, server } = store;
-  const options = { url: server.url, dispatcherId: "a", partitions, webhookRetry: retry, ...more };
-  const dispatcher = await startDispatcher(options);
-  dispatchers.push(dispatcher);
-  return dispatcher;
-}
-
-async function receive(answer?: AnswerRequest): Promise<WebhookReceiver> {
-  const receiver = await startWebhookReceiver();
-  if (answer !== undefined) receiver.answerWith(answer);
-  receivers.push(receiver);
-  return receiver;
-}
-
-async function create(
-  { webhooks }: TestDispatcher,
-  id: string,
-  receiver: WebhookReceiver,
-  more: Partial<WebhookRecord> = {},
-): Promise<void> {
-  await webhooks.store.create({
-    id,
-    url: receiver.url,
-    types: null,
-    description: null,
-    paused: false,
-    pausedReason: null,
-    createdAtMs: await store.nowMs(),
-    sealedSecret: webhooks.secrets.seal(id, `whsec_${key.toString("base64")}`),
-    former: [],
-    era: 0,
-    replay: null,
-    ...more,
-  });
-}
-
-let written = 0;
-
-/** @returns the messages' ids */
-async function happen(user: string, count: number, type: EventType = "message.pushed"): Promise<string[]> {
-  const keys = store.partitions[partitionOfUser(user, 2)]!;
-  const ids = Array.from({ length: count }, () => `m${++written}`);
-  for (const id of ids) {
-    const event = { who: user, seq: "1", epoch: "e.1", type, atMs: Date.now(), trace: undefined } as const;
-    await store.redis.xadd(
-      keys.events,
-      "*",
-      "m",
-      encodeStoredEvent({ ...event, words: [id, "500", "c", ""] }),
-    );
-  }
-  return ids;
-}
-
-interface Body {
-  readonly data: { readonly items: readonly EventItem[]; readonly gap?: boolean };
-}
-const bodyOf = ({ body }: ReceivedRequest): Body => JSON.parse(body) as Body;
-const idOf = ({ headers }: ReceivedRequest): string => String(headers["webhook-id"]);
-const messagesOf = (requests: readonly ReceivedRequest[]): (string | undefined)[] =>
-  requests.flatMap((request) => bodyOf(request).data.items.map(({ message }) => message));
+const given = useWebhooks();
+const { start, receive, create, happen } = given;
 
 /** Two users of different partitions. */
 const [ada, bob] = ["u1", "u2", "u3", "u4", "u5"].reduce<[string, string]>(
@@ -106,17 +24,12 @@ const [ada, bob] = ["u1", "u2", "u3", "u4", "u5"].reduce<[string, string]>(
   ["", ""],
 );
 
-async function settled(receiver: WebhookReceiver, count: number): Promise<(string | undefined)[]> {
-  await waitFor(() => new Set(messagesOf(receiver.requests)).size >= count, { what: "the events" });
-  return messagesOf(receiver.requests);
-}
-
 test("delivers what happens after the creation, in order for each user, and signed", async () => {
   const dispatcher = await start();
   const receiver = await receive();
   await happen(ada, 3);
-  const createdAtMs = (await store.nowMs()) + 1;
-  await waitFor(async () => (await store.nowMs()) >= createdAtMs, { what: "the next millisecond" });
+  const createdAtMs = (await given.store.nowMs()) + 1;
+  await waitFor(async () => (await given.store.nowMs()) >= createdAtMs, { what: "the next millisecond" });
   await create(dispatcher, "wh_a", receiver, { createdAtMs });
   const [ofAda, ofBob] = [await happen(ada, 150), await happen(bob, 5)];
   const got = await settled(receiver, 155);
@@ -214,7 +127,7 @@ test("410 pauses it; when it is resumed the same batch continues", async () => {
 });
 
 test("gives up what never succeeds, and keeps its position", async () => {
-  const dispatcher = await start({ webhookRetry: { ...retry, giveUpAfterMs: 100 } });
+  const dispatcher = await start({ webhookRetry: { ...quickRetry, giveUpAfterMs: 100 } });
   const receiver = await receive((_request, response) => void response.writeHead(500).end());
   await create(dispatcher, "wh_a", receiver);
   await happen(ada, 1);
@@ -225,7 +138,7 @@ test("gives up what never succeeds, and keeps its position", async () => {
   await waitFor(async () => (await dispatcher.registry.metrics()).includes('reason="exhausted"'), {
     what: "the gauge",
   });
-  const audit = JSON.stringify(await store.redis.xrange("petrel:audit", "-", "+"));
+  const audit = JSON.stringify(await given.store.redis.xrange("petrel:audit", "-", "+"));
   expect(audit).toContain("webhook.pause");
 });
 
@@ -269,7 +182,7 @@ test("a pause stops it, a resume continues, a replay starts over", async () => {
 });
 
 test("a change that the API has already answered applies at once, even if nothing else happens", async () => {
-  const dispatcher = await start({ webhookRetry: { ...retry, baseMs: 1_800_000, capMs: 3_600_000 } });
+  const dispatcher = await start({ webhookRetry: { ...quickRetry, baseMs: 1_800_000, capMs: 3_600_000 } });
   const [receiver, other] = [await receive(), await receive()];
   await create(dispatcher, "wh_a", receiver);
   const { store: webhooks, directory } = dispatcher.webhooks;
@@ -294,11 +207,11 @@ test("if undelivered events are gone, the next batch says so, once", async () =>
   await create(dispatcher, "wh_a", receiver);
   await happen(ada, 1);
   await waitFor(() => receiver.requests.length > 0, { what: "the first attempt" });
-  const { events, eventLog } = store.partitions[partitionOfUser(ada, 2)]!;
-  const lost = (await store.redis.xrange(events, "-", "+"))[0]?.[0] ?? "";
+  const { events, eventLog } = given.store.partitions[partitionOfUser(ada, 2)]!;
+  const lost = (await given.store.redis.xrange(events, "-", "+"))[0]?.[0] ?? "";
   const next = await happen(ada, 1);
-  await store.redis.hset(eventLog, "trimmed", lost);
-  await store.redis.xdel(events, lost);
+  await given.store.redis.hset(eventLog, "trimmed", lost);
+  await given.store.redis.xdel(events, lost);
   await waitFor(() => bodyOf(receiver.requests.at(-1)!).data.gap === true, { what: "the gap" });
   const told = receiver.requests.length;
   receiver.answerWith((_request, response) => void response.writeHead(200).end());
@@ -318,14 +231,16 @@ test("follows Retry-After", async () => {
   const [waiting] = await happen(ada, 1);
   await waitFor(
     async () =>
-      (await store.redis.get(store.partitions[partitionOfUser(ada, 2)]!.webhook("wh_a")))?.includes(
-        '"failures":1',
-      ) === true,
+      (
+        await given.store.redis.get(given.store.partitions[partitionOfUser(ada, 2)]!.webhook("wh_a"))
+      )?.includes('"failures":1') === true,
     {
       what: "the first attempt",
     },
   );
-  const progress = await store.redis.get(store.partitions[partitionOfUser(ada, 2)]!.webhook("wh_a"));
+  const progress = await given.store.redis.get(
+    given.store.partitions[partitionOfUser(ada, 2)]!.webhook("wh_a"),
+  );
   const { nextAtMs } = JSON.parse(progress ?? "{}") as { nextAtMs: number };
   expect(nextAtMs - Date.now()).toBeGreaterThan(3_000_000);
   // What happens meanwhile does not wake it.
@@ -351,13 +266,16 @@ test("when a receiver is back, partitions with longer pauses resume at once", as
   await create(first, "wh_a", receiver);
   await first.stop();
   const waiting = {
-    after: await store.nowMs(),
+    after: await given.store.nowMs(),
     failures: 20,
     nextAtMs: Date.now() + 3_600_000,
     era: 0,
     replayed: 0,
   };
-  await store.redis.set(store.partitions[partitionOfUser(bob, 2)]!.webhook("wh_a"), JSON.stringify(waiting));
+  await given.store.redis.set(
+    given.store.partitions[partitionOfUser(bob, 2)]!.webhook("wh_a"),
+    JSON.stringify(waiting),
+  );
   const [ofAda, ofBob] = [await happen(ada, 1), await happen(bob, 1)];
   const second = await start({ dispatcherId: "b" });
   await waitFor(
@@ -401,5 +319,7 @@ test("a removed webhook ends and leaves nothing", async () => {
   await happen(ada, 1);
   await waitFor(() => receiver.requests.length > 0, { what: "an attempt" });
   await dispatcher.webhooks.store.remove("wh_a");
-  await waitFor(async () => (await store.redis.keys("*webhook:wh_a*")).length === 0, { what: "its end" });
+  await waitFor(async () => (await given.store.redis.keys("*webhook:wh_a*")).length === 0, {
+    what: "its end",
+  });
 });

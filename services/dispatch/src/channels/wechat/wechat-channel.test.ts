@@ -1,129 +1,35 @@
 // Tests the WeChat channel on real Redis, against the WeChat simulator of the local run.
-import { randomBytes } from "node:crypto";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
-import { systemClock } from "@petrel/shared/kernel/clock";
-import { createLogger } from "@petrel/shared/kernel/logging/logging";
-import { createRegistry } from "@petrel/shared/kernel/metrics/metrics";
-import { NO_TRACING } from "@petrel/shared/kernel/tracing/tracing";
-import { connectRedis, type Redis } from "@petrel/shared/redis/connection/connect";
-import { DevicesStore } from "@petrel/shared/redis/devices/devices-store";
 import { InvalidationsStore } from "@petrel/shared/redis/devices/invalidations-store";
-import { ScriptRunner } from "@petrel/shared/redis/scripts/script-runner";
 import {
   simulatedWechat,
-  startWechatSimulator,
   type TestWechatSimulator,
 } from "@petrel/shared/testing/cluster/start-wechat-simulator";
-import { message, openStore, type OpenStore } from "@petrel/shared/testing/redis/open-store";
+import { message, type OpenStore } from "@petrel/shared/testing/redis/open-store";
 import { waitFor } from "@petrel/shared/testing/wait-for";
 import { sized } from "../../../../../test/support/sizes.js";
-import { readDispatchConfig } from "../../config.js";
 import { describeChannel, job } from "../../testing/channel-conformance.js";
-import type { FallbackJob } from "../fallback-channel.js";
-import { openWechat } from "./open-wechat.js";
-import type { WechatChannel } from "./wechat-channel.js";
+import { WechatUnderTest } from "../../testing/wechat-under-test.js";
 
 const { serviceAccount, miniProgram } = simulatedWechat;
 const never = new AbortController().signal;
-const logger = createLogger({ service: "test", level: "silent" });
 
-/** The middle of a minute: no limit of one ends meanwhile. */
-const wallMs = Math.floor(Date.now() / 60_000) * 60_000 + 30_000;
-const clock = { ...systemClock, wallMs: () => wallMs };
-
-let store: OpenStore;
+let given: WechatUnderTest;
 let simulator: TestWechatSimulator;
-let devices: DevicesStore;
-const links: Redis[] = [];
-const channels: WechatChannel[] = [];
+let store: OpenStore;
 
 beforeAll(async () => {
-  [store, simulator] = await Promise.all([openStore(), startWechatSimulator()]);
-  devices = new DevicesStore(store.scripts, store.partitions);
+  given = await WechatUnderTest.start();
+  ({ simulator, store } = given);
 });
-beforeEach(async () => {
-  await store.clear();
-  await simulator.setBehaviour({
-    latencyMs: 0,
-    tokenLatencyMs: 0,
-    blackhole: false,
-    answer: null,
-    tokenAnswer: null,
-  });
-});
-afterEach(async () => {
-  await Promise.all(channels.splice(0).map((channel) => channel.close()));
-});
-afterAll(async () => {
-  for (const link of links) link.disconnect();
-  await simulator?.stop();
-  await store?.close();
-});
-
-interface Opened {
-  readonly channel: WechatChannel;
-  readonly metric: (name: string, labels: Readonly<Record<string, string>>) => Promise<number>;
-}
-
-function open(scripts = store.scripts, environment: Readonly<Record<string, string>> = {}): Opened {
-  const registry = createRegistry("test");
-  const settings = readDispatchConfig({
-    ...simulator.environment,
-    WECHAT_TIMEOUT_MS: "60000",
-    FALLBACK_CLAIM_MS: "600000",
-    ...environment,
-  });
-  const channel = openWechat(settings, {
-    scripts,
-    partitions: store.partitions,
-    registry,
-    clock,
-    logger,
-    tracing: NO_TRACING,
-  });
-  if (channel === undefined) throw new Error("WeChat is not configured");
-  channels.push(channel);
-  return {
-    channel,
-    metric: async (name, labels) => {
-      const { values = [] } = (await registry.getSingleMetric(name)?.get()) ?? {};
-      const isIts = (of: object): boolean =>
-        Object.entries(labels).every(([label, value]) =>
-          Object.entries(of).some(([l, v]) => l === label && v === value),
-        );
-      return values.filter((one) => isIts(one.labels)).reduce((sum, { value }) => sum + value, 0);
-    },
-  };
-}
-
-/** As a dispatcher of its own: another connection to Redis. */
-async function openApart(environment: Readonly<Record<string, string>> = {}): Promise<Opened> {
-  const redis = await connectRedis({ url: store.server.url, role: "commands", logger });
-  links.push(redis);
-  return open(new ScriptRunner(redis), environment);
-}
-
-const newOpenid = (): string => `o${randomBytes(12).toString("hex")}`;
-
-async function register(userId: string, appid: string = serviceAccount.appid): Promise<string> {
-  const openid = newOpenid();
-  await devices.register(userId, { platform: "wechat", openid, appid }, Date.now());
-  return openid;
-}
-
-let nextJob = 0;
-const newJob = (userId: string, more: Partial<FallbackJob> = {}): FallbackJob => ({
-  ...job,
-  id: `p0_${String(nextJob++).padStart(22, "0")}`,
-  userId,
-  expiresAtMs: Date.now() + 600_000,
-  ...more,
-});
+beforeEach(() => given.clear());
+afterEach(() => given.closeChannels());
+afterAll(() => given?.stop());
 
 describeChannel("WeChat", async () => {
   await simulator.clear();
-  const { channel } = open();
-  const openid = await register(job.userId);
+  const { channel } = given.open();
+  const openid = await given.register(job.userId);
   return {
     channel,
     behave: async (as) => {
@@ -144,8 +50,11 @@ describeChannel("WeChat", async () => {
 
 describe("a user's openids", () => {
   test("each get the message, through their app's own interface", async () => {
-    const [account, program] = [await register("both"), await register("both", miniProgram.appid)];
-    const answer = await open().channel.send(newJob("both"), never);
+    const [account, program] = [
+      await given.register("both"),
+      await given.register("both", miniProgram.appid),
+    ];
+    const answer = await given.open().channel.send(given.newJob("both"), never);
     expect(answer).toMatchObject({ outcome: "taken" });
     expect(answer.notes).toHaveLength(2);
     expect(await simulator.messages(account)).toMatchObject([
@@ -157,13 +66,16 @@ describe("a user's openids", () => {
   });
 
   test("that already have it do not get it again by the retry for another", async () => {
-    const [account, program] = [await register("half"), await register("half", miniProgram.appid)];
+    const [account, program] = [
+      await given.register("half"),
+      await given.register("half", miniProgram.appid),
+    ];
     await simulator.setUser(program, { answer: { errcode: -1, times: 1 } });
-    const { channel } = open();
+    const { channel } = given.open();
     // Its record, by which the store knows the message.
     const stored = await store.accepter().accept(message({ userId: "half", id: "p0_half", ttlMs: 600_000 }));
     if (stored.outcome !== "stored") throw new Error(stored.outcome);
-    const sending = newJob("half", { id: "p0_half", seq: stored.seq, epoch: stored.epoch });
+    const sending = given.newJob("half", { id: "p0_half", seq: stored.seq, epoch: stored.epoch });
     expect(await channel.send(sending, never)).toMatchObject({ outcome: "retry" });
     expect(await channel.send({ ...sending, attempt: 2 }, never)).toMatchObject({ outcome: "taken" });
     expect(await simulator.messages(account)).toMatchObject([{ times: 1 }]);
@@ -171,31 +83,33 @@ describe("a user's openids", () => {
   });
 
   test("are none if the user has no device, or only one of an app that is not configured", async () => {
-    const { channel } = open();
-    expect(await channel.send(newJob("nobody"), never)).toEqual({ outcome: "no-device" });
-    await register("elsewhere", "wx-unknown");
-    expect(await channel.send(newJob("elsewhere"), never)).toMatchObject({
+    const { channel } = given.open();
+    expect(await channel.send(given.newJob("nobody"), never)).toEqual({ outcome: "no-device" });
+    await given.register("elsewhere", "wx-unknown");
+    expect(await channel.send(given.newJob("elsewhere"), never)).toMatchObject({
       outcome: "no-device",
       notes: [{ reason: "nothing is configured for wx-unknown" }],
     });
   });
 
   test("are never logged in full", async () => {
-    const openid = await register("private");
+    const openid = await given.register("private");
     await simulator.setUser(openid, { answer: { errcode: 43117 } });
-    expect(JSON.stringify(await open().channel.send(newJob("private"), never))).not.toContain(openid);
+    expect(JSON.stringify(await given.open().channel.send(given.newJob("private"), never))).not.toContain(
+      openid,
+    );
   });
 });
 
 describe("what WeChat answers", () => {
   const sendTo = async (errcode: number, errmsg?: string) => {
     const user = `u${errcode}`;
-    const openid = await register(user);
+    const openid = await given.register(user);
     await simulator.setUser(openid, {
       answer: { errcode, times: 1, ...(errmsg === undefined ? {} : { errmsg }) },
     });
-    const opened = open();
-    return { user, openid, opened, answer: await opened.channel.send(newJob(user), never) };
+    const opened = given.open();
+    return { user, openid, opened, answer: await opened.channel.send(given.newJob(user), never) };
   };
 
   test("-1: retried with the usual pauses", async () => {
@@ -206,8 +120,8 @@ describe("what WeChat answers", () => {
   test("45011: retried in the next minute, and nothing is sent meanwhile", async () => {
     const { answer, opened } = await sendTo(45011);
     expect(answer).toMatchObject({ outcome: "retry", reason: expect.stringMatching(/^45011: .*minute/) });
-    const other = await register("patient");
-    const held = await opened.channel.send(newJob("patient"), never);
+    const other = await given.register("patient");
+    const held = await opened.channel.send(given.newJob("patient"), never);
     expect(held).toMatchObject({ outcome: "retry", reason: expect.stringMatching(/^45011/) });
     for (const one of [answer, held]) {
       const afterMs = one.outcome === "retry" ? (one.afterMs ?? 0) : 0;
@@ -221,7 +135,7 @@ describe("what WeChat answers", () => {
   test("45009: parked until midnight in Beijing", async () => {
     const { answer } = await sendTo(45009);
     const afterMs = answer.outcome === "retry" ? (answer.afterMs ?? 0) : 0;
-    const midnightMs = 86_400_000 - ((wallMs + 8 * 3_600_000) % 86_400_000);
+    const midnightMs = 86_400_000 - ((given.wallMs + 8 * 3_600_000) % 86_400_000);
     expect(afterMs).toBeGreaterThan(midnightMs - 60_000);
     expect(afterMs).toBeLessThan(midnightMs + 120_000);
   });
@@ -232,18 +146,22 @@ describe("what WeChat answers", () => {
       outcome: "no-device",
       notes: [{ reason: expect.stringMatching(/^43101/) }],
     });
-    expect(await opened.channel.send(newJob(user), never)).toMatchObject({
+    expect(await opened.channel.send(given.newJob(user), never)).toMatchObject({
       outcome: "no-device",
       notes: [{ reason: "the user has refused messages of this template" }],
     });
     expect(await simulator.messages(openid)).toEqual([]);
     const wechat = { template_id: "T-amount", data: { amount1: "¥5", time2: "15:01" } };
     const other = JSON.stringify({ title: "a", body: "b", wechat });
-    expect(await opened.channel.send(newJob(user, { notification: other }), never)).toMatchObject({
+    expect(await opened.channel.send(given.newJob(user, { notification: other }), never)).toMatchObject({
       outcome: "taken",
     });
-    await devices.register(user, { platform: "wechat", openid, appid: serviceAccount.appid }, Date.now() + 1);
-    expect(await opened.channel.send(newJob(user), never)).toMatchObject({ outcome: "taken" });
+    await given.devices.register(
+      user,
+      { platform: "wechat", openid, appid: serviceAccount.appid },
+      Date.now() + 1,
+    );
+    expect(await opened.channel.send(given.newJob(user), never)).toMatchObject({ outcome: "taken" });
   });
 
   test.each([
@@ -283,7 +201,7 @@ describe("what WeChat answers", () => {
       outcome: "no-device",
       notes: [{ reason: expect.stringContaining(String(errcode)) }],
     });
-    await waitFor(async () => (await devices.list(user)).length === 0, {
+    await waitFor(async () => (await given.devices.list(user)).length === 0, {
       what: "the device to be forgotten",
     });
     const { items } = await new InvalidationsStore(store.redis, store.partitions).list(
@@ -294,7 +212,7 @@ describe("what WeChat answers", () => {
     expect(items).toMatchObject([
       { outcome: "forgotten", reason, userId: user, tokenEnd: openid.slice(-6), topic: serviceAccount.appid },
     ]);
-    expect(await opened.channel.send(newJob(user), never)).toEqual({ outcome: "no-device" });
+    expect(await opened.channel.send(given.newJob(user), never)).toEqual({ outcome: "no-device" });
     expect(await opened.metric("petrel_wechat_invalidations_total", { outcome: "forgotten", reason })).toBe(
       1,
     );
@@ -309,20 +227,20 @@ describe("what WeChat answers", () => {
   });
 
   test("a revoked token: the message arrives with the next", async () => {
-    const openid = await register("revoked");
-    const { channel, metric } = open();
-    expect(await channel.send(newJob("revoked"), never)).toMatchObject({ outcome: "taken" });
+    const openid = await given.register("revoked");
+    const { channel, metric } = given.open();
+    expect(await channel.send(given.newJob("revoked"), never)).toMatchObject({ outcome: "taken" });
     await simulator.revokeTokens();
-    expect(await channel.send(newJob("revoked"), never)).toMatchObject({ outcome: "taken" });
+    expect(await channel.send(given.newJob("revoked"), never)).toMatchObject({ outcome: "taken" });
     expect(await simulator.messages(openid)).toHaveLength(2);
     expect(await metric("petrel_wechat_token_refreshes_total", { outcome: "fetched" })).toBe(2);
   });
 
   test("no token available: misconfigured, or retried later", async () => {
-    await register("tokenless");
+    await given.register("tokenless");
     await simulator.setBehaviour({ tokenAnswer: { errcode: 40164 } });
-    const { channel, metric } = open();
-    expect(await channel.send(newJob("tokenless"), never)).toMatchObject({
+    const { channel, metric } = given.open();
+    expect(await channel.send(given.newJob("tokenless"), never)).toMatchObject({
       outcome: "failed",
       cause: "misconfigured",
       reason: expect.stringContaining("no access token: 40164"),
@@ -330,9 +248,9 @@ describe("what WeChat answers", () => {
     const failed = { appid: serviceAccount.appid, outcome: "failed", code: "40164" };
     expect(await metric("petrel_wechat_token_refreshes_total", failed)).toBe(1);
     await store.clear();
-    await register("tokenless");
+    await given.register("tokenless");
     await simulator.setBehaviour({ tokenAnswer: { errcode: 45009 } });
-    expect(await channel.send(newJob("tokenless"), never)).toMatchObject({
+    expect(await channel.send(given.newJob("tokenless"), never)).toMatchObject({
       outcome: "retry",
       reason: expect.stringContaining("no access token: 45009"),
     });
@@ -341,7 +259,7 @@ describe("what WeChat answers", () => {
 
 test("a probe fetches a token as a send does, verifies it, and reaches nobody", async () => {
   const before = await simulator.stats();
-  const { channel } = open();
+  const { channel } = given.open();
   const verdicts = async (from = channel) =>
     (await from.probe(never)).map(({ credential, verdict }) => [credential, verdict]);
   const apps = [serviceAccount.appid, miniProgram.appid];
@@ -350,19 +268,19 @@ test("a probe fetches a token as a send does, verifies it, and reaches nobody", 
   expect(await verdicts()).toEqual(apps.map((appid) => [appid, "good"]));
   const { messages, tokenFetches } = await simulator.stats();
   expect([messages - before.messages, tokenFetches - before.tokenFetches]).toEqual([0, 4]);
-  const away = open(store.scripts, { WECHAT_ENDPOINT: "http://127.0.0.1:1" });
+  const away = given.open({ WECHAT_ENDPOINT: "http://127.0.0.1:1" });
   expect(await verdicts(away.channel)).toEqual(apps.map((appid) => [appid, "unreachable"]));
   await store.clear();
   await simulator.setBehaviour({ tokenAnswer: { errcode: 40164, times: 2 } });
-  expect(await verdicts(open().channel)).toEqual(apps.map((appid) => [appid, "refused"]));
+  expect(await verdicts(given.open().channel)).toEqual(apps.map((appid) => [appid, "refused"]));
 });
 
 describe("a send without an answer", () => {
   test("is repeated with the same id while WeChat recognises it, and shown once", async () => {
-    const openid = await register("slow");
+    const openid = await given.register("slow");
     await simulator.setBehaviour({ latencyMs: 60_000 });
-    const { channel } = open(store.scripts, { WECHAT_TIMEOUT_MS: "1000" });
-    const sending = newJob("slow");
+    const { channel } = given.open({ WECHAT_TIMEOUT_MS: "1000" });
+    const sending = given.newJob("slow");
     expect(await channel.send(sending, never)).toMatchObject({ outcome: "retry" });
     await simulator.setBehaviour({ latencyMs: 0 });
     expect(await channel.send({ ...sending, attempt: 2 }, never)).toMatchObject({ outcome: "taken" });
@@ -370,13 +288,13 @@ describe("a send without an answer", () => {
   });
 
   test("is not repeated later: it could be shown twice", async () => {
-    const openid = await register("too-slow");
+    const openid = await given.register("too-slow");
     await simulator.setBehaviour({ latencyMs: 60_000 });
-    const { channel } = open(store.scripts, { WECHAT_TIMEOUT_MS: "1000" });
-    const sending = newJob("too-slow");
+    const { channel } = given.open({ WECHAT_TIMEOUT_MS: "1000" });
+    const sending = given.newJob("too-slow");
     await channel.send(sending, never);
     await simulator.setBehaviour({ latencyMs: 0 });
-    const later = { ...sending, attempt: 9, serverNowMs: () => wallMs + 9.6 * 60_000 };
+    const later = { ...sending, attempt: 9, serverNowMs: () => given.wallMs + 9.6 * 60_000 };
     expect(await channel.send(later, never)).toMatchObject({
       outcome: "failed",
       cause: "rejected",
@@ -384,7 +302,7 @@ describe("a send without an answer", () => {
     });
     expect(await simulator.messages(openid)).toMatchObject([{ times: 1 }]);
     // Another message is another matter.
-    const other = { ...newJob("too-slow"), serverNowMs: later.serverNowMs };
+    const other = { ...given.newJob("too-slow"), serverNowMs: later.serverNowMs };
     expect(await channel.send(other, never)).toMatchObject({ outcome: "taken" });
   });
 });
@@ -393,10 +311,10 @@ describe("many dispatchers", () => {
   test("ten with an expired token send 200 messages at once with one new token", async () => {
     await simulator.revokeTokens();
     const before = await simulator.tokens();
-    const dispatchers = await Promise.all(Array.from({ length: 10 }, () => openApart()));
-    const openids = await Promise.all(Array.from({ length: 200 }, (_, i) => register(`many${i}`)));
+    const dispatchers = await Promise.all(Array.from({ length: 10 }, () => given.openApart()));
+    const openids = await Promise.all(Array.from({ length: 200 }, (_, i) => given.register(`many${i}`)));
     const answers = await Promise.all(
-      openids.map(async (_openid, i) => dispatchers[i % 10]?.channel.send(newJob(`many${i}`), never)),
+      openids.map(async (_openid, i) => dispatchers[i % 10]?.channel.send(given.newJob(`many${i}`), never)),
     );
     expect(new Set(answers.map((answer) => answer?.outcome))).toEqual(new Set(["taken"]));
     const issued = (await simulator.tokens()).slice(before.length);
@@ -406,12 +324,12 @@ describe("many dispatchers", () => {
   test("a token revoked in a burst: all messages arrive, each once", async () => {
     const count = sized(2_000, 300);
     await simulator.clear();
-    const dispatchers = await Promise.all(Array.from({ length: 4 }, () => openApart()));
-    const openids = await Promise.all(Array.from({ length: count }, (_, i) => register(`burst${i}`)));
+    const dispatchers = await Promise.all(Array.from({ length: 4 }, () => given.openApart()));
+    const openids = await Promise.all(Array.from({ length: count }, (_, i) => given.register(`burst${i}`)));
     const before = (await simulator.tokens()).length;
     let done = 0;
     const sends = openids.map(async (_openid, i) => {
-      const answer = await dispatchers[i % 4]?.channel.send(newJob(`burst${i}`), never);
+      const answer = await dispatchers[i % 4]?.channel.send(given.newJob(`burst${i}`), never);
       done++;
       return answer?.outcome;
     });
