@@ -127,14 +127,15 @@ const WECHAT_NAMES: ReadonlySet<string> = new Set([
 ]);
 
 function refuseBadOverrides({ notification }: MessageBody): void {
-  const unknown = Object.keys(notification?.wechat ?? {}).find((name) => !WECHAT_NAMES.has(name));
+  if (notification === undefined) return;
+  const unknown = Object.keys(notification.wechat ?? {}).find((name) => !WECHAT_NAMES.has(name));
   if (unknown !== undefined) {
     const field = `body/notification/wechat/${unknown}`;
     throw new PetrelError("PETREL_INVALID_REQUEST", `${field}: WeChat has no such field`, {
       details: { field },
     });
   }
-  if (notification?.apns === undefined) return;
+  if (notification.apns === undefined) return;
   const problem = checkApnsOverrides(notification.apns);
   if (problem === undefined) return;
   const field = "body/notification/apns";

@@ -117,6 +117,22 @@ test("does not ask for a body with 100-continue if it would be refused", async (
   expect(await ask("/nowhere", 10)).toMatch(/^HTTP\/1\.1 404 .*connection: close/is);
 });
 
+test("asks for a body that came with its head, too, but no client of HTTP/1.0", async () => {
+  const port = await startApp();
+  const ask = async (version: string): Promise<string> => {
+    const socket = connect({ port, host: "127.0.0.1" });
+    open.push(() => socket.destroy());
+    let text = "";
+    socket.on("data", (chunk: Buffer) => (text += chunk.toString("latin1")));
+    const fields = `Host: a\r\n${json}\r\nContent-Length: 2\r\nExpect: 100-continue`;
+    socket.write(`POST /things HTTP/${version}\r\n${fields}\r\n\r\n{}`);
+    await waitFor(() => text.endsWith("{}"), { what: "the answer" });
+    return text;
+  };
+  expect(await ask("1.1")).toMatch(/^HTTP\/1\.1 100 .*HTTP\/1\.1 200 .*connection: keep-alive/is);
+  expect(await ask("1.0")).toMatch(/^HTTP\/1\.1 200 .*connection: close/is);
+});
+
 test.each([
   ["for too long", { totalMs: 500 }, 50, 100],
   ["nothing", { silenceMs: 500 }, 0, 0],

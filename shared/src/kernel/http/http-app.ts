@@ -260,7 +260,7 @@ function notFound({ method, url }: FastifyRequest): PetrelError {
  * answer without it, Node would end the connection.
  */
 function continueIfWanted(request: FastifyRequest, { raw }: FastifyReply): void {
-  if (request.is404 || raw.headersSent) return;
+  if (request.is404 || raw.headersSent || request.raw.httpVersionMinor === 0) return;
   const { bodyLimit } = request.routeOptions;
   if (Number(request.headers["content-length"] ?? 0) <= bodyLimit) raw.writeContinue();
 }
