@@ -150,7 +150,7 @@ describe("petrel why", () => {
     const id = await send("gone", { notification, fallback: "never", ttlSeconds: 1 });
     await until(id, "expired");
     const { why: said } = await why(id);
-    expect(said[0]).toMatch(/^Expired: nobody acknowledged it before its time was over, at /);
+    expect(said[0]).toMatch(/^Expired: nobody acknowledged it before its TTL was over, at /);
     expect(said.at(-1)).toMatch(/fallback "never", or without a notification, .* no longer stored\.$/);
   });
 
@@ -197,8 +197,8 @@ describe("petrel why", () => {
     const url = `${cluster.collect.url}/v1/messages/${id}`;
     expect((await callCluster(cluster, "DELETE", url)).status).toBe(204);
     const { why: said } = await why(id);
-    expect(said[0]).toMatch(/^Recalled: a producer took it back \S+ (ms|s) after it was accepted\.$/);
-    expect(said.at(-1)).toBe("Not pushed: no channel was asked before it was taken back.");
+    expect(said[0]).toMatch(/^Recalled: a producer cancelled it \S+ (ms|s) after it was accepted\.$/);
+    expect(said.at(-1)).toBe("Not pushed: no channel was asked before it was cancelled.");
   });
 
   test("10. still open: sent to a client that does not acknowledge", async () => {
@@ -210,7 +210,7 @@ describe("petrel why", () => {
     expect(said[1]).toMatch(
       /^silent has 1 connection, on push-node-1\S*, and has acknowledged up to 0 of 1; this is 1\./,
     );
-    const nudged = await waitFor(async () => (await why(id)).why[1]?.includes("send it once more"), {
+    const nudged = await waitFor(async () => (await why(id)).why[1]?.includes("send it again"), {
       what: "the nudge",
       deadlineMs: 60_000,
     });

@@ -94,7 +94,7 @@ export function readPosition(given: unknown, complain: Complain): Position | und
     since >= 0 &&
     since < 1e15;
   if (isGood) return { epoch, since };
-  complain(`position: ${shown(given)} is none: the server starts after what was acknowledged`);
+  complain(`position: ${shown(given)} is not one: the server starts after what was acknowledged`);
   return undefined;
 }
 

@@ -176,7 +176,7 @@ function readShared(given: unknown, complain: Complain): ResolvedShare | undefin
   for (const name of Object.keys(others)) complain(`shared.${name}: there is no such option`);
   const isKey = key === undefined || (typeof key === "string" && key !== "");
   if (isKey && ["any", "all"].includes(ack)) return { key, ack, environment };
-  complain(`shared: ${shown(given)}: key is a text, ack is any or all; each tab has a connection of its own`);
+  complain(`shared: ${shown(given)}: key is a string, ack is any or all; each tab has its own connection`);
   return undefined;
 }
 

@@ -44,7 +44,7 @@ function describe(error: PetrelError, service: string, baseUrl: string): string 
     return `${service} at ${baseUrl} does not answer (${causeOf(cause)}): is the cluster running?`;
   }
   if (code === petrelErrorCodes.badAnswer) {
-    return `${service} answered ${status}, which is no answer of Petrel: is this its address?`;
+    return `${service} answered ${status}, which is not an answer of Petrel: is this its address?`;
   }
   const facts = details === undefined ? "" : ` ${JSON.stringify(details)}`;
   return `${service} answered ${status} ${code}: ${message}${facts}${retryable ? " (may succeed later)" : ""}`;

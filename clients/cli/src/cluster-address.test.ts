@@ -71,7 +71,7 @@ describe("the cluster's address", () => {
     const run = bench.run(["send", "bob", "1", "--collect", `${bench.httpUrl}/elsewhere/`]);
     bench.answers.delete("POST /v1/messages");
     expect(await run.exitCode).toBe(1);
-    expect(run.err[0]).toContain("collect answered 404, which is no answer of Petrel");
+    expect(run.err[0]).toContain("collect answered 404, which is not an answer of Petrel");
   });
 
   it("with a broken file is an error that names it", async () => {

@@ -91,7 +91,7 @@ ${address}`,
   doctor: `petrel doctor: checks the whole cluster, and says what is wrong and how to fix it; the key needs the scope admin
 
 It asks each service that is named, dispatch for what it sees of Redis, partitions, lag and the fallback channels, and
-auth for its keys. --auth, --collect and --dispatch may be repeated: each process is asked. Where dispatch does not run,
+auth for its keys. --auth, --collect and --dispatch may be repeated: each process is asked. If dispatch does not run,
 --redis-url looks at Redis from here. It changes nothing, and reaches no phone and no browser.
 
   --redis-url URL  also look at this Redis itself: redis:// or rediss://   REDIS_URL

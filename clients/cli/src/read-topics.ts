@@ -28,5 +28,5 @@ export function readGrants(text: string | undefined): TopicGrant[] | undefined {
 /** @param options.broadcast whether `$all` is allowed */
 export function readTopicName(text: string, { broadcast }: { readonly broadcast: boolean }): string {
   if (/^[A-Za-z0-9._:@|~+=-]{1,128}$/.test(text) || (broadcast && text === "$all")) return text;
-  throw usageError(`${JSON.stringify(text)} is no topic's name`);
+  throw usageError(`${JSON.stringify(text)} is not a topic's name`);
 }

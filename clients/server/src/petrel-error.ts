@@ -69,7 +69,7 @@ export class PetrelError extends Error {
     const idempotencyKey = changes.idempotencyKey ?? this.idempotencyKey;
     const isNews = outcome === "unknown" && this.outcome !== "unknown";
     const text = isNews
-      ? `${message} An earlier attempt was not answered: it may be done all the same.`
+      ? `${message} An earlier attempt was not answered: it may have been carried out.`
       : message;
     return new PetrelError(code, text, {
       outcome,

@@ -25,9 +25,10 @@ export async function askApplication(
   try {
     const asked = Promise.resolve().then(() => ask({ reason }));
     const answer: unknown = await within(asked, timeoutMs);
-    if (typeof answer !== "string" || answer === "") throw new Error("it gave no text");
+    if (typeof answer !== "string" || answer === "") throw new Error("it did not return a string");
     // Not shown: it may contain a credential.
-    if (!credentialForm.test(answer)) throw new Error("what it gave is no credential; is it an error page?");
+    if (!credentialForm.test(answer))
+      throw new Error("what it returned is not a credential; is it an error page?");
     return answer;
   } catch (error) {
     if ((error as { readonly stop?: unknown } | null | undefined)?.stop === true) {

@@ -280,8 +280,8 @@ export class TopicConsumer {
       this.#push(after, undefined, () => failuresOf(() => onLost({ topic, after, position, oldest })));
     } else if (getState === undefined) {
       const text =
-        `${topic}: messages after ${after.offset} were missed and can't be had any more; ` +
-        `it goes on after ${offset}. Give onLost, or getState.`;
+        `${topic}: messages after ${after.offset} were missed and are no longer available; ` +
+        `it continues after ${offset}. Give onLost, or getState.`;
       report(new PetrelClientError(clientErrorCodes.topicLost, text, { retryable: true, topic }));
     }
     if (getState === undefined) {

@@ -143,7 +143,7 @@ export function checkTopic(
 ): void {
   if (broadcast && topic === BROADCAST_TOPIC) return;
   if (typeof topic === "string" && /^[A-Za-z0-9._:@|~+=-]{1,128}$/.test(topic)) return;
-  throw new TypeError(`${call}: ${shown(topic)} is no topic's name`);
+  throw new TypeError(`${call}: ${shown(topic)} is not a topic's name`);
 }
 
 /**
@@ -171,7 +171,7 @@ export function checkTopicOptions<Data, State>(
   if (from === undefined || from === null) return undefined;
   if (getState !== undefined) throw new TypeError("subscribe: either from or getState");
   if (from === "oldest" || isStartPosition(from)) return from;
-  complain(`subscribe: from: ${shown(from)} is no position: the topic starts with what is new`);
+  complain(`subscribe: from: ${shown(from)} is not a position: the topic starts with new messages`);
   return undefined;
 }
 

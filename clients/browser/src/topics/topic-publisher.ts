@@ -51,7 +51,7 @@ export class TopicPublisher {
     checkTopic("publish", topic, { broadcast: false });
     const { idempotencyKey = newKey() } = options;
     if (typeof idempotencyKey !== "string" || idempotencyKey === "") {
-      throw new TypeError(`publish: idempotencyKey: a text is needed, not ${shown(idempotencyKey)}`);
+      throw new TypeError(`publish: idempotencyKey: a string is needed, not ${shown(idempotencyKey)}`);
     }
     const fail = (code: string, text: string, retryable: boolean): PetrelClientError =>
       new PetrelClientError(code, text, { retryable, topic, idempotencyKey });
@@ -67,7 +67,7 @@ export class TopicPublisher {
     const ref = `p${++this.#refs}`;
     return new Promise((resolve, reject) => {
       const timer = setTimeout(() => {
-        const text = `No answer within ${this.#timeoutMs} ms: it may have been published, or not. Repeat it with its key.`;
+        const text = `No answer within ${this.#timeoutMs} ms: it may or may not have been published. Repeat it with its key.`;
         this.#settle(ref)?.reject(fail(clientErrorCodes.publishTimeout, text, true));
       }, this.#timeoutMs);
       const frame = { type: "publish", ref, topic, idempotencyKey, data: copy } as const;
@@ -115,7 +115,7 @@ export class TopicPublisher {
     for (const [ref, { frame, reject }] of this.#open) {
       this.#settle(ref);
       const { topic, idempotencyKey } = frame;
-      const text = "The client was closed before the answer: it may have been published, or not.";
+      const text = "The client was closed before the answer: it may or may not have been published.";
       reject(
         new PetrelClientError(clientErrorCodes.closed, text, { retryable: false, topic, idempotencyKey }),
       );
@@ -155,7 +155,7 @@ export class TopicPublisher {
 /** @throws TypeError if it cannot be expressed as JSON */
 function copyOf(data: unknown): unknown {
   const text = JSON.stringify(data) as string | undefined;
-  if (text === undefined) throw new TypeError(`publish: ${typeof data} is no JSON`);
+  if (text === undefined) throw new TypeError(`publish: ${typeof data} is not JSON`);
   return JSON.parse(text);
 }
 

@@ -44,8 +44,8 @@ it.each([
   const run = bench.run(["events", ...options]);
   expect([await run.exitCode, run.out]).toEqual([0, lines]);
   expect(run.err).toEqual([
-    "events are gone here: there were too many, or they were too old",
-    "go on with --after c3",
+    "events are missing here: there were too many, or they were too old",
+    "continue with --after c3",
   ]);
 });
 
@@ -63,7 +63,7 @@ it("follows until interrupted, and continues after an outage", async () => {
   run.interrupt();
   expect([await run.exitCode, run.out]).toEqual([0, [JSON.stringify(pushed)]]);
   expect(run.err[0]).toContain("trying again");
-  expect(run.err.at(-1)).toBe("go on with --after c2");
+  expect(run.err.at(-1)).toBe("continue with --after c2");
 });
 
 it("stops after a number of events", async () => {

@@ -62,7 +62,7 @@ export async function runEvents(args: readonly string[], terminal: Terminal): Pr
       continue;
     }
     isThere = true;
-    if (page["gap"] === true) note("events are gone here: there were too many, or they were too old");
+    if (page["gap"] === true) note("events are missing here: there were too many, or they were too old");
     const items = (page["items"] ?? []) as readonly Event[];
     for (const event of items) {
       try {
@@ -76,7 +76,7 @@ export async function runEvents(args: readonly string[], terminal: Terminal): Pr
     shown += items.length;
     if (items.length === 0 && !follow) break;
   }
-  if (cursor !== undefined) note(`go on with --after ${cursor}`);
+  if (cursor !== undefined) note(`continue with --after ${cursor}`);
   return 0;
 }
 

@@ -97,7 +97,7 @@ export async function runListen(args: readonly string[], terminal: Terminal): Pr
       onSubscribed: ({ epoch, offset, recovered }) =>
         note(`${topic}: epoch ${epoch}, newest ${offset}${recovered ? ", recovered" : ""}`),
       onLost: ({ after, position }) =>
-        note(`${topic}: messages after ${after.offset} are lost; it goes on after ${position.offset}`),
+        note(`${topic}: messages after ${after.offset} are lost; it continues after ${position.offset}`),
       onError: ({ code, message }) => note(`${topic}: ${code}: ${message}`),
     });
   }
@@ -164,7 +164,7 @@ function readAcks({ stdin, note }: Terminal, client: PetrelClient, last: () => P
       return note(`press Enter, or type a number from 1 to ${message.seq}`);
     }
     const taken = client.ack({ epoch: message.epoch, seq });
-    return note(taken ? `acknowledged up to ${seq}` : "that epoch is over: the messages will come again");
+    return note(taken ? `acknowledged up to ${seq}` : "that epoch has ended: the messages will come again");
   });
   return lines;
 }

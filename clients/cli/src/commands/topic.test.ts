@@ -118,7 +118,7 @@ describe("petrel listen --topic", () => {
       { topic: "room.1", id: "m4", offset: 4, at, from: "ann", data: 1, epoch: "t1" },
       { topic: "room.1", users: 1, connections: 1, here: ["ann"] },
     ]);
-    expect(run.err).toContain("room.1: messages after 4 are lost; it goes on after 50");
+    expect(run.err).toContain("room.1: messages after 4 are lost; it continues after 50");
     run.interrupt();
     expect(await run.exitCode).toBe(0);
   });

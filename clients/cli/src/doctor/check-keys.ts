@@ -72,7 +72,7 @@ async function checkProducers(ask: Ask, nowMs: number): Promise<Finding> {
   const says =
     `${keys.length} keys, ${admins} of them with the scope admin` +
     (suspended.length === 0 ? "" : `; suspended: ${suspended.slice(0, NAMED).join(", ")}`);
-  if (suspended.length > 0) return warning(check, says, "petrel keys resume ID, once its system is mended.");
+  if (suspended.length > 0) return warning(check, says, "petrel keys resume ID, once its system is fixed.");
   if (old.length === 0) return ok(check, says);
   const names = old.slice(0, NAMED).map(({ id }) => id);
   const more = old.length > NAMED ? `, and ${old.length - NAMED} more` : "";

@@ -35,7 +35,7 @@ export const metricRules: readonly Rule[] = [
   {
     metric: "petrel_apns_breaker_open",
     isWrong: (value) => value > 0,
-    says: "too many device tokens of an app are called bad at once: its breaker is open",
+    says: "too many device tokens of an app were rejected at once: its breaker is open",
     mend: "Does the app register for the right environment? docs/phones/apns.md.",
   },
   {

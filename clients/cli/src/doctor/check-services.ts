@@ -92,7 +92,7 @@ export function judgeNotReady(
     ? warning(
         name,
         `${url} takes no new connections: it drains`,
-        "Is it to be stopped? petrel nodes shows whether it was asked to; petrel drain NODE --undo takes that back.",
+        "Is it to be stopped? petrel nodes shows whether it was asked to; petrel drain NODE --undo undoes that.",
       )
     : failure(
         name,

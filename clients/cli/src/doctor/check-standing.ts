@@ -87,7 +87,7 @@ export function judgeNodes(nodes: readonly Node[]): Finding[] {
     return [
       failure(
         check,
-        nodes.length === 0 ? "none lives: nobody can connect" : "all are draining: nobody can connect",
+        nodes.length === 0 ? "none is live: nobody can connect" : "all are draining: nobody can connect",
         nodes.length === 0 ? "Start one." : "petrel drain NODE --undo, or start another one.",
       ),
     ];
@@ -97,7 +97,7 @@ export function judgeNodes(nodes: readonly Node[]): Finding[] {
 
 /** Of all that are registered, also of those that nobody can name from here. */
 function judgeVersions(nodes: readonly Node[]): Finding[] {
-  const versions = [...new Set(nodes.map(({ version = "one that does not tell" }) => version))];
+  const versions = [...new Set(nodes.map(({ version = "one that does not report it" }) => version))];
   if (versions.length === 1) return [];
   return [
     warning(

@@ -61,7 +61,7 @@ test("asks each named collect and dispatcher, and reports what is wrong with the
   for (const service of ["collect", "dispatch", "auth"])
     expect(linesOf(service, found)).toEqual([bench.httpUrl, again].map((url) => `ok ${url} is ready`));
   expect(linesOf("wechat", found)).toEqual([
-    "ok wx1 is taken (40164: not in whitelist)",
+    "ok wx1 is accepted (40164: not in whitelist)",
     "error wx1: the provider refuses the secret or the token: 40164: not in whitelist",
   ]);
   expect(linesOf("dispatchers", found)).toEqual(["ok all 2 that are alive were asked"]);

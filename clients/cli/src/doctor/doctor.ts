@@ -165,7 +165,7 @@ async function askDispatch(values: AddressValues, terminal: Terminal): Promise<D
     return error.message.includes("answered 404")
       ? skipped(
           "dispatch's facts",
-          "dispatch is of a release that does not tell them, or this address does not show them",
+          "dispatch is of a release that does not report them, or this address does not show them",
         )
       : failure(
           "dispatch's facts",

@@ -121,7 +121,7 @@ function judgeLag(backlog: Diagnosis["backlog"], ackTimeoutSeconds: number): Fin
       ? warning(
           "late users",
           `${lateUsers} of ${sampledUsers} users with open messages wait for more than three ack timeouts`,
-          "Are they offline without a device? petrel user ID and petrel why MESSAGE tell for one of them.",
+          "Are they offline without a device? petrel user ID and petrel why MESSAGE explain one of them.",
         )
       : ok("late users", `${lateUsers} of ${sampledUsers} users with open messages wait long`),
     dead.length === 0
@@ -129,7 +129,7 @@ function judgeLag(backlog: Diagnosis["backlog"], ackTimeoutSeconds: number): Fin
       : warning(
           "dead letters",
           dead.map(([cause, count]) => `${count} ${cause}`).join(", "),
-          "petrel dead-letters list; after mending the cause, petrel dead-letters replay --cause CAUSE.",
+          "petrel dead-letters list; after fixing the cause, petrel dead-letters replay --cause CAUSE.",
         ),
   ];
 }
@@ -168,14 +168,14 @@ const hands: Readonly<Record<string, Hand>> = {
     what: "the secret or the token",
     refused:
       "Is the secret in WECHAT_APPS_FILE right, and dispatch's address on the app's list? docs/phones/wechat.md.",
-    halted: "They go on by themselves when WeChat's limit ends, or it answers again.",
+    halted: "Sends resume by themselves when WeChat's limit ends, or it answers again.",
     unreachable: "Does the network let dispatch out to it (443), and is WECHAT_ENDPOINT right?",
   },
 };
 const webHand: Hand = {
   what: "the key",
   refused: "Is it the one that browsers subscribed with, and is the clock right? docs/phones/web-push.md.",
-  halted: "They go on by themselves.",
+  halted: "Sends resume by themselves.",
   unreachable: "Does the network let dispatch out to it (443)?",
 };
 
@@ -184,9 +184,9 @@ function judgeProbe(check: string, name: string, verdict: string, answer: string
   switch (verdict) {
     case "good":
       return halted
-        ? warning(check, `${name} is taken again, but sends are still halted`, hand.halted)
+        ? warning(check, `${name} is accepted again, but sends are still halted`, hand.halted)
         : // A push service may not look at the key of a push to nobody.
-          ok(check, check === "web" ? `${name}: answered (${answer})` : `${name} is taken (${answer})`);
+          ok(check, check === "web" ? `${name}: answered (${answer})` : `${name} is accepted (${answer})`);
     case "refused":
       return failure(check, `${name}: the provider refuses ${hand.what}: ${answer}`, hand.refused);
     case "topic-refused":

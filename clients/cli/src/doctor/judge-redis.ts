@@ -112,7 +112,7 @@ function judgeEviction(server: string, info: Info): Finding {
   if (policy !== "noeviction") {
     return failure(
       check,
-      `${server} has maxmemory-policy ${policy}: it drops messages where memory is short`,
+      `${server} has maxmemory-policy ${policy}: it drops messages when memory is short`,
       "CONFIG SET maxmemory-policy noeviction, and the same in redis.conf.",
     );
   }
@@ -132,7 +132,7 @@ function judgeMemory(server: string, info: Info): Finding {
   if (max === 0) {
     return warning(
       check,
-      `${server} uses ${describeBytes(used)} and has no maxmemory: the kernel may kill it where memory is short`,
+      `${server} uses ${describeBytes(used)} and has no maxmemory: the kernel may kill it when memory is short`,
       "Set maxmemory to some 70 % of the machine's: docs/operate/sizing.md.",
     );
   }
@@ -175,7 +175,7 @@ function judgeClock(server: string, clockAheadMs: number | undefined, asker: str
       ? `the clocks of ${server} and ${asker} agree`
       : `the clock of ${server} is ${describeMs(off)} ${clockAheadMs > 0 ? "ahead of" : "behind"} that of ${asker}`;
   const mend =
-    "Leases, expiries and schedules go by Redis' clock, tokens and APNs by the services'. Run NTP on both; step no clock back.";
+    "Leases, expiries and schedules go by Redis' clock, tokens and APNs by the services'. Run NTP on both; never step a clock back.";
   if (off >= CLOCK_ERROR_MS) return [failure("clocks", says, mend)];
   return [off >= CLOCK_WARNING_MS ? warning("clocks", says, mend) : ok("clocks", says)];
 }

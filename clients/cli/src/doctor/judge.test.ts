@@ -153,7 +153,7 @@ test("settings that may be forgotten", () => {
   expect(levels(judgeNodes([newer, { ...newer, id: "n3" }]))).toEqual([]);
   expect(judgeNodes([node, newer]).map(({ says }) => says)).toEqual([
     "2 live, with 6 connections",
-    "they are of several releases: 2.0.0, one that does not tell",
+    "they are of several releases: 2.0.0, one that does not report it",
   ]);
 });
 

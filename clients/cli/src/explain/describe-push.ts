@@ -102,9 +102,9 @@ function describeNoAttempt({ state, explanation }: MessageAnswer): string[] {
   if (state === "delivered" && policy !== undefined) {
     return ["Not pushed: it was acknowledged before a channel was asked."];
   }
-  if (state === "cancelled") return ["Not pushed: no channel was asked before it was taken back."];
+  if (state === "cancelled") return ["Not pushed: no channel was asked before it was cancelled."];
   if (state === "expired" || state === "delivered") {
-    const others = state === "expired" ? "or its time was over first" : "or it was acknowledged in time";
+    const others = state === "expired" ? "or it expired first" : "or it was acknowledged in time";
     return [
       `Not pushed: no channel was asked. It was sent with fallback "never", or without a notification, ${others}; ` +
         "how it was sent is no longer stored.",

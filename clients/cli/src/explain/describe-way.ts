@@ -18,10 +18,10 @@ export function describeOutcome(answer: MessageAnswer): string {
       return `Failed${after}: ${reason?.code ?? "unknown"}. ${reason?.message ?? ""}`.trimEnd();
     case "expired":
       return reason === undefined
-        ? `Expired: nobody acknowledged it before its time was over, at ${expiresAt}.`
+        ? `Expired: nobody acknowledged it before its TTL was over, at ${expiresAt}.`
         : `Superseded${after}: ${reason.message}`;
     case "cancelled":
-      return `Recalled: a producer took it back${after}.`;
+      return `Recalled: a producer cancelled it${after}.`;
     case "published":
       return `Published: handed to the nodes for ${nameOf(to)} in the step that stored it. Nothing else becomes of it.`;
     case "scheduled":
@@ -60,7 +60,7 @@ function describeEvent({ event, approximate, channel, outcome, reason, details }
 function describeScheduled({ deliverAt = "", explanation }: MessageAnswer): string {
   const { at = new Date().toISOString(), putOff } = explanation ?? {};
   if (msBetween(at, deliverAt) > 0)
-    return `Scheduled: it waits for its time, ${deliverAt}, in ${describeSpan(at, deliverAt)}.`;
+    return `Scheduled: it is due at ${deliverAt}, in ${describeSpan(at, deliverAt)}.`;
   const since = `its time, ${deliverAt}, came ${describeSpan(deliverAt, at)} ago`;
   if (putOff === undefined)
     return `Scheduled: ${since}; dispatch is about to store it, or no dispatcher owns its partition.`;
@@ -83,7 +83,7 @@ function describeUser(answer: MessageAnswer): string[] {
       n === 0
         ? `${to.user} is not connected.`
         : `${to.user} has ${n} connection${n === 1 ? "" : "s"}, on ${[...new Set(user.connections.map(({ node }) => node))].join(", ")}, and has acknowledged up to ${user.acked} of ${user.seq}; this is ${answer.seq ?? "without a number"}.` +
-            (explanation?.nudged === true ? " The nodes were asked to send it once more." : ""),
+            (explanation?.nudged === true ? " The nodes were asked to send it again." : ""),
     );
     if (state === "queued") sentences.push(`It expires at ${expiresAt}.`);
   }

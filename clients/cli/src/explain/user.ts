@@ -99,7 +99,7 @@ function describeUser({
             `${sequence.ackedAt === undefined ? "" : `, last at ${sequence.ackedAt}`}; ${stored} stored, ` +
             `sent again up to ${sequence.nudged}, offered to the fallback up to ${sequence.offered}`,
         ]),
-    nextLookAt === null ? "dispatch has nothing to look after" : `dispatch looks next at ${nextLookAt}`,
+    nextLookAt === null ? "dispatch has nothing to do for them" : `dispatch looks next at ${nextLookAt}`,
     `${scheduled} scheduled, ${topics} kept topics`,
     ...(recent.length === 0 ? [] : ["the newest messages:"]),
   ];

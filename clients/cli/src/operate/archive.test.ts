@@ -49,7 +49,7 @@ test("requests a redrive once", async () => {
   const run = bench.run(["archive", "redrive"]);
   expect([await run.exitCode, run.out]).toEqual([
     0,
-    ["8 partitions are gone through once more; petrel archive status shows how far"],
+    ["8 partitions are being searched again; petrel archive status shows the progress"],
   ]);
   expect(bench.asked).toHaveLength(1);
 });

@@ -73,7 +73,7 @@ async function redrive({ values, terminal, ask }: ArchiveCall): Promise<ExitCode
   terminal.print(
     values.json === true
       ? JSON.stringify(answer)
-      : `${String(answer["partitions"])} partitions are gone through once more; petrel archive status shows how far`,
+      : `${String(answer["partitions"])} partitions are being searched again; petrel archive status shows the progress`,
   );
   return 0;
 }

@@ -39,7 +39,7 @@ export async function runDrain(args: readonly string[], terminal: Terminal): Pro
   if (node === undefined) {
     throw new CliError(
       `${id} has not ${isOn ? "begun to drain" : "come back"} within ${CONFIRMED_WITHIN_MS / 1_000} s: has it lost its link to Redis, or is it stopping? ` +
-        (isOn ? "It is still asked to: --undo takes that back." : "Nothing is asked of it any more."),
+        (isOn ? "The request stands: --undo undoes it." : "Nothing is asked of it any more."),
     );
   }
   show(node, values.json === true, terminal);

@@ -30,7 +30,7 @@ export async function runNodes(args: readonly string[], terminal: Terminal): Pro
 }
 
 export function describeNode({ id, version, connections, draining, leaseEndsAt, asked }: PushNode): string {
-  if (version === undefined) return `${id} of a release that tells nothing of itself`;
+  if (version === undefined) return `${id} of a release that reports nothing about itself`;
   const state = draining === true ? ", draining" : asked ? ", asked to drain" : "";
   return `${id} ${version}, ${connections} connections${state}, lease until ${leaseEndsAt}`;
 }

@@ -103,7 +103,7 @@ describe("petrel webhooks", () => {
   });
 
   it.each([
-    [["update", "wh_a"], "what shall change?"],
+    [["update", "wh_a"], "what should change?"],
     [["replay", "wh_a"], "from where?"],
     [["pause", "wh_a", "--url", "x"], "--url is not for webhooks pause"],
     [["create"], "URL is missing"],

@@ -113,7 +113,7 @@ function updateWebhook(call: WebhooksCall): Promise<ExitCode> {
     ...(url === undefined ? {} : { url }),
   };
   if (Object.keys(body).length === 0)
-    throw usageError("what shall change? Give --url, --types or --description.");
+    throw usageError("what should change? Give --url, --types or --description.");
   return change(call, body);
 }
 
@@ -129,7 +129,7 @@ async function change(
 async function rotateSecret({ values, terminal, ask, words: [id = ""] }: WebhooksCall): Promise<ExitCode> {
   const answer = await ask("POST", `${pathOf(id)}/rotate`);
   terminal.print(values.json === true ? JSON.stringify(answer) : String(answer["secret"]));
-  if (values.json !== true) terminal.note("The old secret signs for 24 hours more, beside this one.");
+  if (values.json !== true) terminal.note("The old secret also signs for another 24 hours.");
   return 0;
 }
 

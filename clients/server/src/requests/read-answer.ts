@@ -27,7 +27,7 @@ export function readAnswer(status: number, text: string, retryAfter: string | nu
     throw readError(error as Json, status, retryAfterMs);
   }
   // A redirect, a proxy's page, half an answer.
-  throw new PetrelError(petrelErrorCodes.badAnswer, `${status}, which is no answer of Petrel.`, {
+  throw new PetrelError(petrelErrorCodes.badAnswer, `${status}, which is not an answer of Petrel.`, {
     outcome: status >= 300 && status < 500 && status !== 408 ? "refused" : "unknown",
     retryable: repeatable.has(status) || (status >= 200 && status < 300),
     status,

@@ -166,7 +166,7 @@ export class BatchSender {
     if (message.isSettled) return;
     const isOpen = message.isUnknown || message.isInFlight;
     const text = isOpen
-      ? "No answer came in time: whether the message is stored is not known."
+      ? "No answer came in time: it is unknown whether the message is stored."
       : "The message was not stored in time.";
     this.#reject(
       message,

@@ -91,7 +91,7 @@ export class MessageSender {
 }
 
 function queueFull(idempotencyKey: string): PetrelError {
-  return new PetrelError(petrelErrorCodes.queueFull, "As much waits to be sent as may; await ready().", {
+  return new PetrelError(petrelErrorCodes.queueFull, "The queue is full; await ready().", {
     outcome: "refused",
     retryable: true,
     idempotencyKey,

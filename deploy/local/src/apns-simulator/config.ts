@@ -6,7 +6,7 @@ import { integer, optionalText, text } from "@petrel/shared/kernel/config";
 
 export const apnsSimulatorConfigSchema = {
   ...commonSettings,
-  host: text("HOST", "address to listen on; whoever reaches it may change what it answers", {
+  host: text("HOST", "address to listen on; anyone who can reach it may change its answers", {
     default: "127.0.0.1",
   }),
   port: portSetting(7104),
@@ -26,6 +26,6 @@ export const apnsSimulatorConfigSchema = {
   certificateKeyFile: optionalText("APNS_SIMULATOR_CERTIFICATE_KEY_FILE", "PEM file of its key"),
   clientAuthorityFile: optionalText(
     "APNS_SIMULATOR_CLIENT_CA_FILE",
-    "PEM file of the authority behind providers' certificates; without it only provider tokens are taken",
+    "PEM file of the authority behind providers' certificates; without it only provider tokens are accepted",
   ),
 } as const;

@@ -6,7 +6,7 @@ import { text } from "@petrel/shared/kernel/config";
 
 export const webPushSimulatorConfigSchema = {
   ...commonSettings,
-  host: text("HOST", "address to listen on; whoever reaches it may change what it answers", {
+  host: text("HOST", "address to listen on; anyone who can reach it may change its answers", {
     default: "127.0.0.1",
   }),
   port: portSetting(7129),

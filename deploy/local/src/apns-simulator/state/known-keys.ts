@@ -46,7 +46,7 @@ function parseKey(entry: unknown, place: number): KnownKey {
   try {
     key = createPublicKey(String(publicKey));
   } catch (error) {
-    throw wrong("publicKey is no PEM key", error);
+    throw wrong("publicKey is not a PEM key", error);
   }
   if (key.asymmetricKeyDetails?.namedCurve !== "prime256v1") throw wrong("publicKey is not EC P-256");
   return { keyId, teamId, publicKey: key, environment };

@@ -54,6 +54,6 @@ test("reads keys, or refuses them by their place", () => {
   expect(wrong({ keyId: "short" })).toThrow("provider key 2: keyId is not ten of A–Z, 0–9");
   expect(wrong({ teamId: 7 })).toThrow(/teamId/);
   expect(wrong({ environment: "both" })).toThrow(/environment/);
-  expect(wrong({ publicKey: "none" })).toThrow(/no PEM key/);
+  expect(wrong({ publicKey: "none" })).toThrow(/not a PEM key/);
   expect(wrong({ publicKey: publicKey("P-384") })).toThrow(/not EC P-256/);
 });
