@@ -194,6 +194,21 @@ describe("installed into an empty project", () => {
       expect.stringMatching(/^alice p\d+_\S+ queued$/),
       expect.stringMatching(/^bob p\d+_\S+ queued$/),
     ]);
+    for (const user of ["alice", "bob"]) {
+      const headers = { authorization: `Bearer ${cluster.apiKey}` };
+      const answer = await fetch(`${cluster.collect.url}/v1/users/${user}/messages`, { headers });
+      const { items } = (await answer.json()) as { readonly items: readonly { readonly data: unknown }[] };
+      expect(items.map(({ data }) => data)).toEqual([{ text: `hello, ${user}` }]);
+    }
+    const wrong = { ...env, PETREL_KEY: `${cluster.apiKey}x` };
+    const refused: unknown = await run(process.execPath, ["send.mjs", "carol"], {
+      cwd: project,
+      env: wrong,
+    }).catch((error: unknown) => error);
+    expect(refused).toMatchObject({
+      code: 1,
+      stdout: expect.stringMatching(/^carol PETREL_UNAUTHENTICATED refused \S+\n$/) as unknown,
+    });
   });
 
   test.runIf(runsInBrowser())("the page example receives, module by module and in one file", async () => {
