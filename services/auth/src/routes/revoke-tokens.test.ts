@@ -25,19 +25,26 @@ writeFileSync(secretFile, randomBytes(48).toString("base64"), { mode: 0o600 });
 afterAll(() => rmSync(directory, { recursive: true }));
 
 let store: OpenStore;
+/** For all tests that ask for no other. */
+let usual: OpenAuth;
 let auth: OpenAuth;
 let app: HttpApp;
-beforeAll(async () => void (store = await openStore()));
+beforeAll(async () => {
+  store = await openStore();
+  usual = await openAuth({ url: store.server.url, clock });
+});
 beforeEach(async () => {
   await store.clear();
-  clock.offsetMs = 0;
-  auth = await openAuth({ url: store.server.url, clock });
+  auth = usual;
   ({ app } = auth);
+  clock.offsetMs = 0;
   await addKey(auth.producerKeys, "shop", ["tokens", "introspect"]);
   await addKey(auth.producerKeys, "sender", ["send", "admin"]);
 });
-afterEach(() => auth.close());
-afterAll(() => store.close());
+afterAll(async () => {
+  await usual.close();
+  await store.close();
+});
 
 async function signIn(userId = "alice", ttlSeconds = 600): Promise<TokenPair> {
   const payload = { userId, ttlSeconds };
@@ -164,7 +171,6 @@ describe("as a business system", () => {
   describe("beyond a key's limit", () => {
     beforeEach(async () => {
       await store.clear();
-      await auth.close();
       auth = await openAuth({
         url: store.server.url,
         // Tokens of others may live for a year here.
@@ -173,6 +179,7 @@ describe("as a business system", () => {
       ({ app } = auth);
       await addKey(auth.producerKeys, "shop", ["tokens", "introspect"]);
     });
+    afterEach(() => auth.close());
 
     const invent = async (make: (i: number) => object, count: number): Promise<number[]> => {
       const statuses: number[] = [];

@@ -108,8 +108,9 @@ function open(scripts: ScriptRunner, partitions = store.partitions, maxPerUser =
 /** device id -> users to whom it is listed */
 async function readOwners(devices: DevicesStore): Promise<Map<string, string[]>> {
   const owners = new Map<string, string[]>();
-  for (const user of USERS) {
-    for (const { id } of await devices.list(user)) owners.set(id, [...(owners.get(id) ?? []), user]);
+  const lists = await Promise.all(USERS.map((user) => devices.list(user)));
+  for (const [i, user] of USERS.entries()) {
+    for (const { id } of lists[i] ?? []) owners.set(id, [...(owners.get(id) ?? []), user]);
   }
   return owners;
 }

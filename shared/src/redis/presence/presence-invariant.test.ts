@@ -297,8 +297,9 @@ async function restoreAll(saved: ReadonlyMap<string, Buffer>): Promise<void> {
 /** What the holders' own keys add up to. */
 async function sumUp(topic: string): Promise<{ users: [string, number][]; connections: number }> {
   const sums = new Map<string, number>();
-  for (const key of await store.redis.keys(store.keys.presenceOf("*", topic))) {
-    for (const [user, connections] of Object.entries(await store.redis.hgetall(key))) {
+  const keys = await store.redis.keys(store.keys.presenceOf("*", topic));
+  for (const held of await Promise.all(keys.map((key) => store.redis.hgetall(key)))) {
+    for (const [user, connections] of Object.entries(held)) {
       sums.set(user, (sums.get(user) ?? 0) + Number(connections));
     }
   }
@@ -313,17 +314,20 @@ function shown(sums: ReadonlyMap<string, number>): { users: [string, number][]; 
 }
 
 async function expectPresence(expected: (topic: string) => Promise<ReturnType<typeof shown>>): Promise<void> {
-  const read = await readPresence(
-    store.scripts,
-    store.keys,
-    topics.map((topic) => ({ topic, wantsList: true })),
-  );
-  for (const [i, topic] of topics.entries()) {
-    const { users, connections } = await expected(topic);
+  const asked = topics.map((topic) => ({ topic, wantsList: true }));
+  const [read, ...each] = await Promise.all([
+    readPresence(store.scripts, store.keys, asked),
+    ...topics.map((topic) =>
+      Promise.all([
+        expected(topic),
+        listPresence(store.scripts, store.keys, topic, { after: "", limit: 100 }),
+        store.redis.exists(store.keys.presenceCounts(topic)),
+      ]),
+    ),
+  ]);
+  for (const [i, [{ users, connections }, page, isIndexed]] of each.entries()) {
     expect(read[i]).toEqual({ users: users.length, connections, here: users.map(([user]) => user) });
-    const page = await listPresence(store.scripts, store.keys, topic, { after: "", limit: 100 });
     expect(page.items.map(({ userId, connections }) => [userId, connections])).toEqual(users);
-    const isIndexed = await store.redis.exists(store.keys.presenceCounts(topic));
     expect(isIndexed).toBe(users.length > 0 ? 1 : 0);
   }
 }

@@ -301,12 +301,13 @@ class Model {
 
   async check(): Promise<void> {
     const { keys, redis } = store;
-    for (const name of users) {
+    const [dues, ...hashes] = await Promise.all([
+      redis.zmscore(keys.due, ...users),
+      ...users.map((name) => redis.hmget(keys.user(name), "epoch", "seq", "acked", "nextExpiry")),
+    ]);
+    for (const [i, name] of users.entries()) {
       const { epoch, seq, acked, messages } = this.users[name];
-      const [hash, due] = await Promise.all([
-        redis.hmget(keys.user(name), "epoch", "seq", "acked", "nextExpiry"),
-        redis.zscore(keys.due, name),
-      ]);
+      const [hash = [], due = null] = [hashes[i], dues[i]];
       const nextExpiry = hash.pop();
       expect(hash).toEqual(epoch === undefined ? [null, null, null] : [epoch, String(seq), String(acked)]);
       if (acked < seq) expect(due, `${name} is in due`).not.toBeNull();
