@@ -2,39 +2,21 @@
 // Guarantees: one message is one trace from its producer's span on, whichever way it takes; each span's parent is the
 // step before it; an unsampled message leaves nothing; no span names a person or holds a payload.
 import { randomBytes } from "node:crypto";
-import { mkdtemp, readFile, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import {
   startApnsSimulator,
   type TestApnsSimulator,
 } from "@petrel/shared/testing/cluster/start-apns-simulator";
-import { startCluster, type TestCluster } from "@petrel/shared/testing/cluster/start-cluster";
 import { waitFor } from "@petrel/shared/testing/wait-for";
-import { connectClient } from "@petrel/shared/testing/peers/ws-client";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { callCluster, metricOf, readState, registerPhone } from "../support/phones/cluster-with-phones.js";
-
-interface FileSpan {
-  readonly traceId: string;
-  readonly spanId: string;
-  readonly parentSpanId?: string;
-  readonly name: string;
-  readonly kind: string;
-  readonly service: string;
-  readonly startTime: string;
-  readonly durationMs: number;
-  readonly status: string;
-  readonly problem?: string;
-  readonly attributes: Readonly<Record<string, unknown>>;
-}
-
-/** What a producer sends with its request. */
-interface ProducerSpan {
-  readonly traceId: string;
-  readonly spanId: string;
-  readonly header: string;
-}
+import { callCluster, metricOf, registerPhone } from "../support/phones/cluster-with-phones.js";
+import {
+  newProducerSpan,
+  only,
+  TracedCluster,
+  wayOf,
+  waysOf,
+  type FileSpan,
+} from "../support/tracing/traced-cluster.js";
 
 const notification = { title: "You have mail", body: "from Bob" };
 let simulator: TestApnsSimulator;
@@ -43,130 +25,10 @@ beforeAll(async () => {
 });
 afterAll(() => simulator.stop());
 
-function newProducerSpan(flags = "01"): ProducerSpan {
-  const [traceId, spanId] = [randomBytes(16).toString("hex"), randomBytes(8).toString("hex")];
-  return { traceId, spanId, header: `00-${traceId}-${spanId}-${flags}` };
-}
-
-class TracedCluster {
-  readonly cluster: TestCluster;
-  readonly #directory: string;
-
-  private constructor(cluster: TestCluster, directory: string) {
-    this.cluster = cluster;
-    this.#directory = directory;
-  }
-
-  static async start(environment: Readonly<Record<string, string>>): Promise<TracedCluster> {
-    const directory = await mkdtemp(join(tmpdir(), "petrel-tracing-"));
-    const cluster = await startCluster({
-      together: (name) => !name.startsWith("push-node"),
-      nodes: 1,
-      environment: {
-        ...simulator.environment,
-        TRACING: "file",
-        TRACE_FILE: join(directory, "spans.jsonl"),
-        TRACE_SAMPLE_RATIO: "0",
-        ACK_TIMEOUT_MS: "1000",
-        LEASE_MS: "1000",
-        OFFLINE_SETTLE_MS: "100",
-        ROUTE_GRACE_MS: "100",
-        FALLBACK_RETRY_BASE_MS: "50",
-        FALLBACK_RETRY_CAP_MS: "200",
-        ...environment,
-      },
-    });
-    return new TracedCluster(cluster, directory);
-  }
-
-  async stop(): Promise<void> {
-    await this.cluster.stop();
-    await rm(this.#directory, { recursive: true });
-  }
-
-  /** @returns the message's id */
-  async send(user: string, traceparent: string | undefined, more: object = {}): Promise<string> {
-    const response = await fetch(`${this.cluster.collect.url}/v1/messages`, {
-      method: "POST",
-      headers: {
-        authorization: `Bearer ${this.cluster.apiKey}`,
-        "content-type": "application/json",
-        ...(traceparent === undefined ? {} : { traceparent }),
-      },
-      body: JSON.stringify({ to: { user }, data: { secret: "payload" }, ...more }),
-    });
-    expect(response.status).toBe(202);
-    return ((await response.json()) as { id: string }).id;
-  }
-
-  async connect(user: string, ack: "each" | "none" = "each") {
-    const [url = ""] = this.cluster.nodeUrls;
-    return connectClient({ url, token: await this.cluster.tokenFor(user), ack });
-  }
-
-  /** Everything exported so far. */
-  async spans(): Promise<FileSpan[]> {
-    const text = await readFile(join(this.#directory, "spans.jsonl"), "utf8");
-    return text
-      .split("\n")
-      .filter((line) => line !== "")
-      .map((line) => JSON.parse(line) as FileSpan);
-  }
-
-  /**
-   * The trace's spans, once there is one (or the given number) of each of these names, and the parent of each: another
-   * process may export it later.
-   */
-  async untilSpans(
-    { traceId, spanId }: Pick<ProducerSpan, "traceId" | "spanId">,
-    ...names: readonly (string | readonly [string, number])[]
-  ): Promise<FileSpan[]> {
-    let found: FileSpan[] = [];
-    await waitFor(
-      async () => {
-        found = (await this.spans()).filter((span) => span.traceId === traceId);
-        const known = new Set([undefined, spanId, ...found.map((span) => span.spanId)]);
-        if (found.some((span) => !known.has(span.parentSpanId))) return false;
-        return names.every((one) => {
-          const [name, count] = typeof one === "string" ? [one, 1] : one;
-          return found.filter((span) => span.name === name).length >= count;
-        });
-      },
-      { what: `spans ${JSON.stringify(names)}`, deadlineMs: 25_000 },
-    );
-    return found;
-  }
-
-  async untilState(id: string, state: string): Promise<void> {
-    await waitFor(async () => (await readState(this.cluster, id)).state === state, {
-      what: `the message to be ${state}`,
-      deadlineMs: 25_000,
-    });
-  }
-}
-
-/** The names from this span up to the producer's own, which we do not export; throws if a parent is missing. */
-function wayOf(span: FileSpan, spans: readonly FileSpan[], producer: ProducerSpan): string[] {
-  if (span.parentSpanId === producer.spanId) return ["producer", span.name];
-  const parent = spans.find(({ spanId }) => spanId === span.parentSpanId);
-  if (parent === undefined) throw new Error(`${span.name} has no parent`);
-  return [...wayOf(parent, spans, producer), span.name];
-}
-
-function waysOf(spans: readonly FileSpan[], producer: ProducerSpan): string[] {
-  return spans.map((span) => wayOf(span, spans, producer).join(" > ")).sort();
-}
-
-function only(spans: readonly FileSpan[], name: string): FileSpan {
-  const [first, ...more] = spans.filter((span) => span.name === name);
-  if (first === undefined || more.length > 0) throw new Error(`${more.length + 1} or no spans ${name}`);
-  return first;
-}
-
 describe("handed over in the step that stores", () => {
   let traced: TracedCluster;
   beforeAll(async () => {
-    traced = await TracedCluster.start({});
+    traced = await TracedCluster.start(simulator.environment);
   });
   afterAll(() => traced.stop());
 
@@ -414,7 +276,7 @@ describe("handed over in the step that stores", () => {
 describe("handed over by the dispatcher", () => {
   let traced: TracedCluster;
   beforeAll(async () => {
-    traced = await TracedCluster.start({ HAND_OVER: "dispatch" });
+    traced = await TracedCluster.start({ ...simulator.environment, HAND_OVER: "dispatch" });
   });
   afterAll(() => traced.stop());
 
