@@ -1,7 +1,7 @@
 // The guard of the hot path: what a message costs in Redis commands, bytes, reads and writes, beside message-cost.json.
 // Guarantees: every figure is a count, so a loaded machine does not change it; one that has grown by more than a tenth
 // fails. Not counted: CPU instructions (virtual machines often have no counter for them), allocations, and the acks'
-// own frames, which wait for company and so depend on time.
+// own frames, which linger and so depend on time.
 import { randomBytes } from "node:crypto";
 import { once } from "node:events";
 import { readFile, writeFile } from "node:fs/promises";

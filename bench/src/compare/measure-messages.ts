@@ -57,7 +57,7 @@ export async function connectUsers(
       figuresOf(
         await measureRound(
           { side, library, pids: contender.pids, subscribers },
-          // Acknowledgements that wait for company belong to the messages.
+          // Lingering acknowledgements belong to the messages.
           { settleMs: ackDelayMs + 100, ...plan },
         ),
       ),

@@ -111,31 +111,31 @@ const isFree = (name: string): boolean => !fixedVariables.includes(name);
 const isSetting = (name: string): boolean => isFree(name) && !isFile(name);
 
 function service(name: string): ValueSchema {
-  const settings = "variables for this service alone; they win over `settings`";
+  const settings = "variables for this service only; they override `settings`";
   return object({
     settings: eachOf(settings, settingValue, isSetting, name),
-    replicas: count("pods without autoscaling"),
+    replicas: count("number of pods without autoscaling"),
     autoscaling: object({
       enabled: flag("a HorizontalPodAutoscaler; those of dispatch and push-node need a metrics adapter"),
-      minReplicas: count("fewest pods"),
-      maxReplicas: count(`most pods${name === "dispatch" ? "; `PARTITIONS` by default" : ""}`),
+      minReplicas: count("minimum number of pods"),
+      maxReplicas: count(`maximum number of pods${name === "dispatch" ? "; `PARTITIONS` by default" : ""}`),
       metrics: list("metrics instead of those of k8s/base"),
       behavior: free("behaviour instead of that of k8s/base"),
     }),
     resources: free("merged into those of k8s/base"),
-    spread: text("`required`: pods on different machines, whatever that costs", {
+    spread: text("`required`: pods on different machines, or they are not scheduled", {
       enum: ["preferred", "required"],
     }),
     preStopSeconds: count(
-      "how long a stop waits for the way in to notice; 5 where k8s/base has it, 0 for not at all",
+      "how long a stop waits for the ingress to notice; 5 if k8s/base has it, 0 for not at all",
       0,
     ),
-    nodeSelector: map("nodes with these labels"),
-    tolerations: list("taints that its pods bear"),
-    affinity: free("as a pod has it"),
-    priorityClassName: text("as a pod has it"),
-    podLabels: map("more labels of its pods"),
-    podAnnotations: map("more annotations of its pods"),
+    nodeSelector: map("only nodes with these labels"),
+    tolerations: list("taints that its pods tolerate"),
+    affinity: free("a pod's affinity"),
+    priorityClassName: text("a pod's priorityClassName"),
+    podLabels: map("additional labels for its pods"),
+    podAnnotations: map("additional annotations for its pods"),
     serviceAnnotations: map("annotations of its Service"),
   });
 }
@@ -156,17 +156,17 @@ export function valuesSchema(): ValueSchema {
     ...object({
       global: free("Helm's own; unused"),
       images: object({
-        registry: text("what stands before `petrel/auth` and the others"),
-        tag: text("the chart's appVersion where it is empty"),
+        registry: text("prefix of `petrel/auth` and the others"),
+        tag: text("the chart's appVersion if empty"),
         digests: {
           ...object(
             Object.fromEntries(
               services.map((name) => [name, { type: "string", pattern: "^sha256:[0-9a-f]{64}$" }]),
             ),
           ),
-          description: "by service; a digest wins over the tag",
+          description: "by service; a digest overrides the tag",
         },
-        pullPolicy: text("as a container has it", { enum: ["IfNotPresent", "Always", "Never"] }),
+        pullPolicy: text("a container's imagePullPolicy", { enum: ["IfNotPresent", "Always", "Never"] }),
         pullSecrets: list("names of Secrets", { type: "string" }),
       }),
       settings: eachOf("variables; each reaches the services that read it", settingValue, isSetting),
@@ -176,7 +176,7 @@ export function valuesSchema(): ValueSchema {
         file,
         (name) => isFree(name) && isFile(name),
       ),
-      extraEnv: list("variables that Node or a library reads, for all four, as a container has them", {
+      extraEnv: list("a container's `env` for all four services: variables that Node or a library reads", {
         type: "object",
         required: ["name"],
         properties: { name: { type: "string", pattern: "^[A-Za-z_][A-Za-z0-9_]*$" } },
@@ -187,56 +187,58 @@ export function valuesSchema(): ValueSchema {
         auth: { ...sourceName, description: "the Secret with `key-encryption` and `producer-keys.json`" },
       }),
       services: object(Object.fromEntries(services.map((name) => [name, service(name)]))),
-      podDisruptionBudgets: flag("one pod of a kind at a time leaves"),
+      podDisruptionBudgets: flag("at most one pod of each service is evicted at a time"),
       networkPolicies: object({
-        enabled: flag("all that is not named is closed"),
+        enabled: flag("everything that is not listed is closed"),
         redis: egress("where Redis is; private addresses, ports 6379, 6380 and 26379"),
         dispatch: egress("where phones and webhooks are; public addresses, ports 443 and 2197"),
-        metricsNamespace: { ...objectName, description: "whose pods may read metrics" },
+        metricsNamespace: { ...objectName, description: "namespace whose pods may read metrics" },
         extra: list("policies of your own, `{ name, spec }`", networkPolicy),
       }),
       entry: object({
-        kind: text("the way in: none, HTTPRoutes, or Ingresses", { enum: ["none", "gateway", "ingress"] }),
+        kind: text("how traffic enters: none, HTTPRoutes, or Ingresses", {
+          enum: ["none", "gateway", "ingress"],
+        }),
         hosts: object({
-          push: text("name of push nodes", host),
-          auth: text("name of auth", host),
-          collect: text("name of collect", host),
+          push: text("host name of push nodes", host),
+          auth: text("host name of auth", host),
+          collect: text("host name of collect", host),
         }),
         namespace: {
           ...objectName,
-          description: "of the gateway's or controller's pods, for network policies",
+          description: "namespace of the gateway's or controller's pods, for network policies",
         },
-        from: list("peers of a network policy instead of that namespace, for a balancer that is no pod"),
+        from: list("peers of a network policy instead of that namespace, for a balancer that is not a pod"),
         gateway: object({
           name: text("the Gateway that routes are attached to"),
           namespace: text("its namespace"),
-          sectionName: text("its listener; every one by default"),
+          sectionName: text("its listener; all by default"),
         }),
         ingress: object({
-          controller: text("whose annotations; `nginx` is ingress-nginx, which is retired", {
+          controller: text("which controller's annotations; `nginx` is ingress-nginx, which is retired", {
             enum: ["traefik", "nginx"],
           }),
-          className: text("the controller's own name where it is empty"),
+          className: text("the controller's own name if empty"),
           pushTlsSecret: text("the certificate for `hosts.push`"),
           httpTlsSecret: text("the certificate for the other two"),
-          annotations: map("more annotations"),
+          annotations: map("additional annotations"),
         }),
       }),
       monitoring: object({
         serviceMonitor: object({
           enabled: flag("needs the CRD of the Prometheus operator"),
-          labels: map("what its serviceMonitorSelector asks for"),
+          labels: map("labels its serviceMonitorSelector asks for"),
           endpoint: free("merged into the endpoint, such as `scheme` and `tlsConfig`"),
         }),
         prometheusRule: object({
           enabled: flag("the alerts; needs the CRD of the Prometheus operator"),
-          labels: map("what its ruleSelector asks for"),
+          labels: map("labels its ruleSelector asks for"),
           runbooks: text("the address of docs/operate/alerts.md, for `runbook_url`"),
         }),
         dashboards: object({
           enabled: flag("the dashboards as ConfigMaps, for the sidecar of Grafana's charts"),
-          labels: map("what the sidecar looks for"),
-          annotations: map("such as the folder that it puts them into"),
+          labels: map("labels the sidecar looks for"),
+          annotations: map("such as the folder it puts them into"),
         }),
       }),
     }),
