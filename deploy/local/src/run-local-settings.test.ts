@@ -11,7 +11,7 @@ import { PretendedRun } from "../../../test/support/local-run/pretended-run.js";
 import type { DevFile } from "./data/dev-file.js";
 
 let local: PretendedRun;
-beforeAll(PretendedRun.prepare, 120_000);
+beforeAll(() => PretendedRun.prepare(), 120_000);
 beforeEach(async () => void (local = await PretendedRun.open()));
 afterEach(() => local.close());
 

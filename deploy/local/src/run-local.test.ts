@@ -11,7 +11,7 @@ import type { DevFile } from "./data/dev-file.js";
 import type { LocalSecrets } from "./data/local-secrets.js";
 
 let local: PretendedRun;
-beforeAll(PretendedRun.prepare, 120_000);
+beforeAll(() => PretendedRun.prepare(), 120_000);
 
 const isAlive = (pid: number): boolean => {
   try {
