@@ -83,7 +83,7 @@ export const dispatchSettings = {
   ),
   reconcileIntervalMs: integer(
     "RECONCILE_INTERVAL_MS",
-    "pause between two steps of the reconciler, of 1,000 keys each; twenty times as long between two rounds",
+    "pause between two steps of the reconciler, of 1,000 keys each; 120 times as long between two rounds",
     { default: 250, min: 1, max: 3_600_000 },
   ),
   inboxIdleHours: integer(

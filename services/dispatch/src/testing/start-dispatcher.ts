@@ -55,7 +55,7 @@ const TEST_SETTINGS = {
   dispatchRoles: ["route"],
   leaseMs: 600,
   wakeIntervalMs: 20,
-  reconcileIntervalMs: 20,
+  reconcileIntervalMs: 4,
   offlineSettleMs: 0,
   unheardConfirmMs: 100,
   // No device is swept, except by a test's own sweeper.
