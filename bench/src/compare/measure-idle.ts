@@ -1,5 +1,6 @@
 // Bench: what idle clusters and idle connections take.
 // Guarantees: a connection's share is what it adds: to the CPU time of the idle cluster, to the memory with half as many.
+// What the first thousands of connections make a server take once is no such share.
 import { readFileSync } from "node:fs";
 import { userOf, type Contender } from "../contenders/contender.js";
 import { readCpu } from "../process-cpu.js";
@@ -11,9 +12,18 @@ import { userEntrances, type CompareContext } from "./measure-messages.js";
 const CLUSTER_WINDOW_MS = 5_000;
 /** What a start, or connecting, has left to do. */
 const SETTLE_MS = 5_000;
-/** Idle clusters have idled for long: until V8 has compiled what runs once a second they take half as much again. */
+/**
+ * Idle clusters have idled for long: until V8 has compiled what runs once a second they take half as much again, and some
+ * 8 s after they were busy they clean up, which takes 20 to 80 ms of each process, once.
+ */
 const CLUSTER_SETTLE_MS = 20_000;
 const PAGE_BYTES = 4_096;
+/**
+ * What V8's threads take while a node's first thousands of connections come, malloc keeps: some 15 MB once, on Node 24.
+ * So few come and go many times before memory is measured; the same for all.
+ */
+const WARM_UPS = 30;
+const WARM_UP_CONNECTIONS = 100;
 
 export async function measureIdleCluster({ contenders, options }: CompareContext): Promise<WorkloadFigures> {
   await pause(Math.min(CLUSTER_SETTLE_MS, options.idleSeconds * 1000));
@@ -48,7 +58,9 @@ export async function measureIdleConnections(context: CompareContext): Promise<W
     }
   };
   try {
-    await pause(SETTLE_MS);
+    const settle = (): Promise<void> => pause(Math.min(CLUSTER_SETTLE_MS, idleSeconds * 1000));
+    await Promise.all(contenders.map(warmUp));
+    await settle();
     const before = await idleUsPerSecond(contenders, (idleSeconds * 1000) / 2);
     const inspectors = await openInspectors(contenders);
     const residents = async (): Promise<Resident[]> => {
@@ -67,6 +79,7 @@ export async function measureIdleConnections(context: CompareContext): Promise<W
       (connections - half) /
       1024;
     say(`  ${connections} connections each, for ${idleSeconds} s`);
+    await settle();
     const after = await idleUsPerSecond(contenders, idleSeconds * 1000);
     return {
       workload: "idle-connections",
@@ -86,6 +99,19 @@ export async function measureIdleConnections(context: CompareContext): Promise<W
     };
   } finally {
     await Promise.all(opened.map((subscribers) => subscribers.close()));
+  }
+}
+
+async function warmUp(contender: Contender): Promise<void> {
+  const names = Array.from({ length: WARM_UP_CONNECTIONS }, (_, i) => userOf(i));
+  const subscribers = await startSubscribers(await userEntrances(contender, names), 1, { connects: false });
+  try {
+    for (let round = 0; round < WARM_UPS; round++) {
+      await subscribers.connect();
+      await subscribers.leave();
+    }
+  } finally {
+    await subscribers.close();
   }
 }
 
