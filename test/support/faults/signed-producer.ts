@@ -7,6 +7,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import type { MessageRecorder, PostRecord } from "@petrel/shared/testing/peers/message-recorder";
 import type { SeededRandom } from "@petrel/shared/testing/faults/seeded-random";
 import { signRequest } from "@petrel/shared/security/producers/request-signature";
+import { sized } from "../sizes.js";
 
 export interface SignedProducerOptions {
   readonly recorder: MessageRecorder;
@@ -30,7 +31,7 @@ interface Message {
   readonly body: object;
 }
 
-const EVERY_MS = 250;
+const EVERY_MS = sized(250, 500);
 const LARGEST_BATCH = 12;
 const SIGNED_SHARE = 0.7;
 const ANSWER_DEADLINE_MS = 10_000;
