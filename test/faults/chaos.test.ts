@@ -22,7 +22,6 @@ test(
       durationMs: DURATION_MS,
       userCount: sized(200, 40),
       messagesPerSecond: sized(200, 20),
-      busyClients: sized(12, 4),
       print: (line) => lines.push(line),
     }).catch((error: unknown) => {
       throw new Error(`${String(error)}\n${lines.join("\n")}`, { cause: error });

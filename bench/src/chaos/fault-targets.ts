@@ -46,8 +46,6 @@ export interface BreakableCluster {
   readonly keeper: ProcessKeeper;
   readonly redis: RestartableRedis;
   readonly links: LinkProxies;
-  /** Of a collect that is stopped. */
-  readonly busyClients?: number;
   /** Aborted when the run ends early. */
   readonly signal: AbortSignal;
 }
@@ -139,13 +137,12 @@ function breakProcess(
 
 /** Stops a collect while business systems keep their connections to it busy. */
 async function stop(parts: BreakableCluster, name: string): Promise<() => Promise<void>> {
-  const { run, signal, busyClients: clients } = parts;
+  const { run, signal } = parts;
   const collect = run.cluster.collects.find((one) => one.name === name);
   if (collect === undefined) return breakProcess(parts, "stop", name);
   const { recorder, cluster, userNames } = run;
   const { apiKey } = cluster;
-  const busy = { recorder, collect, apiKey, user: userNames[0] ?? "", signal };
-  const end = startBusyClients(clients === undefined ? busy : { ...busy, clients });
+  const end = startBusyClients({ recorder, collect, apiKey, user: userNames[0] ?? "", signal });
   await sleep(BUSY_BEFORE_MS);
   const back = breakProcess(parts, "stop", name);
   return async () => {

@@ -27,8 +27,6 @@ export interface ChaosOptions {
   readonly durationMs: number;
   readonly userCount: number;
   readonly messagesPerSecond: number;
-  /** How many keep their connections busy to a collect that is stopped; twelve by default. */
-  readonly busyClients?: number;
   /** What happens, line by line. */
   readonly print: (line: string) => void;
 }
@@ -59,7 +57,7 @@ const TOLD_LATE_MS = 2_000;
 const SETTLE_DEADLINE_MS = 90_000;
 
 export async function runChaos(options: ChaosOptions): Promise<ChaosResult> {
-  const { seed, durationMs, userCount, messagesPerSecond, busyClients, print } = options;
+  const { seed, durationMs, userCount, messagesPerSecond, print } = options;
   const random = seededRandom(seed);
   // Each server and process ends with this one, so each adds an exit listener.
   process.setMaxListeners(Math.max(process.getMaxListeners(), 200));
@@ -97,8 +95,7 @@ export async function runChaos(options: ChaosOptions): Promise<ChaosResult> {
     setMaxListeners(0, stopping.signal);
     undo.push(async () => stopping.abort());
     const { signal } = stopping;
-    const busy = busyClients === undefined ? {} : { busyClients };
-    const parts = { run, keeper, redis, links, signal, ...busy };
+    const parts = { run, keeper, redis, links, signal };
     await run.producer.warmUp();
 
     const plan = planFaults({ random, targets: targetsOf(parts), totalMs: durationMs });
