@@ -7,6 +7,7 @@ import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
+import { inSlices } from "../../kernel/in-slices.js";
 import { formatMessageId } from "../../protocol/messages/ids.js";
 import { message, openStore, type OpenStore } from "../../testing/redis/open-store.js";
 import { openShiftedClock, type ShiftedClock } from "../../testing/faults/shifted-clock.js";
@@ -98,6 +99,11 @@ async function usedMemory(): Promise<number> {
 const users = (count: number, name = "user"): string[] =>
   Array.from({ length: count }, (_, i) => `${name}-${String(i).padStart(7, "0")}`);
 
+/** Many beside each other. */
+async function forEach(userIds: readonly string[], act: (userId: string) => Promise<unknown>): Promise<void> {
+  for (const some of inSlices(userIds, 100)) await Promise.all(some.map(act));
+}
+
 /** Messages as collect makes them, of so many bytes each, acknowledged at once. */
 async function send(userIds: readonly string[], each: number, bytes = 100, isAcked = true): Promise<void> {
   const accepter = store.accepter({ handOver: "accept" });
@@ -164,7 +170,7 @@ function isAsTold(kind: string, bytes: number): void {
 }
 
 test("record: the cost of a delivered message once its inbox has its full length", async () => {
-  const few = users(sized(10, 5));
+  const few = users(sized(10, 3));
   // An inbox is trimmed at every 64th number: measured right after that, at both ends.
   await send(few, 4 * 64);
   await forgetRecords();
@@ -236,10 +242,10 @@ test("device, session, connection", async () => {
   const ofPartition = partitions.map(() => keys);
   let before = await usedMemory();
   const devices = new DevicesStore(scripts, ofPartition);
-  for (const userId of names) {
+  await forEach(names, (userId) => {
     const phone = { token: randomBytes(32).toString("hex"), topic: "com.example.app" } as const;
-    await devices.register(userId, { platform: "ios", environment: "production", ...phone }, 1);
-  }
+    return devices.register(userId, { platform: "ios", environment: "production", ...phone }, 1);
+  });
   isAsTold("device", ((await usedMemory()) - before) / COUNT);
 
   before = await usedMemory();
@@ -251,26 +257,22 @@ test("device, session, connection", async () => {
     absoluteMs: 4 * WEEK_MS,
     maxPerUser: 10,
   });
-  for (const userId of names) {
+  await forEach(names, (userId) => {
     const sessionId = randomBytes(16).toString("base64url");
     const hash = randomBytes(32).toString("base64url");
-    await sessions.open({ userId, sessionId, hash, content: { ttlSeconds: 3_600 } });
-  }
+    return sessions.open({ userId, sessionId, hash, content: { ttlSeconds: 3_600 } });
+  });
   isAsTold("session", ((await usedMemory()) - before) / COUNT);
 
   await send(names, 1);
   await reconcile(names);
   before = await usedMemory();
   const rules = { leaseMs: DAY_MS, maxConnectionsPerUser: 5, whenFull: "evict", ackTimeoutMs: 1 } as const;
-  for (const userId of names) {
+  await forEach(names, (userId) => {
     const connection = randomBytes(9).toString("base64url");
-    await connectRoute(
-      scripts,
-      keys,
-      { userId, node: "push-node-1.lz4k2abc", connection, platform: "web" },
-      rules,
-    );
-  }
+    const route = { userId, node: "push-node-1.lz4k2abc", connection, platform: "web" } as const;
+    return connectRoute(scripts, keys, route, rules);
+  });
   isAsTold("connection", ((await usedMemory()) - before) / COUNT);
 });
 
@@ -278,7 +280,7 @@ test("over a day and more, scaled down: memory matches the formula", async (cont
   if (clock === undefined) return context.skip("left out: no C compiler (`cc`) for the clock's library");
   // In full 0.4 messages a second, in steps of half an hour; one in fifty goes to users who are away.
   const stepMs = HOUR_MS / 2;
-  const perStep = sized(720, 124);
+  const perStep = sized(720, 64);
   const present = users(sized(20, 6));
   const away = users(sized(15, 4), "away");
   const before = await usedMemory();
