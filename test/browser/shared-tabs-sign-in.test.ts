@@ -219,7 +219,7 @@ test("a fresh token with other rights moves its tab to a connection of its own, 
   await closed(tabs);
 });
 
-test("the last tab of a group that moves to another one leaves nothing behind", async () => {
+test("the last tab of a group leaves nothing behind when it moves to another one", async () => {
   const node = new FakePushNode();
   const [tab] = await opened(node, {
     getToken: ({ reason }) => token("alice", reason === "expiring" ? { topics: ["more"] } : {}),

@@ -60,7 +60,7 @@ test("a scheduled message of a topic ended when it was published, not when it wa
 });
 
 test.each([2 * HOUR_MS, HOUR_MS / 2])(
-  "a topic's message that was driven on late did not end before that: %i ms to live",
+  "a topic's message sent again late did not end before that: %i ms to live",
   (ttlMs) => {
     const deliverAtMs = T0 + HOUR_MS;
     const expiresAtMs = deliverAtMs + ttlMs;

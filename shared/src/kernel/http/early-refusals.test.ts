@@ -117,7 +117,7 @@ test("does not ask for a body with 100-continue if it would be refused", async (
   expect(await ask("/nowhere", 10)).toMatch(/^HTTP\/1\.1 404 .*connection: close/is);
 });
 
-test("asks for a body that came with its head, too, but no client of HTTP/1.0", async () => {
+test("sends 100-continue for a body that came with its head, too, but not to an HTTP/1.0 client", async () => {
   const port = await startApp();
   const ask = async (version: string): Promise<string> => {
     const socket = connect({ port, host: "127.0.0.1" });

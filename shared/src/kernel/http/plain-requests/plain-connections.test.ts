@@ -111,7 +111,7 @@ const request = (body: string, more = "", url = "/v1/messages"): string =>
   `POST ${url} HTTP/1.1\r\nHost: a\r\n${more}Content-Length: ${Buffer.byteLength(body, "latin1")}\r\n\r\n${body}`;
 const bytes = (...texts: string[]): Buffer[] => texts.map((text) => Buffer.from(text, "latin1"));
 
-test("the first request of a connection is Node's, the next are taken", async () => {
+test("leaves a connection's first request to Node and takes the next ones", async () => {
   const [ours, nodes] = [await openServer(true), await openServer(false)];
   const reads = bytes(request("1"), request("22"), request("3ü", "Via: x\r\n"), request("44"));
   const answers = await exchange(ours, reads, [6]);
@@ -120,7 +120,7 @@ test("the first request of a connection is Node's, the next are taken", async ()
   expect(ours.taken()).toBe(3);
 });
 
-test("a body in two reads is Node's, and those behind it are taken again", async () => {
+test("leaves a body in two reads to Node and takes the requests after it", async () => {
   const ours = await openServer(true);
   const whole = request("0123456789");
   const reads = bytes(request("1"), whole.slice(0, -4), whole.slice(-4), request("22"));
@@ -128,7 +128,7 @@ test("a body in two reads is Node's, and those behind it are taken again", async
   expect(ours.taken()).toBe(1);
 });
 
-test("the rest of a body is no request, even where Node has answered already", async () => {
+test("does not take the rest of a body for a request, even if Node has already answered", async () => {
   const ours = await openServer(true);
   const whole = request(request("9"), "Via: early\r\n");
   const reads = bytes(request("1"), whole.slice(0, -9), whole.slice(-9), request("22"));
@@ -137,14 +137,14 @@ test("the rest of a body is no request, even where Node has answered already", a
   expect(ours.taken()).toBe(1);
 });
 
-test("once it is not certain where a request ends, all that follows is Node's", async () => {
+test("leaves everything to Node once a request's end is uncertain", async () => {
   const ours = await openServer(true);
   const reads = bytes(request("1"), `${request("2")}POST /v1/mess`, request("3").slice(12), request("4"));
   expect((await exchange(ours, reads, [6])).match(/202 Accepted/g)).toHaveLength(4);
   expect(ours.taken()).toBe(0);
 });
 
-test("what comes before an answer waits for it", async () => {
+test("a request that arrives before an answer waits for it", async () => {
   const [ours, nodes] = [await openServer(true), await openServer(false)];
   const reads = bytes(
     request("1"),
@@ -188,7 +188,7 @@ const part = fc.oneof(
   { weight: 1, arbitrary: fc.constantFrom(...WRONG) },
 );
 
-test("any bytes, cut anywhere, get the answers that Node's parser gives", async () => {
+test("gives any bytes, cut anywhere, the answers of Node's parser", async () => {
   const [ours, nodes] = [await openServer(true), await openServer(false)];
   await fc.assert(
     fc.asyncProperty(
@@ -224,7 +224,7 @@ function heard(socket: Socket): () => string {
   return () => text;
 }
 
-test("over TLS, too", async () => {
+test("works over TLS, too", async () => {
   let taken = 0;
   const server = createTlsServer(serverIdentity, (_request, response) => response.end("by Node"));
   takePlainRequests<true>(server, {

@@ -9,7 +9,7 @@ const HEAD =
   "POST /v1/messages HTTP/1.1\r\nHost: petrel:80\r\nAuthorization: Bearer a.b\r\nContent-Length: 12\r\n\r\n";
 const withField = (line: string): string => HEAD.replace("\r\n\r\n", `\r\n${line}\r\n\r\n`);
 
-test("a head of a usual client is read", () => {
+test("reads a usual client's head", () => {
   expect(readPlainHead(withField("x-Request-ID:r 1"))).toEqual({
     url: "/v1/messages",
     headers: {
@@ -64,7 +64,7 @@ test.each<[string, string]>([
   ...["+12", "-1", "012", "0x12", "1e1", "12,12", "1 2", "12.0", "1234567890", "٣"].map(
     (length): [string, string] => [`the length ${length}`, HEAD.replace(": 12", `: ${length}`)],
   ),
-])("is left to Node: %s", (_what, head) => {
+])("leaves to Node: %s", (_what, head) => {
   expect(readPlainHead(head)).toBeUndefined();
 });
 
@@ -130,7 +130,7 @@ const damaged = fc
     return bytes.join("");
   });
 
-test("whatever is read as plain, Node reads alike", async () => {
+test("what it reads as plain, Node reads alike", async () => {
   let plain = 0;
   await fc.assert(
     fc.asyncProperty(damaged, async (head) => {

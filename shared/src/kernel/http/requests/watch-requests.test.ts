@@ -181,7 +181,7 @@ const idOf = async (path: string, id?: string): Promise<string | null> => {
 };
 
 test.each(["/things/1", "/things/broken", "/nowhere", "/%zz", "/health/live"])(
-  "%s: the answer has the request's id, or one that was made",
+  "%s: the answer has the request's id, or a generated one",
   async (path) => {
     expect(await idOf(path, "edge-1:a/b")).toBe("edge-1:a/b");
     const [made, other, replaced] = [await idOf(path), await idOf(path), await idOf(path, "no good")];
