@@ -1,7 +1,6 @@
 // Tests only: a real Redis with its scripts loaded, and helpers to look inside.
 // Guarantees: each caller has a server of its own, or one as new that nobody else has; `clear()` leaves no key of an earlier test; `close()` leaves nothing.
 import { randomBytes } from "node:crypto";
-import type { ChainableCommander } from "ioredis";
 import { connectRedis, type Redis } from "../../redis/connection/connect.js";
 import {
   MessageAccepter,
@@ -175,15 +174,17 @@ async function readEverything(
   );
 }
 
+type Pipeline = ReturnType<Redis["pipeline"]>;
+
 /** One write for all: a look at everything follows many a request. */
-async function answersOf(pipeline: ChainableCommander): Promise<unknown[]> {
+async function answersOf(pipeline: Pipeline): Promise<unknown[]> {
   return ((await pipeline.exec()) ?? []).map(([error, answer]) => {
     if (error) throw error;
     return answer;
   });
 }
 
-function readValue(pipeline: ChainableCommander, key: string, type: unknown): void {
+function readValue(pipeline: Pipeline, key: string, type: unknown): void {
   switch (type) {
     case "string":
       pipeline.get(key);
