@@ -1,4 +1,4 @@
-// webhooks/deliver-webhooks -> here -> webhooks/post-signed: one webhook's events of one partition, batch after batch.
+// webhooks/deliver-webhooks -> here -> webhooks/{lane-progress, post-signed}: one webhook's events of one partition, batch after batch.
 // Guarantees: in order; a batch is done only once the receiver took it, and delays only what follows it in this lane.
 // Before its first attempt a batch is recorded in Redis, so after a crash or with a new owner the same bytes are sent
 // under the same id. Given up after three days, with its place kept. A lane ends with its partition's lease, its
@@ -10,18 +10,11 @@ import type { EventPosition } from "@petrel/shared/protocol/events/event-positio
 import type { EventType } from "@petrel/shared/protocol/events/event-types";
 import { readPartitionEvents } from "@petrel/shared/redis/events/read-partition-events";
 import type { ScriptRunner } from "@petrel/shared/redis/scripts/script-runner";
-import {
-  beginWebhookProgress,
-  endWebhookProgress,
-  type ProgressWrite,
-  readWebhookProgress,
-  stepWebhookProgress,
-  type WebhookProgress,
-} from "@petrel/shared/redis/webhooks/webhook-progress";
 import type { PausedReason, WebhookRecord } from "@petrel/shared/redis/webhooks/webhook-record";
 import type { HeldPartition } from "../own/held-partition.js";
 import { type Batch, cutBatch, remakeBatch } from "./cut-batch.js";
 import type { EndpointBreaker } from "./endpoint-breaker.js";
+import { LaneProgress } from "./lane-progress.js";
 import { postSigned, type PostSignedDeps, type SignedAnswer } from "./post-signed.js";
 import type { WebhookSender } from "./sender/webhook-sender.js";
 import type { WebhookMetrics } from "./webhook-metrics.js";
@@ -57,8 +50,6 @@ export interface LaneDeps extends PostSignedDeps {
 const PAGE = 500;
 /** Long, because `poke` is called when there is news. */
 const IDLE_MS = 60_000;
-/** How often the place is recorded while all events are of unwanted types. */
-const KEEP_PLACE_MS = 60_000;
 const REDIS_RETRY_MS = 1_000;
 
 export class WebhookLane {
@@ -69,16 +60,11 @@ export class WebhookLane {
   readonly #deps: LaneDeps;
   readonly #stop: AbortSignal;
   readonly #abort: AbortSignal;
-  #progress: WebhookProgress | undefined;
+  readonly #progress: LaneProgress;
   #batch: Batch | undefined;
-  #isOn = true;
+  #isEnded = false;
   #isPoked = false;
   #waiting = new AbortController();
-  /** A batch was delivered since progress was last recorded. */
-  #isUnwritten = false;
-  /** The place has moved since progress was last recorded. */
-  #isMoved = false;
-  #writtenAtMs = Number.NEGATIVE_INFINITY;
   #recoveriesSeen: number;
 
   /**
@@ -95,6 +81,7 @@ export class WebhookLane {
     this.#deps = deps;
     this.held = held;
     this.endpoint = endpoint;
+    this.#progress = new LaneProgress(deps, held, endpoint.id);
     this.#stop = stop;
     this.#abort = abort;
     this.#recoveriesSeen = endpoint.breaker.recoveries;
@@ -108,7 +95,7 @@ export class WebhookLane {
 
   /** Just after what was delivered. */
   get position(): EventPosition | undefined {
-    const after = this.#progress?.after;
+    const after = this.#progress.current?.after;
     return typeof after === "number" ? undefined : after;
   }
 
@@ -116,6 +103,10 @@ export class WebhookLane {
   poke(): void {
     this.#isPoked = true;
     this.#waiting.abort();
+  }
+
+  get #isOn(): boolean {
+    return !this.#isEnded && !this.#progress.isOver;
   }
 
   async #run(): Promise<void> {
@@ -133,25 +124,26 @@ export class WebhookLane {
         await this.#wait(REDIS_RETRY_MS);
       }
     }
-    await this.#leave();
+    this.#batch = undefined;
+    await this.#progress.leave();
   }
 
   async #round(): Promise<void> {
     const { clock, find } = this.#deps;
     this.#isPoked = false;
     const webhook = find(this.endpoint.id);
-    if (webhook === undefined) return this.#end();
-    if (webhook.paused) return void (this.#isOn = false);
-    const progress = await this.#follow(webhook);
-    if (progress === undefined) return;
+    if (webhook === undefined) return this.#progress.end();
+    if (webhook.paused) return void (this.#isEnded = true);
+    const goesOn = await this.#progress.follow(webhook, () => (this.#batch = undefined));
+    if (!goesOn) return;
     const { breaker } = this.endpoint;
     breaker.follow(webhook.era);
     if (breaker.recoveries !== this.#recoveriesSeen) {
       this.#recoveriesSeen = breaker.recoveries;
-      this.#progress = { ...progress, nextAtMs: undefined };
+      this.#progress.retryNow();
     }
     // At most as long as a pause can be, because the clock may have been set back.
-    const ownMs = Math.min((this.#progress?.nextAtMs ?? 0) - clock.wallMs(), this.#longestPauseMs());
+    const ownMs = Math.min((this.#progress.current?.nextAtMs ?? 0) - clock.wallMs(), this.#longestPauseMs());
     const waitMs = Math.max(ownMs, breaker.waitMs());
     if (waitMs > 0) return this.#wait(waitMs);
     const batch = await this.#nextBatch(webhook);
@@ -167,42 +159,14 @@ export class WebhookLane {
     return Math.max(this.#deps.retry.capMs, 60 * 60 * 1_000);
   }
 
-  /** Adopts the progress in Redis and the webhook's requests. @returns undefined if the lane has ended */
-  async #follow({ id, createdAtMs, era, replay }: WebhookRecord): Promise<WebhookProgress | undefined> {
-    const { scripts } = this.#deps;
-    const { keys, token } = this.held;
-    this.#progress ??= await readWebhookProgress(scripts, keys, id);
-    if (this.#progress === undefined) {
-      const first = { after: createdAtMs, failures: 0, era, replayed: 0 };
-      if (!this.#judge(await beginWebhookProgress(scripts, keys, token, id, first))) return undefined;
-      this.#progress = first;
-    }
-    if (replay !== null && replay.number !== this.#progress.replayed) {
-      const { after } = replay;
-      const from = typeof after === "number" ? after : (after[keys.partition] ?? createdAtMs);
-      const again = { after: from, failures: 0, era, replayed: replay.number };
-      this.#batch = undefined;
-      return (await this.#write(again)) ? again : undefined;
-    }
-    // Failures before a resumption, or at another address, no longer count. Recorded with the next write.
-    if (era !== this.#progress.era) {
-      this.#progress = {
-        ...this.#progress,
-        era,
-        failures: 0,
-        failingSinceMs: undefined,
-        nextAtMs: undefined,
-      };
-    }
-    return this.#progress;
-  }
-
   /** @returns the next batch, already recorded; undefined if nothing waits or the lane has ended */
   async #nextBatch({ types }: WebhookRecord): Promise<Batch | undefined> {
     const { scripts, clock } = this.#deps;
     const wanted = types === null ? undefined : new Set<EventType>(types);
-    while (this.#isOn && !this.#stop.aborted && this.#progress !== undefined) {
-      const { after, open, gap = false } = this.#progress;
+    while (this.#isOn && !this.#stop.aborted) {
+      const progress = this.#progress.current;
+      if (progress === undefined) return undefined;
+      const { after, open, gap = false } = progress;
       const start = typeof after === "number" ? { fromMs: after } : after;
       const page = await readPartitionEvents(scripts, this.held.keys, start, { limit: PAGE, types: wanted });
       const same = open === undefined ? undefined : remakeBatch(page, open);
@@ -211,15 +175,14 @@ export class WebhookLane {
       const batch = cutBatch(page, isCut, clock.wallMs());
       if (batch !== undefined) {
         this.#batch = batch;
-        return (await this.#write({ ...this.#progress, open: batch.open, gap: isCut })) ? batch : undefined;
+        return (await this.#progress.write({ ...progress, open: batch.open, gap: isCut }))
+          ? batch
+          : undefined;
       }
       this.#batch = undefined;
-      const isNews = isCut !== gap || open !== undefined;
-      this.#isMoved ||= !isSamePlace(after, page.next);
-      this.#progress = { ...this.#progress, after: page.next, open: undefined, gap: isCut };
+      const isNews = this.#progress.passed(page.next, isCut);
       if (page.hasMore) continue;
-      const isOld = this.#isMoved && clock.monotonicMs() - this.#writtenAtMs > KEEP_PLACE_MS;
-      if (this.#isUnwritten || isNews || isOld) await this.#write(this.#progress);
+      await this.#progress.keep(isNews);
       return undefined;
     }
     return undefined;
@@ -244,11 +207,8 @@ export class WebhookLane {
     if (answer.outcome === "delivered") {
       const wasOpen = breaker.isOpen;
       breaker.succeeded();
-      const { era = 0, replayed = 0 } = this.#progress ?? {};
-      this.#progress = { after: batch.open.end, failures: 0, era, replayed };
+      this.#progress.delivered(batch.open.end);
       this.#batch = undefined;
-      // Recorded with the next batch, or as soon as there is none.
-      this.#isUnwritten = true;
       if (wasOpen) onRecovered(id);
       return;
     }
@@ -262,53 +222,15 @@ export class WebhookLane {
     startMs: number,
   ): Promise<void> {
     const { retry, clock, onGivenUp } = this.#deps;
-    const progress = this.#progress;
+    const progress = this.#progress.current;
     if (progress === undefined) return;
     const nowMs = clock.wallMs();
     const failingSinceMs = Math.min(progress.failingSinceMs ?? startMs, nowMs);
     const nextAtMs = nowMs + Math.max(retryAfterMs, backoffMs(progress.failures, retry));
     const failed = { ...progress, failures: progress.failures + 1, failingSinceMs, nextAtMs };
-    if (!(await this.#write(failed))) return;
+    if (!(await this.#progress.write(failed))) return;
     if (outcome === "gone") await onGivenUp(webhook, "gone");
     else if (nowMs - failingSinceMs >= retry.giveUpAfterMs) await onGivenUp(webhook, "exhausted");
-  }
-
-  /** @returns whether it was recorded; otherwise the lane ends */
-  async #write(progress: WebhookProgress): Promise<boolean> {
-    const { keys, token } = this.held;
-    const written = await stepWebhookProgress(this.#deps.scripts, keys, token, this.endpoint.id, progress);
-    if (!this.#judge(written)) return false;
-    this.#progress = progress;
-    this.#isUnwritten = false;
-    this.#isMoved = false;
-    this.#writtenAtMs = this.#deps.clock.monotonicMs();
-    return true;
-  }
-
-  #judge(written: ProgressWrite): boolean {
-    if (written === "stale") this.#deps.onStale(this.held);
-    // `left`: somebody has removed or started it; the next look shows which.
-    if (written !== "written") this.#isOn = false;
-    return written === "written";
-  }
-
-  /** Its webhook is gone. */
-  async #end(): Promise<void> {
-    const { keys, token } = this.held;
-    await endWebhookProgress(this.#deps.scripts, keys, token, this.endpoint.id);
-    this.#isOn = false;
-  }
-
-  /** Records what was delivered but not yet recorded, if the lease still stands. */
-  async #leave(): Promise<void> {
-    this.#batch = undefined;
-    if (!this.#isUnwritten || this.#progress === undefined || !this.held.isHeld) return;
-    const { keys, token } = this.held;
-    try {
-      await stepWebhookProgress(this.#deps.scripts, keys, token, this.endpoint.id, this.#progress);
-    } catch {
-      // Then its last batch is sent once more, under the same id.
-    }
   }
 
   async #wait(ms: number): Promise<void> {
@@ -316,8 +238,4 @@ export class WebhookLane {
     this.#waiting = new AbortController();
     await pause(ms, this.#waiting.signal);
   }
-}
-
-function isSamePlace(one: EventPosition | number, other: EventPosition): boolean {
-  return typeof one !== "number" && one.mark === other.mark && one.ms === other.ms && one.n === other.n;
 }
