@@ -1,0 +1,58 @@
+// What a bundled process starts from: a small main in place of a service's.
+import { execFileSync, spawnSync } from "node:child_process";
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, expect, it } from "vitest";
+import { bundleProcesses } from "./bundle-services.js";
+
+const MAIN = "services/small/dist/main.js";
+let tree: string;
+let bundles: string;
+
+beforeAll(async () => {
+  tree = mkdtempSync(join(tmpdir(), "petrel-bundles-"));
+  bundles = join(tree, "bundled");
+  const folder = join(tree, "services/small/dist");
+  mkdirSync(folder, { recursive: true });
+  writeFileSync(
+    join(folder, "run-main.js"),
+    `export async function runMain() {
+  console.log("first");
+  process.exit(Number(process.env.EXIT_CODE));
+}
+`,
+  );
+  writeFileSync(join(tree, MAIN), `import { runMain } from "./run-main.js";\nawait runMain();\n`);
+  await bundleProcesses(tree, [MAIN], bundles);
+});
+afterAll(() => rmSync(tree, { recursive: true, force: true }));
+
+const compiled = (): string[] =>
+  readdirSync(join(bundles, "services/small/dist")).filter((name) => name.includes("compiled"));
+const start = (): string =>
+  execFileSync(process.execPath, [join(bundles, MAIN)], { env: { EXIT_CODE: "0" }, encoding: "utf8" });
+
+it("a start that fails leaves no compiled code, the first that ends well leaves it to the next", () => {
+  expect(spawnSync(process.execPath, [join(bundles, MAIN)], { env: { EXIT_CODE: "1" } }).status).toBe(1);
+  expect(compiled()).toEqual([]);
+
+  expect(start()).toBe("first\n");
+  expect(compiled()).toEqual([`main.cjs.compiled-by-${process.version}`]);
+
+  // V8 compares only the text's length, so what was compiled shows.
+  const script = join(bundles, MAIN).replace(/\.js$/, ".cjs");
+  expect(existsSync(script)).toBe(true);
+  writeFileSync(script, readFileSync(script, "utf8").replace('"first"', '"other"'));
+  expect(start()).toBe("first\n");
+  rmSync(join(bundles, "services/small/dist", compiled()[0] ?? ""));
+  expect(start()).toBe("other\n");
+});
