@@ -17,6 +17,7 @@ const SETTLE_MS = 5_000;
  * 8 s after they were busy they clean up, which takes 20 to 80 ms of each process, once.
  */
 const CLUSTER_SETTLE_MS = 20_000;
+const WINDOWS = 5;
 const PAGE_BYTES = 4_096;
 /**
  * What V8's threads take while a node's first thousands of connections come, malloc keeps: some 15 MB once, on Node 24.
@@ -61,7 +62,8 @@ export async function measureIdleConnections(context: CompareContext): Promise<W
     const settle = (): Promise<void> => pause(Math.min(CLUSTER_SETTLE_MS, idleSeconds * 1000));
     await Promise.all(contenders.map(warmUp));
     await settle();
-    const before = await idleUsPerSecond(contenders, (idleSeconds * 1000) / 2);
+    // A process that cleans up meanwhile would hide what its connections cost.
+    const before = await quietUsPerSecond(contenders, (idleSeconds * 1000) / 2);
     const inspectors = await openInspectors(contenders);
     const residents = async (): Promise<Resident[]> => {
       for (const inspector of inspectors) await inspector.collectGarbage();
@@ -133,6 +135,23 @@ async function idleUsPerSecond(contenders: readonly Contender[], forMs: number):
           (ns - (before[i]?.get(name) ?? 0)) / 1000 / seconds,
         ]),
       ),
+    ]),
+  );
+}
+
+/** The same, of each process the median of several windows: without what happens once. */
+async function quietUsPerSecond(contenders: readonly Contender[], forMs: number): Promise<IdleByContender> {
+  const windows: IdleByContender[] = [];
+  while (windows.length < WINDOWS) windows.push(await idleUsPerSecond(contenders, forMs / WINDOWS));
+  const median = (contender: Contender, name: string): number =>
+    windows
+      .map((window) => window.get(contender)?.[name] ?? 0)
+      .toSorted((x, y) => x - y)
+      .at(Math.floor(WINDOWS / 2)) ?? 0;
+  return new Map(
+    contenders.map((contender) => [
+      contender,
+      Object.fromEntries([...contender.pids.keys()].map((name) => [name, median(contender, name)])),
     ]),
   );
 }
