@@ -19,23 +19,36 @@ let store: OpenStore;
 const opened: OpenAuth[] = [];
 let one: HttpApp;
 let other: HttpApp;
-beforeAll(async () => void (store = await openStore()));
+/** For all tests that ask for no other. */
+let usual: readonly [OpenAuth, OpenAuth];
+beforeAll(async () => {
+  store = await openStore();
+  usual = [await openProcess(), await openProcess()];
+  [one, other] = [usual[0].app, usual[1].app];
+});
 beforeEach(async () => {
   await store.clear();
   clock.offsetMs = 0;
-  ({ one, other } = await openCluster());
+  await addKey(usual[0].producerKeys, "shop", ["tokens", "introspect"]);
 });
 afterEach(async () => {
   await Promise.all(opened.splice(0).map((auth) => auth.close()));
 });
-afterAll(() => store.close());
+afterAll(async () => {
+  await Promise.all(usual.map((auth) => auth.close()));
+  await store.close();
+});
 
-async function openCluster(environment: Readonly<Record<string, string>> = {}) {
-  const common = { url: store.server.url, clock, encryptionKey, environment };
-  const both = [await openAuth(common), await openAuth(common)] as const;
-  opened.push(...both);
-  await addKey(both[0].producerKeys, "shop", ["tokens", "introspect"]);
-  return { one: both[0].app, other: both[1].app };
+/** One process of the cluster. */
+function openProcess(environment: Readonly<Record<string, string>> = {}): Promise<OpenAuth> {
+  return openAuth({ url: store.server.url, clock, encryptionKey, environment });
+}
+
+/** One more, until the test ends. */
+async function openApart(environment: Readonly<Record<string, string>>): Promise<HttpApp> {
+  const auth = await openProcess(environment);
+  opened.push(auth);
+  return auth.app;
 }
 
 async function signIn(more: object = {}, at = one): Promise<TokenPair> {
@@ -93,7 +106,7 @@ describe("a refresh token in two hands", () => {
   test("a second use signs both out and tells every node", async () => {
     const owner = await signIn();
     const bystander = await signIn();
-    const { one: strict } = await openCluster({ REFRESH_LEEWAY_SECONDS: "0" });
+    const strict = await openApart({ REFRESH_LEEWAY_SECONDS: "0" });
     const pair = await signIn({}, strict);
     const next: TokenPair = (await refresh(pair.refreshToken, strict)).body;
     const heard = await store.listen(...store.partitions.map(({ control }) => control));
@@ -201,7 +214,7 @@ test("a session's stored data does not reveal its tokens", async () => {
 });
 
 test("issues no tokens if auth's own tokens are not trusted", async () => {
-  const { one: closed } = await openCluster({
+  const closed = await openApart({
     TRUST_OWN_TOKENS: "false",
     EXTERNAL_ISSUER: "https://id.example.com/",
     EXTERNAL_JWKS_URL: "https://id.example.com/jwks",
