@@ -91,7 +91,8 @@ test("an iPhone with an expired token, and an openid: the message ends in WeChat
   const attempts = timeline.flatMap(({ channel, outcome }) =>
     outcome === undefined ? [] : [`${channel} ${outcome}`],
   );
-  expect(attempts[0]).toBe("apns no-device");
+  // On a busy machine Apple may have to be asked again.
+  expect(attempts.find((one) => one !== "apns retry")).toBe("apns no-device");
   expect(attempts.at(-1)).toBe("wechat taken");
   expect(JSON.stringify(timeline)).not.toContain(openid);
   await waitFor(async () => (await phonesOf(cluster, "ada")).length === 1, {
