@@ -1,14 +1,11 @@
 // Tests the bench itself, small: Petrel and `ws` by hand, which need no download, deliver everything that is counted.
 import { expect, test } from "vitest";
-import { sized } from "../../../test/support/sizes.js";
 import { comparisonPage } from "../report/summary-table.js";
 import { readCompareOptions } from "./compare-options.js";
 import { runCompare } from "./run-compare.js";
 
 test("compares two contenders in turn: single and batched messages, connections, memory; every delivery is seen", async () => {
-  // Half of what one publisher gets through is half of what two do.
-  const many = sized(2, 1);
-  const small = `--users ${many} --messages 40 --publishers ${many} --batch 10 --connects 6 --rounds 1 --ack-delay-ms 20`;
+  const small = "--users 2 --messages 40 --publishers 2 --batch 10 --connects 6 --rounds 1 --ack-delay-ms 20";
   const options = readCompareOptions([
     "--contenders",
     "petrel,ws",
