@@ -15,8 +15,7 @@ import { wrongFrames, type Outcome } from "../support/frames/wrong-frames.js";
 
 const RANDOM_CONNECTIONS = sized(1_000, 60);
 const FRAMES_EACH = 12;
-/** Whose connections they are, in turn. */
-const USERS = sized(200, 40);
+const USERS = 200;
 
 let cluster: TestCluster;
 const tokens: string[] = [];

@@ -11,6 +11,8 @@ import { SERVICE_BUNDLES } from "../../shared/src/testing/cluster/service-files.
 const root = fileURLToPath(new URL("../..", import.meta.url));
 const kinds = ["auth", "collect", "dispatch", "push-node"] as const;
 const simulators = ["apns-simulator", "web-push-simulator", "wechat-simulator"] as const;
+/** Packages that look for files and packages as they run. */
+const LOADED_AS_THEY_ARE = ["mongodb", "jsonc-parser", "@fastify/swagger", "@fastify/swagger-ui"] as const;
 /** Finds the services, and what lies beside them, from where it is itself: in a folder that looks like the tree. */
 const LOCAL_RUN = "deploy/local/dist/main.js";
 
@@ -92,8 +94,7 @@ async function bundle(
   const build = await rolldown({
     input,
     platform: "node",
-    // These look for files and packages as they run.
-    external: ["mongodb", "jsonc-parser", "@fastify/swagger", "@fastify/swagger-ui"],
+    external: [...LOADED_AS_THEY_ARE],
     plugins: [
       {
         // A file finds what lies beside it: scripts, a package.json.
@@ -109,6 +110,21 @@ async function bundle(
         transform: (code, id) =>
           format === "cjs" && id.endsWith("main.js")
             ? code.replace(/^await (?=run(?:Main|Service)\()/m, "void ")
+            : null,
+      },
+      {
+        // V8 forgets whom to ask for a dynamic import when it takes a script from compiled code.
+        name: "import-from-a-script",
+        transform: (code) =>
+          format === "cjs" && code.includes("import(")
+            ? LOADED_AS_THEY_ARE.reduce(
+                (text, name) =>
+                  text.replaceAll(
+                    `import("${name}")`,
+                    `Promise.resolve(require("${name}")).then((it) => ({ ...it, default: it }))`,
+                  ),
+                code,
+              )
             : null,
       },
     ],

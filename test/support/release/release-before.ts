@@ -19,7 +19,7 @@ const run = promisify(execFile);
 const root = fileURLToPath(new URL("../../..", import.meta.url));
 const MAX_OUTPUT_BYTES = 1024 ** 3;
 /** Written last: says which packages the build was made with. */
-const BUILT = "built-with-packages-and-compiling-bundles";
+const BUILT = "built-with-packages-and-compiled-bundles";
 const projects = [
   "services/auth",
   "services/collect",
