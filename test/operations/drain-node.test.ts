@@ -124,6 +124,5 @@ describe("two nodes of this release", () => {
       "node.undrain",
       "node.drain",
     ]);
-    await cluster.stop();
   });
 });

@@ -42,6 +42,15 @@ test("two borrowers at once get two", async () => {
   await Promise.all([one.stop(), two.stop()]);
 });
 
+test("one that was stopped twice is given back once", async () => {
+  const redis = await borrowRedis();
+  await redis.stop();
+  await redis.stop();
+  const next = await borrowRedis();
+  expect(await ask(next, "PING")).toEqual(["PONG"]);
+  await next.stop();
+});
+
 test.each<[string, (redis: TestRedis) => Promise<unknown>]>([
   ["has another setting", (redis) => ask(redis, "CONFIG", "SET", "maxmemory", "8mb")],
   ["has another user", (redis) => ask(redis, "ACL", "SETUSER", "petrel", "on", "nopass", "~*", "+@all")],

@@ -30,7 +30,9 @@ class KeptServers {
   async borrow(): Promise<TestRedis> {
     const kept = this.#idle.pop() ?? (await this.#start());
     const { server, url, port } = kept;
-    return { ...server, url, port, stop: () => this.#giveBack(kept) };
+    let givenBack: Promise<void> | undefined;
+    // Given back twice, it would have two borrowers.
+    return { ...server, url, port, stop: () => (givenBack ??= this.#giveBack(kept)) };
   }
 
   async #start(): Promise<Kept> {
