@@ -119,9 +119,15 @@ async function makeFaults(
   await simulator.setBehaviour({ blackhole: { connections: 1, delivering: true } });
   await taken(0.75);
   const times = Math.min(concurrency, Math.floor(pushes / 10));
-  await simulator.setBehaviour({
-    answer: { status: 503, reason: "ServiceUnavailable", retryAfter: 1, times },
-  });
+  const answer = { status: 503, reason: "ServiceUnavailable", retryAfter: 1, times };
+  // Repeated if only requests in the black hole met it: nobody saw their answers.
+  await waitFor(
+    async () => {
+      await simulator.setBehaviour({ answer });
+      return ((await simulator.stats()).answers["503 ServiceUnavailable"] ?? 0) > 0;
+    },
+    { what: "requests that are answered with 503", deadlineMs, everyMs: 20 },
+  );
 }
 
 async function judge(

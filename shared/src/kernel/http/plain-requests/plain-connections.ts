@@ -1,5 +1,5 @@
-// A server's connections -> here -> collect/routes/express-lane, kernel/http/http-app: offers plain requests that come in one read to a taker, before
-// Node parses them.
+// A server's connections -> here -> collect/routes/express-lane, kernel/http/http-app: offers plain requests that come in
+// one read to a taker, before Node parses them.
 // Guarantees: takes only a read that is exactly one whole, plain request (read-plain-head), on a connection where Node
 // has nothing to do and stands at the start of a request. Every other byte goes to Node's own reader of the connection;
 // once it is not certain where a request ends, all that follows does. While an answer is awaited nothing more is read, so
