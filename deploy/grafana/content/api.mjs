@@ -8,8 +8,7 @@ const slowest = (q) =>
 export const api = {
   uid: "petrel-api",
   title: "Petrel: HTTP and sign-in",
-  description:
-    "Requests by route: how many, how they are answered, how long they take; and the budgets of two objectives.",
+  description: "Requests by route: rate, status and duration; error budgets of acceptance and sign-in.",
   panels: [
     row("Requests"),
     graph("By service", "reqps", [
@@ -31,7 +30,7 @@ export const api = {
       ),
     ]),
     graph(
-      "Answered 5xx, by route",
+      "5xx answers, by route",
       "reqps",
       [
         query(
@@ -39,11 +38,13 @@ export const api = {
           "{{component}} {{route}} {{status}}",
         ),
       ],
-      { description: "500 is a fault of the program: an alert. 503 is Redis, or an overload." },
+      {
+        description: "500 is a bug in the service and alerts. 503 means Redis is unavailable or overloaded.",
+      },
     ),
-    graph("Median, the slowest routes", "s", [query(slowest(0.5), "{{component}} {{method}} {{route}}")]),
-    graph("p99, the slowest routes", "s", [query(slowest(0.99), "{{component}} {{method}} {{route}}")], {
-      description: "Above 1 s for ten minutes: an alert.",
+    graph("Duration p50, slowest routes", "s", [query(slowest(0.5), "{{component}} {{method}} {{route}}")]),
+    graph("Duration p99, slowest routes", "s", [query(slowest(0.99), "{{component}} {{method}} {{route}}")], {
+      description: "Alerts above 1 s for ten minutes.",
     }),
 
     row("Acceptance"),
@@ -56,7 +57,7 @@ export const api = {
         query("petrel:acceptance_unavailable:ratio_rate6h", "6 hours"),
         query("vector(0.001)", "budget"),
       ],
-      { description: "The objective is 99.9 %." },
+      { description: "Objective: 99.9 %." },
     ),
     graph("Messages, by outcome", "cps", [
       query(`sum by (outcome) (${rate("petrel_collect_messages_total")})`, "{{outcome}}"),
@@ -75,7 +76,7 @@ export const api = {
         query("petrel:sign_in_failed:ratio_rate6h", "6 hours"),
         query("vector(0.001)", "budget"),
       ],
-      { description: "5xx of auth. The objective is 99.9 %." },
+      { description: "5xx answers of auth. Objective: 99.9 %." },
     ),
     graph("Tokens and tickets, by status", "reqps", [
       query(
@@ -89,16 +90,16 @@ export const api = {
         "{{route}}",
       ),
     ]),
-    graph("Tokens checked by push nodes", "cps", [
+    graph("Token checks by push nodes", "cps", [
       query(`sum by (outcome) (${rate("petrel_token_checks_total")})`, "{{outcome}}"),
     ]),
     graph(
-      "Sources for checking tokens",
+      "Token sources up (JWKS, introspection)",
       "short",
       [query("min by (component, source) (petrel_token_source_up)", "{{component}} {{source}}")],
-      { max: 1, description: "0 while it cannot be reached." },
+      { max: 1, description: "0 while the source is unreachable." },
     ),
-    graph("Closed for their token", "cps", [
+    graph("Connections closed because of their token", "cps", [
       query(`sum by (code) (${rate('petrel_connections_closed_total{code=~"4401|4403|4429"}')})`, "{{code}}"),
     ]),
   ],

@@ -1,17 +1,17 @@
-// make-dashboards -> here: who is reached another way, and which devices are forgotten.
+// make-dashboards -> here: fallback channels and device clean-up.
 import { graph, quantile, query, rate, row } from "./panels.mjs";
 
 export const fallback = {
   uid: "petrel-fallback",
   title: "Petrel: fallback and token clean-up",
-  description: "What reaches users another way, how well, and which devices are forgotten on the way.",
+  description: "Fallback pushes by channel, their success, and the clean-up of devices.",
   panels: [
     row("Volume"),
-    graph("Offered, and sent by channel", "cps", [
+    graph("Offered, and accepted by channel", "cps", [
       query(`sum(${rate("petrel_dispatch_offered_total")})`, "offered"),
       query(
         `sum by (channel) (${rate('petrel_fallback_sends_total{outcome="taken"}')})`,
-        "taken by {{channel}}",
+        "accepted by {{channel}}",
       ),
     ]),
     graph("Attempts, by channel and outcome", "cps", [
@@ -31,10 +31,10 @@ export const fallback = {
           "{{channel}}",
         ),
       ],
-      { max: 1, description: "Of the attempts that found somebody to send to." },
+      { max: 1, description: "Share of the attempts that found a device." },
     ),
     graph(
-      "APNs: answers that are not about a token",
+      "APNs errors that are not about a device token",
       "percentunit",
       [
         query(
@@ -42,7 +42,7 @@ export const fallback = {
           "{{environment}}",
         ),
       ],
-      { max: 1, description: "Above a tenth for five minutes: an alert." },
+      { max: 1, description: "Alerts above 10 % for five minutes." },
     ),
     graph("APNs, by result and reason", "cps", [
       query(
@@ -50,7 +50,7 @@ export const fallback = {
         "{{environment}} {{result}} {{reason}}",
       ),
     ]),
-    graph("APNs, how long a push takes", "s", [
+    graph("APNs, push duration", "s", [
       query(quantile(0.5, ", environment", "petrel_apns_send_seconds_bucket"), "p50 {{environment}}"),
       query(quantile(0.99, ", environment", "petrel_apns_send_seconds_bucket"), "p99 {{environment}}"),
     ]),
@@ -69,18 +69,18 @@ export const fallback = {
         "{{appid}} {{outcome}} {{code}}",
       ),
     ]),
-    graph("WeChat, how long a request takes, access tokens, apps that rest", "short", [
+    graph("WeChat: request duration, access tokens, paused apps", "short", [
       query(quantile(0.99, ", appid", "petrel_wechat_send_seconds_bucket"), "p99 {{appid}}"),
       query(
         "sum by (appid, outcome) (increase(petrel_wechat_token_refreshes_total[$__rate_interval]))",
         "tokens {{outcome}} {{appid}}",
       ),
-      query("min by (appid) (petrel_wechat_app_closed)", "closed {{appid}}"),
+      query("min by (appid) (petrel_wechat_app_closed)", "paused {{appid}}"),
     ]),
-    graph("Web Push: answers", "cps", [
+    graph("Web Push, by result and status", "cps", [
       query(`sum by (result, status) (${rate("petrel_web_push_sends_total")})`, "{{result}} {{status}}"),
     ]),
-    graph("Web Push: how long a request takes", "s", [
+    graph("Web Push, request duration", "s", [
       query(quantile(0.5, "", "petrel_web_push_send_seconds_bucket"), "p50"),
       query(quantile(0.99, "", "petrel_web_push_send_seconds_bucket"), "p99"),
     ]),
@@ -98,41 +98,44 @@ export const fallback = {
       { max: 1 },
     ),
 
-    row("What waits"),
-    graph("By channel: waiting, and being sent", "short", [
-      query("max by (channel) (petrel_fallback_waiting)", "waits for {{channel}}"),
-      query("sum by (channel) (petrel_fallback_sending)", "being sent by {{channel}}"),
+    row("Queues"),
+    graph("Waiting and in flight, by channel", "short", [
+      query("max by (channel) (petrel_fallback_waiting)", "waiting for {{channel}}"),
+      query("sum by (channel) (petrel_fallback_sending)", "in flight on {{channel}}"),
     ]),
     graph(
       "Queued, by priority",
       "short",
       [
         query("max by (priority) (petrel_fallback_queued)", "{{priority}}"),
-        query("max(petrel_fallback_retries_waiting)", "wait for another attempt"),
+        query("max(petrel_fallback_retries_waiting)", "waiting for a retry"),
       ],
-      { description: "Of the whole cluster, whichever dispatcher is asked." },
+      { description: "Whole cluster; every dispatcher reports the same value." },
     ),
-    graph("Age of the oldest", "s", [query("max(petrel_fallback_oldest_seconds)", "oldest")]),
-    graph("Taken over from workers that died", "cps", [
+    graph("Age of the oldest queued message", "s", [query("max(petrel_fallback_oldest_seconds)", "oldest")]),
+    graph("Claimed from workers that died", "cps", [
       query(`sum(${rate("petrel_fallback_claimed_total")})`, "claimed"),
     ]),
 
     row("Token clean-up"),
     graph(
-      "Devices, by what became of them",
+      "Devices removed or set aside",
       "short",
       [
         query(
           "sum by (outcome) (increase(petrel_apns_invalidations_total[$__rate_interval]))",
           "{{outcome}}",
         ),
-        query("sum(increase(petrel_dispatch_devices_swept_total[$__rate_interval]))", "not seen for long"),
+        query(
+          "sum(increase(petrel_dispatch_devices_swept_total[$__rate_interval]))",
+          "not seen for a long time",
+        ),
       ],
       {
         bars: true,
         stack: true,
         description:
-          "forgotten: Apple says they are gone; quarantined: set aside for a while; kept: registered again since; dropped: too many at once to handle.",
+          "`forgotten`: Apple says the token is gone. `quarantined`: set aside for a while. `kept`: registered again since. `dropped`: too many at once to handle.",
       },
     ),
     graph(
@@ -151,7 +154,7 @@ export const fallback = {
       { bars: true, stack: true },
     ),
     graph(
-      "Devices of apps that are not configured",
+      "Devices of unconfigured apps",
       "short",
       [
         query(
@@ -164,14 +167,16 @@ export const fallback = {
 
     row("Dead letters"),
     graph(
-      "New, by cause",
+      "New dead letters, by cause",
       "short",
       [query("sum by (cause) (increase(petrel_fallback_failed_total[$__rate_interval]))", "{{cause}}")],
       { bars: true, stack: true },
     ),
-    graph("Kept, by cause", "short", [query("max by (cause) (petrel_fallback_dead_letters)", "{{cause}}")]),
+    graph("Dead letters kept, by cause", "short", [
+      query("max by (cause) (petrel_fallback_dead_letters)", "{{cause}}"),
+    ]),
     graph(
-      "Had to go, by cause",
+      "Dead letters evicted, by cause",
       "short",
       [
         query(

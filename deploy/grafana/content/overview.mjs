@@ -1,10 +1,10 @@
-// make-dashboards -> here: what comes in, what becomes of it, whether somebody looks after it.
+// make-dashboards -> here: intake, outcomes, dispatch, Redis and the processes.
 import { COLUMNS, graph, quantile, query, rate, red, row, stat } from "./panels.mjs";
 
 export const overview = {
   uid: "petrel-overview",
   title: "Petrel: overview",
-  description: "What comes in, what becomes of it, and whether somebody looks after it.",
+  description: "Intake, outcomes, dispatch, Redis and the processes themselves.",
   panels: [
     stat("Connected", "short", "sum(petrel_connections_open)"),
     stat("Accepted", "cps", `sum(${rate('petrel_collect_messages_total{outcome="stored"}')})`),
@@ -20,7 +20,8 @@ export const overview = {
     ),
     stat("Oldest undelivered", "s", "max(petrel_undelivered_oldest_seconds)", {
       thresholds: red(30),
-      description: "Neither acknowledged nor given to the fallback, among the users to be looked at next.",
+      description:
+        "Age of the oldest message that is neither acknowledged nor offered to the fallback, among the users due next.",
     }),
     stat(
       "Partitions without an owner",
@@ -38,11 +39,12 @@ export const overview = {
       "cps",
       [query(`sum by (state) (${rate("petrel_messages_ended_total")})`, "{{state}}")],
       {
-        description: "Of those pushed or failed some are delivered later, and count twice.",
+        description:
+          "A message that was pushed or failed can still be delivered later; it then counts twice.",
       },
     ),
     graph("Written to sockets", "cps", [query(`sum(${rate("petrel_messages_sent_total")})`, "messages")], {
-      description: "Each to every connection of its user; more than are accepted where users have several.",
+      description: "One per connection: higher than Accepted when users have several connections.",
     }),
     graph("Delivery, by priority, connected users", "s", [
       query(
@@ -54,7 +56,7 @@ export const overview = {
         "p99 {{priority}}",
       ),
     ]),
-    graph("Later than the objective", "percentunit", [
+    graph("Delivered later than the objective", "percentunit", [
       query("petrel:delivery_late:ratio_rate5m", "5 minutes"),
       query("petrel:delivery_late:ratio_rate1h", "1 hour"),
       query("petrel:delivery_late:ratio_rate6h", "6 hours"),
@@ -66,42 +68,45 @@ export const overview = {
     ]),
 
     row("Dispatch"),
-    graph("Waiting to be handed over, by partition", "short", [
+    graph("Handover queue, by partition", "short", [
       query("max by (partition) (petrel_dispatch_ready_length)", "{{partition}}"),
     ]),
-    graph("Age of what waits to be handed over", "s", [
+    graph("Handover queue, age of the oldest", "s", [
       query("max by (partition) (petrel_dispatch_ready_oldest_seconds)", "{{partition}}"),
     ]),
-    graph("Users with something unacknowledged", "short", [
+    graph("Users with unacknowledged messages", "short", [
       query("max by (partition) (petrel_dispatch_due_users)", "{{partition}}"),
     ]),
     graph(
       "Wake lag, by partition",
       "s",
       [query("max by (partition) (petrel_dispatch_wake_lag_seconds)", "{{partition}}")],
-      { description: "How long the most overdue user has waited for a look. Above 30 s: an alert." },
+      { description: "How overdue the most overdue user is. Alerts above 30 s." },
     ),
     graph(
-      "Users who wait too long",
+      "Users waiting too long",
       "percentunit",
       [
         query(
           "sum(petrel_undelivered_users_late) / (sum(petrel_undelivered_users_sampled) > 0)",
-          "of those with something unacknowledged",
+          "of users with unacknowledged messages",
         ),
         query("vector(0.01)", "budget"),
       ],
-      { max: 1, description: "Longer than three ACK_TIMEOUT_MS, in a sample of 32 users a partition." },
+      {
+        max: 1,
+        description: "Share waiting longer than 3 × ACK_TIMEOUT_MS, in a sample of 32 users per partition.",
+      },
     ),
     graph(
       "Wakes, by outcome",
       "cps",
       [query(`sum by (outcome) (${rate("petrel_dispatch_wakes_total")})`, "{{outcome}}")],
-      { description: "`nudged` are the nudges: users who are there and did not acknowledge in time." },
+      { description: "`nudged`: connected users who did not acknowledge in time." },
     ),
-    graph("Offered to the fallback, hanging, expired", "cps", [
+    graph("Offered to the fallback, stuck, expired", "cps", [
       query(`sum(${rate("petrel_dispatch_offered_total")})`, "offered"),
-      query(`sum by (reason) (${rate("petrel_dispatch_hanging_users_total")})`, "hanging: {{reason}}"),
+      query(`sum by (reason) (${rate("petrel_dispatch_hanging_users_total")})`, "stuck: {{reason}}"),
       query(`sum(${rate('petrel_messages_ended_total{state="expired"}')})`, "expired"),
     ]),
     graph("Scheduled messages, by partition", "short", [
@@ -110,9 +115,9 @@ export const overview = {
     graph("Lateness of scheduled messages", "s", [
       query(
         `histogram_quantile(0.99, sum by (le) (${rate("petrel_schedule_lateness_seconds_bucket")}))`,
-        "p99 of what was promoted",
+        "p99 of promoted messages",
       ),
-      query("max(petrel_schedule_lag_seconds)", "waits"),
+      query("max(petrel_schedule_lag_seconds)", "still waiting"),
     ]),
     graph("Partitions, by owner", "short", [
       query("sum by (instance) (petrel_dispatch_partitions_owned)", "{{instance}}"),
@@ -120,14 +125,14 @@ export const overview = {
     ]),
 
     row("Redis and processes"),
-    graph("Redis, p99 of a call", "s", [
+    graph("Redis call duration, p99", "s", [
       query(
         quantile(0.99, ", component, link", "petrel_redis_call_duration_seconds_bucket"),
         "{{component}} {{link}}",
       ),
     ]),
     graph(
-      "Redis, memory used of its limit",
+      "Redis memory, share of the limit",
       "percentunit",
       [
         query(
@@ -137,13 +142,13 @@ export const overview = {
         query("vector(0.75)", "ticket"),
         query("vector(0.9)", "page"),
       ],
-      { max: 1, description: "At the limit every message is answered 503." },
+      { max: 1, description: "At the limit, every message is refused with 503." },
     ),
-    graph("Redis, memory", "bytes", [
+    graph("Redis memory", "bytes", [
       query("max by (server) (petrel_redis_memory_used_bytes)", "used {{server}}"),
       query("max by (server) (petrel_redis_memory_max_bytes)", "limit {{server}}"),
     ]),
-    graph("Redis, calls that failed", "cps", [
+    graph("Redis calls that failed", "cps", [
       query(
         `sum by (component, reason) (${rate("petrel_redis_call_failures_total")})`,
         "{{component}} {{reason}}",
@@ -171,7 +176,7 @@ export const overview = {
       [query("count by (component, version) (petrel_build_info)", "{{component}} {{version}}")],
       {
         width: COLUMNS,
-        description: "Processes of each release: two side by side during a deploy.",
+        description: "Processes per release. Two releases run side by side during a deploy.",
       },
     ),
   ],

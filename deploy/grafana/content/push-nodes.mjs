@@ -1,10 +1,10 @@
-// make-dashboards -> here: connections, and what goes over them, node by node.
+// make-dashboards -> here: connections and their traffic, by node.
 import { graph, nodeProcess, ofNode, quantile, query, rate, row, withNode } from "./panels.mjs";
 
 export const pushNodes = {
   uid: "petrel-push-nodes",
   title: "Petrel: push nodes",
-  description: "Connections and what goes over them, node by node.",
+  description: "Connections and their traffic, by node.",
   variables: [{ name: "instance", label: "Node", query: "label_values(petrel_connections_open, instance)" }],
   panels: [
     row("Connections"),
@@ -18,25 +18,25 @@ export const pushNodes = {
       [query(`sum by (code) (${rate(`petrel_connections_closed_total${ofNode}`)})`, "{{code}}")],
       {
         description:
-          "1000 signed out, 1001 page left, 1006 cut, 1012 asked to move, 4401 token over, 4403 revoked, 4408 too slow, 4409 replaced, 4429 too many.",
+          "1000 signed out, 1001 page left, 1006 connection lost, 1012 asked to reconnect, 4401 token expired, 4403 revoked, 4408 too slow, 4409 replaced, 4429 too many.",
       },
     ),
-    graph("Handshakes turned away", "cps", [
+    graph("Handshakes refused", "cps", [
       query(rate(`petrel_handshakes_turned_away_total${ofNode}`), "503 {{instance}}"),
-      query(rate(`petrel_unauthenticated_pushed_out_total${ofNode}`), "without credential {{instance}}"),
-      query(rate(`petrel_sockets_cut_total${ofNode}`), "without upgrade {{instance}}"),
+      query(rate(`petrel_unauthenticated_pushed_out_total${ofNode}`), "no credential {{instance}}"),
+      query(rate(`petrel_sockets_cut_total${ofNode}`), "no upgrade {{instance}}"),
     ]),
-    graph("Stopping", "short", [
-      query(`petrel_node_draining${ofNode}`, "stopping {{instance}}"),
+    graph("Draining", "short", [
+      query(`petrel_node_draining${ofNode}`, "draining {{instance}}"),
       query(
         `increase(petrel_drained_connections_total${ofNode}[$__rate_interval])`,
         "{{outcome}} {{instance}}",
       ),
     ]),
-    graph("Lost, by a dispatcher's word", "short", [
+    graph("Nodes declared dead", "short", [
       query(
         "sum(increase(petrel_dispatch_gone_nodes_total[$__rate_interval]))",
-        "times a node was found gone",
+        "nodes declared dead by dispatch",
       ),
     ]),
 
@@ -61,7 +61,7 @@ export const pushNodes = {
       ),
     ]),
     graph(
-      "Measured, by presence",
+      "Measured deliveries, by presence",
       "cps",
       [
         query(
@@ -69,15 +69,15 @@ export const pushNodes = {
           "{{presence}}",
         ),
       ],
-      { description: "`away`: accepted before this connection was there, such as a backlog." },
+      { description: "`away`: accepted before this connection opened, such as a backlog." },
     ),
-    graph("Ended here", "cps", [
+    graph("Final states, by node", "cps", [
       query(
         `sum by (instance, state) (${rate(`petrel_messages_ended_total${nodeProcess}`)})`,
         "{{state}} {{instance}}",
       ),
     ]),
-    graph("Held back by their pace", "cps", [
+    graph("Clients throttled to their receive rate", "cps", [
       query(rate(`petrel_receiving_paced_total${ofNode}`), "{{instance}}"),
     ]),
     graph("Refused by limits", "cps", [
@@ -90,7 +90,7 @@ export const pushNodes = {
       query(`nodejs_eventloop_lag_p99_seconds${nodeProcess}`, "p99 {{instance}}"),
     ]),
     graph("CPU", "percentunit", [query(rate(`process_cpu_seconds_total${nodeProcess}`), "{{instance}}")]),
-    graph("Memory for each connection", "bytes", [
+    graph("Memory per connection", "bytes", [
       query(
         `process_resident_memory_bytes${nodeProcess} / on (instance) (petrel_connections_open${ofNode} > 0)`,
         "{{instance}}",
@@ -99,14 +99,19 @@ export const pushNodes = {
     graph("Garbage collection, share of time", "percentunit", [
       query(`sum by (instance) (${rate(`nodejs_gc_duration_seconds_sum${nodeProcess}`)})`, "{{instance}}"),
     ]),
-    graph("Redis, p99 of a call", "s", [
+    graph("Redis call duration, p99", "s", [
       query(
         quantile(0.99, ", instance", `petrel_redis_call_duration_seconds_bucket${nodeProcess}`),
         "{{instance}}",
       ),
     ]),
-    graph("Links to Redis", "short", [query(`petrel_redis_link_up${nodeProcess}`, "{{link}} {{instance}}")], {
-      max: 1,
-    }),
+    graph(
+      "Redis connections up",
+      "short",
+      [query(`petrel_redis_link_up${nodeProcess}`, "{{link}} {{instance}}")],
+      {
+        max: 1,
+      },
+    ),
   ],
 };

@@ -1,30 +1,29 @@
-// make-dashboards -> here: one to many, and whether those who come back miss anything.
+// make-dashboards -> here: topics: publishing, fan-out, recovery, presence.
 import { graph, ofNode, quantile, query, rate, row, withNode } from "./panels.mjs";
 
 export const topics = {
   uid: "petrel-topics",
   title: "Petrel: topics",
-  description:
-    "One to many: what is published, how fast it reaches who listens, whether those who come back miss anything.",
+  description: "Publishing, fan-out speed, recovery of returning clients, presence.",
   variables: [
     { name: "instance", label: "Node", query: "label_values(petrel_topic_subscriptions, instance)" },
   ],
   panels: [
-    row("What is followed, and what it holds"),
+    row("Subscriptions"),
     graph("Subscriptions", "short", [query(`petrel_topic_subscriptions${ofNode}`, "{{instance}}")], {
       stack: true,
-      description: "Each topic of each connection, `$all` included: never fewer than connections.",
+      description: "One per topic and connection, `$all` included: never fewer than connections.",
     }),
     graph("Topics followed", "short", [query(`petrel_topics_followed${ofNode}`, "{{instance}}")], {
-      description: "A topic with subscribers on several nodes counts on each.",
+      description: "A topic with subscribers on several nodes counts once per node.",
     }),
     graph(
-      "Newest messages kept by nodes",
+      "Recent messages cached by nodes",
       "bytes",
       [query(`petrel_topic_ring_bytes${ofNode}`, "{{instance}}")],
       {
         description:
-          "TOPIC_RING_BYTES bounds it. Whoever comes back is served from here, before the log in Redis.",
+          "Bounded by TOPIC_RING_BYTES. Returning clients are served from here first, then from the log in Redis.",
       },
     ),
 
@@ -38,7 +37,7 @@ export const topics = {
           "{{outcome}} to {{to}}",
         ),
       ],
-      { description: "Of the whole cluster." },
+      { description: "Whole cluster." },
     ),
     graph("Published, by clients", "cps", [
       query(`sum by (outcome) (${rate(`petrel_client_publishes_total${ofNode}`)})`, "{{outcome}}"),
@@ -48,11 +47,11 @@ export const topics = {
       "cps",
       [query(rate(`petrel_topic_deliveries_total${ofNode}`), "{{instance}}")],
       {
-        description: "Each message for each subscriber, replays included.",
+        description: "One per message and subscriber, replays included.",
       },
     ),
     graph(
-      "Fan-out, until the last subscriber's socket",
+      "Fan-out duration, to the last subscriber's socket",
       "s",
       [
         query(
@@ -66,14 +65,14 @@ export const topics = {
       ],
       {
         width: 16,
-        description: "From a message's arrival on the node. Above 1 s for ten minutes: an alert.",
+        description: "Measured from the message's arrival on the node. Alerts above 1 s for ten minutes.",
       },
     ),
     graph("Fan-outs", "cps", [
       query(rate(`petrel_topic_fan_out_duration_seconds_count${ofNode}`), "{{instance}}"),
     ]),
 
-    row("Whoever comes back, and what a node missed"),
+    row("Recovery and repair"),
     graph("Recoveries, by outcome", "cps", [
       query(`sum by (outcome) (${rate(`petrel_topic_recoveries_total${ofNode}`)})`, "{{outcome}}"),
     ]),
@@ -86,10 +85,10 @@ export const topics = {
           "failed",
         ),
       ],
-      { max: 1, description: "The client was told to load its state anew. Above a fifth: an alert." },
+      { max: 1, description: "The client was told to reload its state. Alerts above 20 %." },
     ),
-    graph("Reads of logs", "cps", [query(rate(`petrel_topic_log_reads_total${ofNode}`), "{{instance}}")], {
-      description: "A crowd that comes back costs at most one a topic and node.",
+    graph("Log reads", "cps", [query(rate(`petrel_topic_log_reads_total${ofNode}`), "{{instance}}")], {
+      description: "A crowd of returning clients causes at most one read per topic and node.",
     }),
     graph(
       "Repairs, by outcome",
@@ -103,11 +102,11 @@ export const topics = {
       {
         bars: true,
         stack: true,
-        description: "A node had missed messages. `lost`: the log had them no more: an alert.",
+        description: "A node had missed messages. `lost`: the log no longer held them; this alerts.",
       },
     ),
     graph(
-      "The topics' link to Redis",
+      "Redis connection for topics, up",
       "short",
       [query(`petrel_redis_link_up${withNode('link="topics"')}`, "{{instance}}")],
       { max: 1 },
@@ -116,29 +115,29 @@ export const topics = {
     row("Presence"),
     graph("Users in topics", "short", [query(`petrel_presence_users${ofNode}`, "{{instance}}")], {
       stack: true,
-      description: "Each once a topic and node.",
+      description: "Counted once per topic and node.",
     }),
-    graph("Topics whose presence is asked for", "short", [
+    graph("Topics with presence watchers", "short", [
       query(`petrel_presence_topics_asked${ofNode}`, "{{instance}}"),
     ]),
     graph("Frames", "cps", [query(rate(`petrel_presence_frames_total${ofNode}`), "{{instance}}")]),
-    graph("Redis: changes written, topics read", "cps", [
+    graph("Presence in Redis: changes written, topics read", "cps", [
       query(`sum(${rate(`petrel_presence_reported_total${ofNode}`)})`, "changes written"),
       query(`sum(${rate(`petrel_presence_reads_total${ofNode}`)})`, "topics read"),
       query(`sum(${rate(`petrel_presence_report_failures_total${ofNode}`)})`, "reports that failed"),
     ]),
     graph(
-      "Written anew by nodes",
+      "Presence rewritten by nodes",
       "short",
       [query(`increase(petrel_presence_rewrites_total${ofNode}[$__rate_interval])`, "{{instance}}")],
       {
         bars: true,
         description:
-          "All that a node holds in a partition: at its first user, and after Redis lost something.",
+          "A node rewrites all its users in a partition: at its first user there, and after Redis lost data.",
       },
     ),
     graph(
-      "Removed for nodes that are gone",
+      "Presence removed for dead nodes",
       "short",
       [
         query("sum(increase(petrel_dispatch_presence_removed_total[$__rate_interval]))", "users"),
