@@ -65,7 +65,7 @@ export interface PartitionKeys {
   sessions(userId: string): string;
   /**
    * hash: seq epoch acked generation keepUntil nextExpiry ackedAt ackedAtWake nudged nudgedAt offered offeredBy
-   * unheardAt graceFrom spared received ended slow expiryLookFrom endsWrittenAt kept seenAt recalls takenOut
+   * unheardAt graceFrom spared received ended slow expiryLookFrom endsWrittenAt kept seenAt keptOn recalls takenOut
    */
   user(userId: string): string;
   /** stream whose ids are `seq-0` */

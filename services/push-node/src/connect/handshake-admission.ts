@@ -26,10 +26,10 @@ export interface WaitingHandshake {
 }
 
 /**
- * Turns are given in steps of this. Handshakes admitted together register in one call and share wake-ups: with 5 ms a
- * connection cost a fifth more. Must be shorter than the burst, or turns would be lost.
+ * Turns are given in steps of this. Handshakes admitted together register in one call for each partition and share
+ * wake-ups: with 5 ms a connection cost a third more. Must be shorter than the burst, or turns would be lost.
  */
-const TICK_MS = 20;
+const TICK_MS = 40;
 /** Admitted per turn of the event loop, so that existing connections get theirs. An upgrade takes about 0.2 ms. */
 const PER_LOOP_TURN = 12;
 const MIN_SPREAD_SECONDS = 3;

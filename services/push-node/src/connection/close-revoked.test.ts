@@ -138,7 +138,7 @@ describe("found by the connection itself", () => {
     const run = scripts.run.bind(scripts);
     vi.spyOn(scripts, "run").mockImplementation(async (name, keys, args) => {
       const answer = await run(name, keys, args);
-      if (name === "connect.v5") {
+      if (name === "connect.v6") {
         await revocations.revokeUser(userId);
         await waitFor(() => [...nodes[0].registry.ofUser(userId)].every(({ isOpen }) => !isOpen), {
           what: "the message",
@@ -172,7 +172,7 @@ describe("found by the connection itself", () => {
     let first = true;
     vi.spyOn(scripts, "run").mockImplementation(async (name, keys, args) => {
       const answer = await run(name, keys, args);
-      if (name === "connect.v5" && first) {
+      if (name === "connect.v6" && first) {
         first = false;
         await revokeUnheard(userId);
         await nodes[0].renewal.renewAll("resubscribed");

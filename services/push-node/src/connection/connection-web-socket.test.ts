@@ -1,6 +1,12 @@
 // Tests the server's end of a WebSocket: how it closes, whoever closes it and why, and its pongs.
 import { once } from "node:events";
 import { connect, createServer, type AddressInfo, type Server, type Socket } from "node:net";
+import { connect as connectTls, createServer as createTlsServer } from "node:tls";
+import {
+  testAuthority,
+  testCertificate,
+  testCertificateKey,
+} from "@petrel/shared/testing/tls/tls-certificate";
 import { waitFor } from "@petrel/shared/testing/wait-for";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { maskedFrame } from "../testing/raw-client.js";
@@ -53,26 +59,69 @@ async function open(head: Buffer = Buffer.alloc(0)): Promise<Ends> {
   return { ws, socket, client, got: () => Buffer.concat(chunks).toString("hex"), heard };
 }
 
+/** Without a timer. */
+async function turnsUntil(isSo: () => boolean): Promise<void> {
+  for (let turn = 0; !isSo() && turn < 100_000; turn++) await new Promise((resolve) => setImmediate(resolve));
+}
+
 const closing = (code: number, reason = ""): Buffer =>
   maskedFrame(8, Buffer.concat([Buffer.from([code >> 8, code & 255]), Buffer.from(reason)]), true);
 
-test("a closing client gets its close back and the end of the socket; its code is reported once", async () => {
+test("a closing client gets its close back, then the end of the socket, which is closed at once", async () => {
+  vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout"] });
   const { ws, socket, client, got, heard } = await open();
-  const errors: unknown[] = [];
-  const end = socket.end.bind(socket);
-  // Node tells whoever ends a socket again that it has ended.
-  socket.end = ((...given: Parameters<typeof end>) => {
-    if (socket.writableEnded) errors.push("ended twice");
-    return end(...given);
-  }) as typeof end;
   client.write(closing(4000, "bye"));
-  await once(client, "end");
+  // The client's own end is not waited for, nor any timer: turns are counted.
+  await turnsUntil(() => heard.length > 0);
+  expect([ws.isOpen, socket.destroyed, heard]).toEqual([false, true, [4000]]);
+  await turnsUntil(() => client.readableEnded);
   expect(got()).toBe(`8805${(4000).toString(16).padStart(4, "0")}${Buffer.from("bye").toString("hex")}`);
-  // Ended, not destroyed.
-  expect([ws.isOpen, socket.destroyed, heard]).toEqual([false, false, []]);
+});
+
+test("a client that closes while bytes wait for it gets them and its close back", async () => {
+  const { ws, socket, client, got, heard } = await open();
+  const ended = once(client, "end");
+  client.pause();
+  // More than the kernel takes.
+  const text = "x".repeat(8_000_000);
+  ws.send(text);
+  expect(socket.writableLength).toBeGreaterThan(0);
+  client.write(closing(1000));
+  await waitFor(() => !ws.isOpen, { what: "the close frame", everyMs: 2 });
+  expect([socket.destroyed, heard]).toEqual([false, []]);
+  client.resume();
+  await ended;
+  expect(got().length / 2).toBe(10 + text.length + 4);
+  expect(got().slice(-8)).toBe("880203e8");
   client.end();
   await waitFor(() => heard.length > 0, { what: "the close", everyMs: 2 });
-  expect([heard, errors]).toEqual([[4000], []]);
+  expect(heard).toEqual([1000]);
+});
+
+test("over TLS the socket is ended in order, with TLS' own goodbye", async () => {
+  const tlsServer = createTlsServer({ cert: testCertificate, key: testCertificateKey });
+  await new Promise<void>((resolve) => tlsServer.listen(0, "127.0.0.1", resolve));
+  const accepted = once(tlsServer, "secureConnection") as Promise<[Socket]>;
+  const client = connectTls({
+    port: (tlsServer.address() as AddressInfo).port,
+    host: "127.0.0.1",
+    ca: testAuthority,
+  });
+  const [socket] = await accepted;
+  sockets.push(client, socket);
+  const codes: number[] = [];
+  const ws = new ConnectionWebSocket(socket, Buffer.alloc(0), BOUNDS);
+  ws.listen({
+    onMessage: () => undefined,
+    onControlFrame: () => undefined,
+    onError: () => undefined,
+    onClose: (code) => codes.push(code),
+  });
+  client.resume();
+  client.write(closing(1001));
+  await waitFor(() => codes.length > 0, { what: "the close", everyMs: 2 });
+  expect([codes, socket.writableEnded]).toEqual([[1001], true]);
+  await new Promise((resolve) => tlsServer.close(resolve));
 });
 
 test("a close without a code is answered by one and reported as 1005", async () => {
@@ -99,15 +148,21 @@ test("if this end closes, the socket waits for the client's answer, then ends", 
 
 test.each([
   ["this end closed, and the client never answers", ({ ws }: Ends) => ws.close(1012, "x")],
-  ["the client closed, and leaves its socket open", ({ client }: Ends) => client.write(closing(1000))],
+  [
+    "the client closed, does not read what waits for it, and leaves its socket open",
+    ({ ws, client }: Ends) => {
+      client.pause();
+      ws.send("x".repeat(8_000_000));
+      client.write(closing(1000));
+    },
+  ],
 ])("%s: the socket is cut after five seconds", async (_name, act) => {
   vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout"] });
   const ends = await open();
   act(ends);
   const { ws, heard, socket } = ends;
   // No timer runs here: turns are counted.
-  for (let turn = 0; ws.isOpen && turn < 100_000; turn++)
-    await new Promise((resolve) => setImmediate(resolve));
+  await turnsUntil(() => !ws.isOpen);
   expect(ws.isOpen).toBe(false);
   await vi.advanceTimersByTimeAsync(4_999);
   expect([socket.destroyed, heard]).toEqual([false, []]);

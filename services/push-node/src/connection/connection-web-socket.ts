@@ -4,6 +4,7 @@
 // hears of the end once. Pongs that may wait are bounded. A connection costs two objects and four listeners: the classes
 // of `ws`, with a stream to read from, cost a tenth of all that a connection costs.
 import type { Socket } from "node:net";
+import { TLSSocket } from "node:tls";
 import { closeCodes } from "@petrel/shared/protocol/frames/close-codes";
 import { ClientFrames, type FrameBounds, type FrameListener } from "./client-frames.js";
 import { encodeTextFrame } from "./encode-text-frame.js";
@@ -74,7 +75,8 @@ export class ConnectionWebSocket implements FrameListener {
   /** Waits for the client's own close, for a while. */
   close(code: number, reason: string): void {
     if (!this.#isOpen) return;
-    this.#beginClose();
+    this.#isOpen = false;
+    this.#cutLater();
     this.#socket.write(encodeClose(code, Buffer.from(reason)));
   }
 
@@ -92,7 +94,7 @@ export class ConnectionWebSocket implements FrameListener {
   /** The client sends nothing more. */
   ended(): void {
     this.#isOpen = false;
-    this.#endSocket();
+    this.#leaveSocket();
   }
 
   /** Its socket is closed. */
@@ -117,25 +119,41 @@ export class ConnectionWebSocket implements FrameListener {
 
   onEnd(code: number, reason: Buffer): void {
     this.#code = code;
-    this.#closeFinally(code, reason);
+    if (this.#isOpen) {
+      this.#isOpen = false;
+      this.#socket.write(code === NO_STATUS ? EMPTY_CLOSE : encodeClose(code, reason));
+    }
+    this.#leaveSocket();
   }
 
   onWrong(code: number, error: Error): void {
-    this.#closeFinally(code, NOTHING);
+    // What the client goes on to send is read and dropped: unread, it would reset the connection before the client has
+    // the code.
+    if (this.#isOpen) {
+      this.#isOpen = false;
+      this.#cutLater();
+      this.#socket.end(encodeClose(code, NOTHING));
+    } else this.#endSocket();
     this.#listener?.onError(error);
   }
 
-  /** Nothing more is read: says so, unless this side has closed already, and ends the socket. */
-  #closeFinally(code: number, reason: Buffer): void {
-    if (this.#isOpen) {
-      this.#beginClose();
-      this.#socket.end(code === NO_STATUS ? EMPTY_CLOSE : encodeClose(code, reason));
-    } else this.#endSocket();
+  /**
+   * Both sides have said all. Where the kernel has taken it, the socket is closed at once, and the kernel delivers it
+   * with the end: ending it and waiting for the client's end would cost two system calls, a wake-up and a timer more.
+   * TLS says its own goodbye.
+   */
+  #leaveSocket(): void {
+    const socket = this.#socket;
+    if (socket.writableLength === 0 && !(socket instanceof TLSSocket)) {
+      socket.destroy();
+      return;
+    }
+    this.#cutLater();
+    this.#endSocket();
   }
 
-  #beginClose(): void {
-    this.#isOpen = false;
-    this.#closeTimer = setTimeout(() => this.#socket.destroy(), CLOSE_TIMEOUT_MS);
+  #cutLater(): void {
+    this.#closeTimer ??= setTimeout(() => this.#socket.destroy(), CLOSE_TIMEOUT_MS);
   }
 
   /** Once: the second time Node would make an error with a stack, which nobody sees. */

@@ -3,7 +3,10 @@
 import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
 import { message, openStore, type OpenStore } from "../../testing/redis/open-store.js";
 import { ackUsers } from "../inbox/ack-users.js";
+import { USER_KEEP_MS } from "../keys.js";
 import { connectRoute, type RouteToConnect } from "./connect-routes.js";
+
+const DAY_MS = 24 * 60 * 60 * 1000;
 
 let store: OpenStore;
 let epoch: string;
@@ -132,6 +135,29 @@ test("a user's hash stays as long as it is used", async () => {
   await redis.pexpire(keys.user("u1"), 6_000);
   await connect();
   expect(await redis.pttl(keys.user("u1"))).toBeGreaterThan(2_592_000_000);
+});
+
+test("a user's hash is kept anew once a day", async () => {
+  const { keys, redis } = store;
+  const today = async (): Promise<number> => Math.floor((await store.nowMs()) / DAY_MS);
+  const keptForMs = async (keptOn: number): Promise<number> => {
+    await redis.hset(keys.user("u1"), "keptOn", String(keptOn));
+    await redis.pexpire(keys.user("u1"), USER_KEEP_MS + DAY_MS);
+    await connect();
+    return redis.pttl(keys.user("u1"));
+  };
+  // Should midnight come in between, the next attempt has a whole day.
+  for (;;) {
+    const day = await today();
+    const anew = await keptForMs(day - 1);
+    const notedDay = await redis.hget(keys.user("u1"), "keptOn");
+    const asBefore = await keptForMs(day);
+    if ((await today()) !== day) continue;
+    expect(anew).toBeGreaterThan(USER_KEEP_MS + 1.9 * DAY_MS);
+    expect(notedDay).toBe(String(day));
+    expect(asBefore).toBeLessThanOrEqual(USER_KEEP_MS + DAY_MS);
+    return;
+  }
 });
 
 test("an inbox outlives every message that comes after a connect, however close to its expiry it was", async () => {

@@ -71,6 +71,23 @@ test("connects from before the window no longer count; those that may lie in it 
   expect(refused.retryAfterMs).toBeGreaterThan(leavesAtMs - nowMs - SUB_MS);
 });
 
+test("forgets what has left the window, and counts on in the present sub-window", async () => {
+  const ring = async (): Promise<string[]> =>
+    ((await store.redis.get(store.keys.connects("u1"))) ?? "").split(" ");
+  // Should a sub-window end in between, the next attempt has one to itself.
+  for (;;) {
+    const current = Math.floor((await begun([50, 9], [41, 7], [40, 1], [2, 1])) / SUB_MS);
+    await connect({}, { ...limits, connectsPerMinute: 4 });
+    const once = await ring();
+    await connect({}, { ...limits, connectsPerMinute: 4 });
+    const twice = await ring();
+    if (Math.floor((await store.nowMs()) / SUB_MS) !== current) continue;
+    expect(once).toEqual([`${current - 40}:1`, `${current - 2}:1`, `${current}:1`]);
+    expect(twice).toEqual([`${current - 40}:1`, `${current - 2}:1`, `${current}:2`]);
+    return;
+  }
+});
+
 test("after the clock was set back, nobody waits longer than a window", async () => {
   await begun([-100_000, LIMIT]);
   const refused = await connect();

@@ -67,7 +67,7 @@ test("one turn makes a call per partition, and each connection has its own answe
     ...users(20).map((user) => connect(user)),
     ...users(20).map((user) => connect(user, 1)),
   ]);
-  expect(calls).toEqual(["connect.v5", "connect.v5"]);
+  expect(calls).toEqual(["connect.v6", "connect.v6"]);
   for (const [i, result] of results.entries()) {
     const partition = store.partitions[i < 20 ? 0 : 1] ?? store.keys;
     const userId = `u${i % 20}`;
@@ -79,7 +79,7 @@ test("one turn makes a call per partition, and each connection has its own answe
 test("splits more than a call may hold into several, all answered", async () => {
   const results = await Promise.all(users(120).map((user) => connect(user)));
   expect(results.map(({ outcome }) => outcome)).toEqual(users(120).map(() => "connected"));
-  expect(calls).toEqual(["connect.v5", "connect.v5", "connect.v5"]);
+  expect(calls).toEqual(["connect.v6", "connect.v6", "connect.v6"]);
   calls = [];
   await Promise.all(
     results.map((result, i) =>
@@ -122,14 +122,14 @@ test("sends the first at once; in a crowd the others linger", async () => {
   try {
     const first = connect("u1");
     await turn();
-    expect(calls).toEqual(["connect.v5"]);
+    expect(calls).toEqual(["connect.v6"]);
     await first;
     const second = connect("u2");
     await turn();
-    expect(calls).toEqual(["connect.v5"]);
+    expect(calls).toEqual(["connect.v6"]);
     const third = connect("u3");
     vi.advanceTimersByTime(2);
-    expect(calls).toEqual(["connect.v5", "connect.v5"]);
+    expect(calls).toEqual(["connect.v6", "connect.v6"]);
     await Promise.all([second, third]);
   } finally {
     vi.useRealTimers();
@@ -145,7 +145,7 @@ test("a leave with grace lingers a little, but goes along with earlier leaves; a
       batches.remove(store.keys, { userId: `u${i}`, member: members[i] ?? "", graceMs });
     const leaving = [leave(0, 3_000)];
     // Others went a moment ago: that is a crowd.
-    vi.advanceTimersByTime(19);
+    vi.advanceTimersByTime(37);
     expect(calls).toEqual([]);
     leaving.push(leave(1, 0));
     vi.advanceTimersByTime(2);
@@ -161,8 +161,8 @@ test("a leave with grace lingers a little, but goes along with earlier leaves; a
 });
 
 test.each([
-  { quietMs: 39, waitsMs: 20 },
-  { quietMs: 40, waitsMs: 5 },
+  { quietMs: 79, waitsMs: 40 },
+  { quietMs: 80, waitsMs: 5 },
 ])("a leave with grace $quietMs ms after the last call lingers $waitsMs ms", async ({ quietMs, waitsMs }) => {
   const member = memberOf(await connect("u1"));
   calls = [];

@@ -2,7 +2,7 @@
 // turn of the event loop.
 // Guarantees: one call per partition, all in one write, without waiting for a call in progress. Closed connections are
 // removed before new ones are added. In a crowd a connect lingers 2 ms; a removal with a grace lease lingers 5 ms, or
-// 20 ms in a crowd, unless others go before. A user whose keys Redis refuses delays nobody else.
+// 40 ms in a crowd, unless others go before. A user whose keys Redis refuses delays nobody else.
 import { groupBy } from "../../kernel/group-by.js";
 import { inSlices } from "../../kernel/in-slices.js";
 import { type Clock, systemClock } from "../../kernel/clock.js";
@@ -46,7 +46,7 @@ const LINGER_MS = 2;
 /** The grace lease lasts for seconds, so this delays no push to a phone. */
 const LEAVING_MS = 5;
 /** The same in a crowd: less than twice this has passed since the last call. */
-const LEAVING_IN_CROWD_MS = 20;
+const LEAVING_IN_CROWD_MS = 40;
 const FULL = 2 * MAX_ROUTES_PER_CALL;
 
 export class RouteBatches {

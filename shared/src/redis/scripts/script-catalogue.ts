@@ -44,7 +44,7 @@ export const scriptsByRoom = {
   limits: ["take-from-window.v1"],
   nodes: [
     "announce.v1",
-    "connect.v5",
+    "connect.v6",
     "heartbeat.v1",
     "leave.v4",
     "mark-leaving.v1",
