@@ -1,6 +1,7 @@
 // Bench: what idle clusters and idle connections take.
 // Guarantees: a connection's share is what it adds: to the CPU time of the idle cluster, to the memory with half as many.
-// What the first thousands of connections make a server take once is no such share.
+// What the first thousands of connections make a server take once is no such share; nor is what a process does once
+// when it has become idle.
 import { readFileSync } from "node:fs";
 import { userOf, type Contender } from "../contenders/contender.js";
 import { readCpu } from "../process-cpu.js";
@@ -9,14 +10,15 @@ import { openInspector, type Inspector } from "./collect-garbage.js";
 import type { WorkloadFigures } from "./figures.js";
 import { userEntrances, type CompareContext } from "./measure-messages.js";
 
-const CLUSTER_WINDOW_MS = 5_000;
+const CLUSTER_WINDOW_MS = 3_000;
 /** What a start, or connecting, has left to do. */
 const SETTLE_MS = 5_000;
-/**
- * Idle clusters have idled for long: until V8 has compiled what runs once a second they take half as much again, and some
- * 8 s after they were busy they clean up, which takes 20 to 80 ms of each process, once.
- */
+/** Idle clusters have idled for long: until V8 has compiled what runs once a second they take half as much again. */
 const CLUSTER_SETTLE_MS = 20_000;
+/**
+ * Of each process the median counts. Once, at some moment of the first two minutes after it was busy, V8 cleans up a
+ * process that has become idle: twice in a row, for 50 to 250 ms of CPU. A window with that in it tells nothing.
+ */
 const WINDOWS = 5;
 const PAGE_BYTES = 4_096;
 /**
@@ -30,7 +32,7 @@ export async function measureIdleCluster({ contenders, options }: CompareContext
   await pause(Math.min(CLUSTER_SETTLE_MS, options.idleSeconds * 1000));
   const rounds: IdleByContender[] = [];
   for (let round = 0; round < options.rounds; round++)
-    rounds.push(await idleUsPerSecond(contenders, CLUSTER_WINDOW_MS));
+    rounds.push(await quietUsPerSecond(contenders, WINDOWS * CLUSTER_WINDOW_MS));
   return {
     workload: "idle-cluster",
     title: "A cluster that nobody uses",
@@ -62,7 +64,6 @@ export async function measureIdleConnections(context: CompareContext): Promise<W
     const settle = (): Promise<void> => pause(Math.min(CLUSTER_SETTLE_MS, idleSeconds * 1000));
     await Promise.all(contenders.map(warmUp));
     await settle();
-    // A process that cleans up meanwhile would hide what its connections cost.
     const before = await quietUsPerSecond(contenders, (idleSeconds * 1000) / 2);
     const inspectors = await openInspectors(contenders);
     const residents = async (): Promise<Resident[]> => {
@@ -82,7 +83,8 @@ export async function measureIdleConnections(context: CompareContext): Promise<W
       1024;
     say(`  ${connections} connections each, for ${idleSeconds} s`);
     await settle();
-    const after = await idleUsPerSecond(contenders, idleSeconds * 1000);
+    // Pings and renewals are spread evenly over the seconds.
+    const after = await quietUsPerSecond(contenders, idleSeconds * 1000);
     return {
       workload: "idle-connections",
       title: `${connections} connections without messages, for ${idleSeconds} s`,

@@ -28,6 +28,7 @@ import { openEvents } from "./open-events.js";
 import { openFallback } from "./open-fallback.js";
 import { addOwnedGauge, createOwnMetrics } from "./own/own-metrics.js";
 import { PartitionOwner } from "./own/own-partitions.js";
+import { PartitionSigns } from "./own/partition-signs.js";
 import { addPartitionGauges } from "./own/partition-gauges.js";
 import { createRemovalMetrics } from "./presence/removal-metrics.js";
 import { GoneNodeRemover } from "./presence/remove-gone-nodes.js";
@@ -46,7 +47,7 @@ export interface DispatcherParts {
   readonly archive?: MessageArchive | undefined;
   readonly config: DispatchConfig;
   /** `instance` is its name and boot epoch, so a restarted dispatcher is another one. */
-  readonly service: Pick<Service, "instance" | "metrics" | "clock" | "logger" | "tracing">;
+  readonly service: Pick<Service, "instance" | "metrics" | "clock" | "ticks" | "logger" | "tracing">;
   readonly links: {
     readonly redis: Redis;
     /** For blocking reads; nothing else may use it. */
@@ -92,7 +93,7 @@ export function openDispatcher(
   { config, service, links: { redis, blocking, scripts }, audit, cipher, archive }: DispatcherParts,
   overrides: DispatcherOverrides = {},
 ): Dispatcher {
-  const { instance: dispatcherId, metrics: registry, clock, logger, tracing } = service;
+  const { instance: dispatcherId, metrics: registry, clock, ticks, logger, tracing } = service;
   const { ackTimeoutMs, leaseMs, fallbackCap, dispatchRoles } = config;
   const isOwner = dispatchRoles.includes("route");
   const recordKeepMs = config.recordKeepHours * HOUR_MS;
@@ -105,9 +106,11 @@ export function openDispatcher(
     dispatcherId,
     leaseMs,
     clock,
+    ticks,
     logger,
     onLeaseLost: createOwnMetrics(registry).leaseLost,
   });
+  const signs = new PartitionSigns(scripts);
   addOwnedGauge(registry, () => owner.open.length);
   addPartitionGauges(registry, {
     owned: () => owner.open.map(({ keys }) => keys.partition),
@@ -115,7 +118,7 @@ export function openDispatcher(
     ackTimeoutMs,
   });
 
-  const sending = openFallback({ config, service, redis, scripts, partitions, cipher, recordKeepMs });
+  const sending = openFallback({ config, service, redis, scripts, partitions, cipher, recordKeepMs, ticks });
   const { fallback } = sending;
 
   const absence = new AbsenceWatch({
@@ -157,12 +160,14 @@ export function openDispatcher(
   const waker = new UserWaker({
     scripts,
     owner,
+    signs,
     metrics: createWakeMetrics(registry),
     offers,
     recordKeepMs,
     ackTimeoutMs,
     intervalMs: config.wakeIntervalMs,
     clock,
+    ticks,
     logger,
   });
   const roundMetrics = createRoundMetrics(registry);
@@ -179,14 +184,17 @@ export function openDispatcher(
   const goneNodes = new GoneNodeRemover({
     scripts,
     owner,
+    signs,
     absence,
     metrics: createRemovalMetrics(registry),
     clock,
+    ticks,
     logger,
   });
   const promoter = new DuePromoter({
     scripts,
     owner,
+    signs,
     rules: {
       ackTimeoutMs,
       recordKeepMs,
@@ -200,6 +208,7 @@ export function openDispatcher(
     },
     metrics: createPromotionMetrics(registry),
     clock,
+    ticks,
     logger,
     tracing,
   });
@@ -219,7 +228,7 @@ export function openDispatcher(
   });
 
   const events = openEvents(
-    { config, service, scripts, owner, absence, cipher, audit },
+    { config, service, scripts, owner, absence, ticks, cipher, audit },
     overrides.webhookRetry,
   );
 

@@ -1,5 +1,6 @@
 // open-dispatcher -> here -> events, webhooks: what happens to the events of owned partitions, wired.
 // Guarantees: who comes and goes is watched only if such events are written at all.
+import type { CommonTicks } from "@petrel/shared/kernel/common-tick";
 import type { AuditLog } from "@petrel/shared/redis/auth/audit-log";
 import type { ScriptRunner } from "@petrel/shared/redis/scripts/script-runner";
 import type { AtRestCipher } from "@petrel/shared/security/encrypt-at-rest";
@@ -19,6 +20,7 @@ export interface EventsDeps {
   readonly scripts: ScriptRunner;
   readonly owner: PartitionOwner;
   readonly absence: AbsenceWatch;
+  readonly ticks: Pick<CommonTicks, "pause">;
   readonly cipher: AtRestCipher | undefined;
   readonly audit: Pick<AuditLog, "record">;
 }
@@ -34,7 +36,7 @@ const TRIM_INTERVAL_MS = 60_000;
 
 /** @param retry when webhooks are retried, and when they are given up; for tests */
 export function openEvents(
-  { config, service, scripts, owner, absence, cipher, audit }: EventsDeps,
+  { config, service, scripts, owner, absence, ticks, cipher, audit }: EventsDeps,
   retry: RetryRules | undefined,
 ): OwnedEvents {
   const { metrics: registry, clock, logger } = service;
@@ -48,7 +50,7 @@ export function openEvents(
     logger,
   });
   const watchesOnline = scripts.events.writes("user.online") || scripts.events.writes("user.offline");
-  const online = watchesOnline ? [new OnlineWatch({ scripts, owner, absence, metrics, clock, logger })] : [];
+  const online = watchesOnline ? [new OnlineWatch({ scripts, owner, absence, metrics, clock, ticks, logger })] : [];
   const webhooks = openWebhooks({
     scripts,
     owner,
@@ -56,6 +58,7 @@ export function openEvents(
     allowPrivate: config.webhookAllowPrivate,
     audit,
     clock,
+    ticks,
     logger,
     registry,
     retry,

@@ -1,5 +1,6 @@
 // open-dispatcher -> here -> fallback, channels: the fallback of this process, wired.
 // Guarantees: without the role `fallback` nothing is sent from here; what is passed on, paused or buried is still counted.
+import type { CommonTicks } from "@petrel/shared/kernel/common-tick";
 import type { Redis } from "@petrel/shared/redis/connection/connect";
 import { DevicesStore } from "@petrel/shared/redis/devices/devices-store";
 import { DeadLettersStore } from "@petrel/shared/redis/fallback/dead-letters-store";
@@ -23,6 +24,7 @@ export interface FallbackDeps {
   readonly partitions: readonly PartitionKeys[];
   readonly cipher: AtRestCipher | undefined;
   readonly recordKeepMs: number;
+  readonly ticks: Pick<CommonTicks, "pause">;
 }
 
 export interface Fallback {
@@ -44,6 +46,7 @@ export function openFallback({
   partitions,
   cipher,
   recordKeepMs,
+  ticks,
 }: FallbackDeps): Fallback {
   const { instance: dispatcherId, metrics: registry, clock, logger, tracing } = service;
   const { fallbackCap, dispatchRoles } = config;
@@ -58,6 +61,7 @@ export function openFallback({
     isOwner: dispatchRoles.includes("route"),
     registry,
     onResumed: () => fallback.pokeAll(),
+    ticks,
     logger,
   });
   const fallback: FallbackChain = new FallbackChain({
@@ -70,6 +74,7 @@ export function openFallback({
     metrics: createFallbackMetrics(registry, channelNames),
     logger,
     clock,
+    ticks,
     concurrency: config.fallbackConcurrency,
     claimMs: config.fallbackClaimMs,
     stopDeadlineMs: 5_000,

@@ -39,7 +39,7 @@ export async function startDispatch(
   const { redis, scripts, partitions, openLink } = await openServiceRedis(
     service,
     { target, partitions: config.partitions, events: new EventWriting(config.events, config.eventsCap) },
-    { link: "commands" },
+    { link: "commands", gathersWrites: true },
   );
   addRedisMemoryGauges(metrics, redis);
   const blocking = await openLink({

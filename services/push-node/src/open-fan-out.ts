@@ -68,6 +68,7 @@ export async function openFanOut(
     archive: await openPublicationArchive(config, service, { scripts, partitions }),
     recordKeepMs,
     metrics,
+    ticks: service.ticks,
     limitCounts,
     tracing: service.tracing,
     logger,

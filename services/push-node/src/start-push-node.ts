@@ -82,7 +82,7 @@ export async function startPushNode(
   service: Service,
   overrides: PushNodeOverrides = {},
 ): Promise<StartedPushNode> {
-  const { instance: nodeId, logger, lifecycle, metrics, clock } = service;
+  const { instance: nodeId, logger, lifecycle, metrics, clock, ticks } = service;
   const { startsTimers = true } = overrides;
   const recordKeepMs = config.recordKeepHours * 60 * 60 * 1000;
   const history = { history: config.historySize, slowHistory: config.slowHistorySize };
@@ -194,6 +194,7 @@ export async function startPushNode(
   const watch = createConnectionWatch({
     registry,
     clock,
+    ticks,
     pingSeconds: config.pingSeconds,
     slowTimeoutMs: config.slowTimeoutMs,
   });
@@ -201,6 +202,7 @@ export async function startPushNode(
   const subscription = await joinCluster({
     redis: await openLink({ role: "push-node-subscriber", link: "subscriber", isUnmeasured: true }),
     scripts,
+    ticks,
     partitions,
     nodeId,
     ttlMs: config.nodeTtlMs,

@@ -1,7 +1,7 @@
 // Rounds of about a second that begin at any time end at the same moments.
 import { assert, double, integer, property } from "fast-check";
-import { expect, it } from "vitest";
-import { untilCommonTick } from "./common-tick.js";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { CommonTicks, untilCommonTick } from "./common-tick.js";
 
 it("rounds that start within a second of each other end together", () => {
   const ends = [10_000.5, 10_090, 10_999.9].map((nowMs) => nowMs + untilCommonTick(1_000, nowMs));
@@ -29,4 +29,79 @@ it("a round that counts its second from the end of its work keeps the tick", () 
     nowMs += untilCommonTick(nextMs - nowMs, nowMs);
     expect(nowMs).toBe(round * 1_000);
   }
+});
+
+describe("ticks", () => {
+  beforeEach(() => vi.useFakeTimers());
+  afterEach(() => vi.useRealTimers());
+
+  it("all that wait for a tick go on by one timer, in one turn of the event loop", async () => {
+    const ticks = new CommonTicks();
+    const went: string[] = [];
+    for (const name of ["a", "b", "c"]) {
+      // Each at another moment of the second.
+      await vi.advanceTimersByTimeAsync(7);
+      void ticks.pause(1_000).then(() => went.push(name));
+    }
+    expect(vi.getTimerCount()).toBe(1);
+    vi.advanceTimersToNextTimer();
+    await Promise.resolve();
+    await Promise.resolve();
+    expect(went).toEqual(["a", "b", "c"]);
+    expect(vi.getTimerCount()).toBe(0);
+  });
+
+  it("nobody meets the same tick twice, not even by a timer that fired early", async () => {
+    const ticks = new CommonTicks();
+    const early = vi.spyOn(performance, "now");
+    const startMs = performance.now();
+    let rounds = 0;
+    const stop = ticks.every(1_000, () => rounds++);
+    for (let second = 1; second <= 5; second++) {
+      await vi.advanceTimersByTimeAsync(1_000 - 20);
+      early.mockReturnValueOnce(startMs);
+      await vi.advanceTimersByTimeAsync(20);
+    }
+    await vi.advanceTimersByTimeAsync(500);
+    expect(rounds).toBe(5);
+    stop();
+    early.mockRestore();
+  });
+
+  it("an aborted wait ends at once and leaves no timer; nor does what is over", async () => {
+    const ticks = new CommonTicks();
+    const stopping = new AbortController();
+    const waiting = ticks.pause(5_000, stopping.signal);
+    const stop = ticks.every(2_000, () => undefined);
+    expect(vi.getTimerCount()).toBe(1);
+    stopping.abort();
+    await waiting;
+    stop();
+    await Promise.resolve();
+    expect(vi.getTimerCount()).toBe(0);
+    await ticks.pause(5_000, stopping.signal);
+  });
+
+  it("short waits and intervals have timers of their own", async () => {
+    const ticks = new CommonTicks();
+    let [rounds, isOver] = [0, false];
+    const stop = ticks.every(100, () => rounds++);
+    void ticks.pause(250).then(() => (isOver = true));
+    await vi.advanceTimersByTimeAsync(250);
+    expect([rounds, isOver]).toEqual([2, true]);
+    stop();
+    expect(vi.getTimerCount()).toBe(0);
+  });
+
+  it("an interval of several seconds keeps its length", async () => {
+    const ticks = new CommonTicks();
+    const atMs: number[] = [];
+    const stop = ticks.every(2_000, () => atMs.push(performance.now()));
+    await vi.advanceTimersByTimeAsync(10_500);
+    expect(atMs.slice(1).map((ms, i) => Math.round(ms - (atMs[i] ?? 0)))).toEqual(
+      atMs.slice(1).map(() => 2_000),
+    );
+    expect(atMs.length).toBeGreaterThanOrEqual(4);
+    stop();
+  });
 });

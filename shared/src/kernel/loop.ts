@@ -1,5 +1,6 @@
 // services/dispatch -> here: work that repeats until the process stops.
 // Guarantees: one round at a time; a stop cuts the pause short, and resolves when the round under way has ended.
+import type { CommonTicks } from "./common-tick.js";
 import { pause } from "./pause.js";
 
 /**
@@ -11,11 +12,14 @@ export type Round = (signal: AbortSignal) => Promise<number>;
 
 export class Loop {
   readonly #round: Round;
+  readonly #pause: (ms: number, signal: AbortSignal) => Promise<void>;
   readonly #stopping = new AbortController();
   #running: Promise<void> | undefined;
 
-  constructor(round: Round) {
+  /** @param ticks where its pauses of a second or more end, if anywhere */
+  constructor(round: Round, ticks?: Pick<CommonTicks, "pause">) {
     this.#round = round;
+    this.#pause = ticks === undefined ? pause : (ms, signal) => ticks.pause(ms, signal);
   }
 
   /** A second call does nothing. */
@@ -30,6 +34,6 @@ export class Loop {
 
   async #run(): Promise<void> {
     const { signal } = this.#stopping;
-    while (!signal.aborted) await pause(await this.#round(signal), signal);
+    while (!signal.aborted) await this.#pause(await this.#round(signal), signal);
   }
 }

@@ -1,6 +1,7 @@
 // start-<service> <- here: a service's connections to Redis, checked and measured.
 // Guarantees: the server is checked before the first script runs; every connection closes at the stop.
 import { checkServer } from "../redis/connection/check-server.js";
+import { gatherWrites } from "../redis/connection/gather-writes.js";
 import { connectRedis, type ConnectOptions, type Redis } from "../redis/connection/connect.js";
 import { RedisMetrics } from "../redis/connection/redis-metrics.js";
 import type { RedisTarget } from "../redis/connection/redis-target.js";
@@ -24,6 +25,8 @@ export interface LinkOptions extends Pick<ConnectOptions, "commandTimeoutMs" | "
   readonly link: string;
   /** True for a connection with blocking reads, where durations mean nothing. */
   readonly isUnmeasured?: boolean;
+  /** True for a link of unhurried calls: those of a turn leave in one write. */
+  readonly gathersWrites?: boolean;
   /** `quit` waits for pending answers. */
   readonly atStop?: "disconnect" | "quit";
 }
@@ -53,6 +56,7 @@ export async function openServiceRedis(
     role = name,
     link,
     isUnmeasured,
+    gathersWrites,
     atStop,
     ...timeouts
   }: LinkOptions): Promise<Redis> {
@@ -61,6 +65,7 @@ export async function openServiceRedis(
       if (atStop === "quit") void redis.quit().catch(() => redis.disconnect());
       else redis.disconnect();
     });
+    if (gathersWrites === true) gatherWrites(redis);
     if (isUnmeasured === true) measurements?.watchLink(redis, link);
     else measurements?.watch(redis, link);
     return redis;

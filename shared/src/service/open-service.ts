@@ -1,6 +1,7 @@
 // start-<service> <- here: the parts that every service has, opened from its configuration.
 // Guarantees: parts close in reverse order of their opening; an invalid setting ends the start with one line.
 import type { Clock } from "../kernel/clock.js";
+import { CommonTicks } from "../kernel/common-tick.js";
 import { clientOf, TrustedProxies } from "../kernel/http/client-address.js";
 import type { HttpApp } from "../kernel/http/http-app.js";
 import type { Lifecycle } from "../kernel/lifecycle/lifecycle.js";
@@ -46,6 +47,8 @@ export interface ServiceProcess {
 }
 
 export interface Service extends ServiceProcess {
+  /** What may wait for it goes on with everything else that does. */
+  readonly ticks: CommonTicks;
   /** The listener's certificate; undefined means plain HTTP. */
   readonly tls: TlsFiles | undefined;
   /** The watched certificates; the listeners' are included. */
@@ -94,6 +97,7 @@ export async function openService(config: ServiceConfig, process: ServiceProcess
 
   return {
     ...process,
+    ticks: new CommonTicks(),
     tls: tls.http,
     certificates,
     trustedProxies,

@@ -4,6 +4,7 @@
 // bounded number per turn. After an outage of Redis or of this dispatcher's link nobody counts as offline for a while,
 // because nodes are about to renew their leases.
 import type { Clock } from "@petrel/shared/kernel/clock";
+import type { CommonTicks } from "@petrel/shared/kernel/common-tick";
 import type { Logger } from "@petrel/shared/kernel/logging/logging";
 import { findDueOnline, lookOnline } from "@petrel/shared/redis/events/watch-online";
 import type { ScriptRunner } from "@petrel/shared/redis/scripts/script-runner";
@@ -20,6 +21,7 @@ export interface OnlineWatchOptions {
   readonly absence: { readonly rules: Pick<AbsenceRules, "absenceInMs" | "settleMs"> };
   readonly metrics: Pick<EventMetrics, "wentOffline">;
   readonly clock: Pick<Clock, "monotonicMs">;
+  readonly ticks: Pick<CommonTicks, "pause">;
   readonly logger: Logger;
 }
 

@@ -5,6 +5,7 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { systemClock } from "@petrel/shared/kernel/clock";
+import { CommonTicks } from "@petrel/shared/kernel/common-tick";
 import { createLogger } from "@petrel/shared/kernel/logging/logging";
 import { createRegistry } from "@petrel/shared/kernel/metrics/metrics";
 import { NO_TRACING } from "@petrel/shared/kernel/tracing/tracing";
@@ -41,6 +42,7 @@ test("a sender settles its entry before others take it as abandoned", async () =
       });
       const scripts = new ScriptRunner(redis);
       const workers = new FallbackChain({
+        ticks: new CommonTicks(),
         scripts,
         partitions: store.partitions,
         devices: new DevicesStore(scripts, store.partitions),

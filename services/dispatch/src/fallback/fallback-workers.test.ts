@@ -2,6 +2,7 @@
 // Guarantees: each message is sent once, within the concurrency; a stop settles or gives back what it holds.
 import { createLogger } from "@petrel/shared/kernel/logging/logging";
 import { systemClock } from "@petrel/shared/kernel/clock";
+import { CommonTicks } from "@petrel/shared/kernel/common-tick";
 import { ConfigError } from "@petrel/shared/kernel/config";
 import { createRegistry } from "@petrel/shared/kernel/metrics/metrics";
 import { NO_TRACING } from "@petrel/shared/kernel/tracing/tracing";
@@ -230,6 +231,7 @@ test("refuses to start if a slow worker could be mistaken for a dead one", () =>
   expect(
     () =>
       new FallbackChain({
+        ticks: new CommonTicks(),
         scripts: bench.store.scripts,
         partitions: bench.store.partitions,
         channels: [channel, new RecordingChannel({ name: "quick", longestSendMs: 1_000 })],

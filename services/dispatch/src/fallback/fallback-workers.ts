@@ -7,7 +7,7 @@
 // of them, and it is settled once, by whoever settles it first. So nothing here is fenced.
 import { setMaxListeners } from "node:events";
 import { backoffMs } from "@petrel/shared/kernel/backoff";
-import { untilCommonTick } from "@petrel/shared/kernel/common-tick";
+import type { CommonTicks } from "@petrel/shared/kernel/common-tick";
 import { describeError } from "@petrel/shared/kernel/errors";
 import { pause } from "@petrel/shared/kernel/pause";
 import { traceIdOf } from "@petrel/shared/kernel/tracing/tracing";
@@ -31,6 +31,7 @@ import { QueueBacklog, type QueueBacklogOptions } from "./queue-backlog.js";
 export interface FallbackWorkersOptions extends FallBackOptions, QueueBacklogOptions {
   /** Identifies this process among the workers: name and boot epoch, so that a restarted one is another. */
   readonly workerId: string;
+  readonly ticks: Pick<CommonTicks, "pause">;
   /** The most entries in progress. */
   readonly concurrency: number;
   /** How long a stop waits for sends in progress, ms. */
@@ -127,7 +128,7 @@ export class FallbackWorkers {
   }
 
   async #run(): Promise<void> {
-    const { clock, concurrency } = this.#options;
+    const { clock, ticks, concurrency } = this.#options;
     let failures = 0;
     while (!this.#stopping.signal.aborted) {
       this.#wakeUp = new AbortController();
@@ -136,7 +137,7 @@ export class FallbackWorkers {
         continue;
       }
       if (this.#isPaused) {
-        await pause(untilCommonTick(PAUSED_LOOK_MS), this.#wakeUp.signal);
+        await ticks.pause(PAUSED_LOOK_MS, this.#wakeUp.signal);
         continue;
       }
       try {
@@ -168,7 +169,7 @@ export class FallbackWorkers {
   async #rest(busy: boolean): Promise<void> {
     if (busy || this.#backlog.hasRetries || this.#backlog.knowsOfMore) this.#restMs = this.#pollMs;
     if (busy) return;
-    await pause(untilCommonTick(this.#restMs), this.#wakeUp.signal);
+    await this.#options.ticks.pause(this.#restMs, this.#wakeUp.signal);
     this.#restMs = Math.min(2 * this.#restMs, IDLE_FACTOR * this.#pollMs);
   }
 

@@ -3,7 +3,7 @@
 // Guarantees: known before anything is sent. A change is applied and confirmed within LOOK_MS; while Redis does not
 // answer, the last state holds. Sends in progress end as usual. While it runs, this process is listed among those that
 // must confirm a pause.
-import { untilCommonTick } from "@petrel/shared/kernel/common-tick";
+import type { CommonTicks } from "@petrel/shared/kernel/common-tick";
 import { describeError } from "@petrel/shared/kernel/errors";
 import type { Logger } from "@petrel/shared/kernel/logging/logging";
 import { Loop } from "@petrel/shared/kernel/loop";
@@ -25,6 +25,7 @@ export interface PausedChannelsOptions {
   readonly registry: Registry;
   /** A channel may send again. */
   readonly onResumed: () => void;
+  readonly ticks: Pick<CommonTicks, "pause">;
   readonly logger: Logger;
 }
 
@@ -34,16 +35,17 @@ const LEASE_MS = 5_000;
 
 export class PausedChannels {
   readonly #options: PausedChannelsOptions;
-  readonly #loop = new Loop(async () => {
-    await this.#look();
-    return untilCommonTick(LOOK_MS);
-  });
+  readonly #loop: Loop;
   /** Undefined until it has been read. */
   #paused: ReadonlySet<string> | undefined;
   #told: string | undefined;
 
   constructor(options: PausedChannelsOptions) {
     this.#options = options;
+    this.#loop = new Loop(async () => {
+      await this.#look();
+      return LOOK_MS;
+    }, options.ticks);
     const gauge = new Gauge({
       name: "petrel_fallback_channel_paused",
       help: "1 while an operator has paused this fallback channel: its messages wait",

@@ -3,7 +3,7 @@
 // Guarantees: whatever is held here was leased by Redis, and the lease is valid by the monotonic clock. A planned stop
 // frees it at once; a dead dispatcher's share is taken over when its leases end. No partition stays without an owner.
 import type { Clock } from "@petrel/shared/kernel/clock";
-import { untilCommonTick } from "@petrel/shared/kernel/common-tick";
+import type { CommonTicks } from "@petrel/shared/kernel/common-tick";
 import { describeError } from "@petrel/shared/kernel/errors";
 import type { Logger } from "@petrel/shared/kernel/logging/logging";
 import { Loop } from "@petrel/shared/kernel/loop";
@@ -27,6 +27,7 @@ export interface PartitionOwnerOptions {
   readonly dispatcherId: string;
   readonly leaseMs: number;
   readonly clock: Clock;
+  readonly ticks: Pick<CommonTicks, "pause">;
   readonly logger: Logger;
   readonly onLeaseLost: () => void;
 }
@@ -65,8 +66,8 @@ export class PartitionOwner {
     this.#lookEveryMs = Math.min(options.leaseMs / 3, MAX_LOOK_EVERY_MS);
     this.#loop = new Loop(async (signal) => {
       await this.#quietly("look", () => this.#look(signal));
-      return this.#looksSoon ? MISSING_LOOK_EVERY_MS : untilCommonTick(this.#lookEveryMs);
-    });
+      return this.#looksSoon ? MISSING_LOOK_EVERY_MS : this.#lookEveryMs;
+    }, options.ticks);
   }
 
   /** The partitions that may be worked on now. */

@@ -2,6 +2,7 @@
 // Guarantees covered: one at a time for each partition, none held up by another's; each in its own time; a failure is
 // retried; a stop waits for what is under way.
 import { systemClock } from "@petrel/shared/kernel/clock";
+import { CommonTicks } from "@petrel/shared/kernel/common-tick";
 import { createLogger } from "@petrel/shared/kernel/logging/logging";
 import { partitionKeys } from "@petrel/shared/redis/keys";
 import { waitFor } from "@petrel/shared/testing/wait-for";
@@ -41,6 +42,7 @@ function start(open: HeldPartition[], look: PartitionLooksOptions["look"], retry
     scripts: { together },
     owner: { open },
     clock: systemClock,
+    ticks: new CommonTicks(),
     logger: createLogger({ service: "test", level: "silent" }),
     everyMs: 5,
     retryMs,

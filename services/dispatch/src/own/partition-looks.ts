@@ -3,7 +3,7 @@
 // Guarantees: one look at a partition at a time. One that waits for its master does not delay the others. A failed look
 // is repeated. A stop resolves once the looks in progress have ended.
 import type { Clock } from "@petrel/shared/kernel/clock";
-import { untilCommonTick } from "@petrel/shared/kernel/common-tick";
+import type { CommonTicks } from "@petrel/shared/kernel/common-tick";
 import { describeError } from "@petrel/shared/kernel/errors";
 import type { Logger } from "@petrel/shared/kernel/logging/logging";
 import { Loop } from "@petrel/shared/kernel/loop";
@@ -17,6 +17,7 @@ export interface PartitionLooksOptions {
   readonly scripts: Pick<ScriptRunner, "together">;
   readonly owner: Pick<PartitionOwner, "open">;
   readonly clock: Pick<Clock, "monotonicMs">;
+  readonly ticks: Pick<CommonTicks, "pause">;
   readonly logger: Logger;
   /** How long a round waits for its looks, and the shortest time between rounds. */
   readonly everyMs: number;
@@ -33,12 +34,13 @@ export interface PartitionLooksOptions {
 
 export class PartitionLooks {
   readonly #options: PartitionLooksOptions;
-  readonly #loop = new Loop((signal) => this.#round(signal));
+  readonly #loop: Loop;
   readonly #nextMs = new WeakMap<HeldPartition, number>();
   readonly #underWay = new Map<HeldPartition, Promise<void>>();
 
   constructor(options: PartitionLooksOptions) {
     this.#options = options;
+    this.#loop = new Loop((signal) => this.#round(signal), options.ticks);
   }
 
   start(): void {
@@ -66,7 +68,7 @@ export class PartitionLooks {
     const { open } = owner;
     // With no partitions, one may be taken at any moment.
     const nextMs = open.length === 0 ? 0 : Math.min(...open.map((held) => this.#next(held)));
-    return untilCommonTick(Math.max(everyMs, nextMs - clock.monotonicMs()));
+    return Math.max(everyMs, nextMs - clock.monotonicMs());
   }
 
   #next(held: HeldPartition): number {

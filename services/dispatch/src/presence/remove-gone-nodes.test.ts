@@ -2,6 +2,7 @@
 // Guarantees: on a real Redis; they are removed once the lease has ended, all of them, and no other node's; a
 // dispatcher that takes over continues; while nodes may be returning nobody is removed.
 import { systemClock } from "@petrel/shared/kernel/clock";
+import { CommonTicks } from "@petrel/shared/kernel/common-tick";
 import { createLogger } from "@petrel/shared/kernel/logging/logging";
 import type { PartitionKeys } from "@petrel/shared/redis/keys";
 import { takePartition } from "@petrel/shared/redis/partitions/partition-lease";
@@ -11,6 +12,7 @@ import { openStore, type OpenStore } from "@petrel/shared/testing/redis/open-sto
 import { waitFor } from "@petrel/shared/testing/wait-for";
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from "vitest";
 import { HeldPartition } from "../own/held-partition.js";
+import { PartitionSigns } from "../own/partition-signs.js";
 import { startDispatcher, type TestDispatcher } from "../testing/start-dispatcher.js";
 import { GoneNodeRemover } from "./remove-gone-nodes.js";
 
@@ -93,8 +95,10 @@ test("removes nobody while absence proves nothing, then does", async () => {
   const held = new HeldPartition(keys, lease.token, term, systemClock);
   let [asked, passedMs, absenceInMs] = [0, 0, 10];
   const remover = new GoneNodeRemover({
+    ticks: new CommonTicks(),
     scripts: store.scripts,
     owner: { open: [held], lose: () => undefined },
+    signs: new PartitionSigns(store.scripts),
     absence: {
       get rules() {
         asked++;

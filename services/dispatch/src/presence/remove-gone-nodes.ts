@@ -4,6 +4,7 @@
 // number per turn, beside the hand-over. After an outage of Redis or of this dispatcher's link nobody is removed for a
 // while, because nodes are about to renew their leases.
 import type { Clock } from "@petrel/shared/kernel/clock";
+import type { CommonTicks } from "@petrel/shared/kernel/common-tick";
 import type { Logger } from "@petrel/shared/kernel/logging/logging";
 import { findGoneHolders, removeHolder } from "@petrel/shared/redis/presence/remove-holder";
 import type { PresenceHolder } from "@petrel/shared/redis/presence/report-presence";
@@ -12,15 +13,18 @@ import type { AbsenceRules } from "@petrel/shared/redis/wake/wake-users";
 import type { HeldPartition } from "../own/held-partition.js";
 import type { PartitionOwner } from "../own/own-partitions.js";
 import { PartitionLooks } from "../own/partition-looks.js";
+import type { PartitionSigns } from "../own/partition-signs.js";
 import type { RemovalMetrics } from "./removal-metrics.js";
 
 export interface GoneNodeRemoverOptions {
   readonly scripts: ScriptRunner;
   readonly owner: Pick<PartitionOwner, "open" | "lose">;
+  readonly signs: Pick<PartitionSigns, "read">;
   /** Whether absence proves anything now, see offer/absence-watch. */
   readonly absence: { readonly rules: Pick<AbsenceRules, "absenceInMs" | "settleMs"> };
   readonly metrics: RemovalMetrics;
   readonly clock: Pick<Clock, "monotonicMs">;
+  readonly ticks: Pick<CommonTicks, "pause">;
   readonly logger: Logger;
 }
 
@@ -65,7 +69,10 @@ export class GoneNodeRemover {
 
   /** @returns when to look again */
   async #removeGone(held: HeldPartition): Promise<number> {
-    const { scripts, absence } = this.#options;
+    const { scripts, signs, absence } = this.#options;
+    const found = await signs.read(held);
+    // Whoever wakes users loses a partition that another owns.
+    if (found === "stale" || !found.hasHolders) return LOOK_MS;
     const { holders, nextInMs = LOOK_MS } = await findGoneHolders(scripts, held.keys, MAX_HOLDERS);
     if (holders.length === 0) return nextInMs;
     const { absenceInMs } = absence.rules;

@@ -1,5 +1,6 @@
 // Tests /v1/channels and /v1/nodes on a real Redis: what may be left out of a request, and who has yet to take note.
 // Guarantees covered: a pause is not reported as confirmed while a live dispatcher of any role has not taken note.
+import { CommonTicks } from "@petrel/shared/kernel/common-tick";
 import type { HttpApp } from "@petrel/shared/kernel/http/http-app";
 import { createLogger } from "@petrel/shared/kernel/logging/logging";
 import { createRegistry } from "@petrel/shared/kernel/metrics/metrics";
@@ -50,6 +51,7 @@ test("needs no body without a reason, and refuses unknown fields", async () => {
 
 test("waits for a dispatcher that only sends until it has confirmed or is gone", async () => {
   const pauses = new PausedChannels({
+    ticks: new CommonTicks(),
     scripts: store.scripts,
     dispatcherId: "sender.1",
     isOwner: false,

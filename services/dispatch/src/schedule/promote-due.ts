@@ -4,7 +4,7 @@
 // Redis room for live traffic: one call per server at a time, then a rest at least as long, and longer while many
 // messages wait to be handed over. What Redis cannot store now stays where it is.
 import type { Clock } from "@petrel/shared/kernel/clock";
-import { untilCommonTick } from "@petrel/shared/kernel/common-tick";
+import { untilCommonTick, type CommonTicks } from "@petrel/shared/kernel/common-tick";
 import { describeError } from "@petrel/shared/kernel/errors";
 import type { Logger } from "@petrel/shared/kernel/logging/logging";
 import { Loop } from "@petrel/shared/kernel/loop";
@@ -24,15 +24,18 @@ import type { ScriptRunner } from "@petrel/shared/redis/scripts/script-runner";
 import type { Tracing } from "@petrel/shared/kernel/tracing/tracing";
 import type { HeldPartition } from "../own/held-partition.js";
 import type { PartitionOwner } from "../own/own-partitions.js";
+import type { PartitionSigns } from "../own/partition-signs.js";
 import type { PromotionMetrics } from "./promotion-metrics.js";
 import { tracePromotions } from "./trace-promotions.js";
 
 export interface DuePromoterOptions {
   readonly scripts: ScriptRunner;
   readonly owner: Pick<PartitionOwner, "open" | "lose">;
+  readonly signs: Pick<PartitionSigns, "read">;
   readonly rules: PromoteRules;
   readonly metrics: PromotionMetrics;
   readonly clock: Pick<Clock, "monotonicMs" | "wallMs">;
+  readonly ticks: Pick<CommonTicks, "pause">;
   readonly logger: Logger;
   readonly tracing: Tracing;
 }
@@ -52,13 +55,14 @@ const POSTPONE_MS = 60_000;
 
 export class DuePromoter {
   readonly #options: DuePromoterOptions;
-  readonly #loop = new Loop((signal) => this.#tick(signal));
+  readonly #loop: Loop;
   readonly #nextLookMs = new WeakMap<HeldPartition, number>();
   /** By server: the partitions of one server take turns. */
   readonly #underWay = new Map<string, Promise<void>>();
 
   constructor(options: DuePromoterOptions) {
     this.#options = options;
+    this.#loop = new Loop((signal) => this.#tick(signal), options.ticks);
   }
 
   start(): void {
@@ -80,7 +84,7 @@ export class DuePromoter {
       this.#underWay.set(server, serving);
     }
     const waits = owner.open.map((held) => this.#waitOf(held)).filter((waitMs) => waitMs > 0);
-    return Promise.resolve(untilCommonTick(Math.min(LOOK_MS, ...waits)));
+    return Promise.resolve(Math.min(LOOK_MS, ...waits));
   }
 
   #waitOf(held: HeldPartition): number {
@@ -112,15 +116,17 @@ export class DuePromoter {
    * for each. If anything is due, or cannot be read, `#look` finds it again.
    */
   async #restWhereNothingIsDue(partitions: readonly HeldPartition[]): Promise<void> {
-    const { scripts, clock } = this.#options;
+    const { scripts, signs, clock } = this.#options;
     const looks = await Promise.allSettled(
-      scripts.together(() => partitions.map(({ keys }) => findDueSchedules(scripts, keys, 1))),
+      scripts.together(() => partitions.map((held) => signs.read(held))),
     );
     const nowMs = clock.monotonicMs();
     for (const [i, held] of partitions.entries()) {
       const look = looks[i];
-      if (look?.status !== "fulfilled" || look.value.members.length > 0) continue;
-      const nextInMs = restOf(look.value.nextInMs);
+      if (look?.status !== "fulfilled" || look.value === "stale") continue;
+      const waitMs = look.value.firstScheduledMs - look.value.nowMs;
+      if (waitMs <= 0) continue;
+      const nextInMs = restOf(waitMs);
       this.#nextLookMs.set(held, nowMs + untilCommonTick(nextInMs, nowMs));
     }
   }

@@ -1,6 +1,7 @@
 // Tests only: fallback workers on a Redis of their own, and messages for them.
 // Guarantees: `stopWorkers()` stops what was started since the last call; `close()` stops the Redis.
 import { systemClock } from "@petrel/shared/kernel/clock";
+import { CommonTicks } from "@petrel/shared/kernel/common-tick";
 import { createLogger } from "@petrel/shared/kernel/logging/logging";
 import { createRegistry } from "@petrel/shared/kernel/metrics/metrics";
 import { NO_TRACING } from "@petrel/shared/kernel/tracing/tracing";
@@ -56,6 +57,7 @@ export class FallbackBench {
     const registry = createRegistry("test");
     const scripts = new ScriptRunner(redis);
     const workers = new FallbackChain({
+      ticks: new CommonTicks(),
       scripts,
       partitions: this.store.partitions,
       devices: new DevicesStore(scripts, this.store.partitions),

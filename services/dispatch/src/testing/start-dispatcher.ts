@@ -1,6 +1,7 @@
 // Tests only -> open-dispatcher: a dispatcher in this process, on connections of its own, wired as in production.
 // Guarantees: `crash()` leaves Redis as a killed process would; a later `stop()` only cleans up this process.
 import { systemClock } from "@petrel/shared/kernel/clock";
+import { CommonTicks } from "@petrel/shared/kernel/common-tick";
 import { createLifecycle } from "@petrel/shared/kernel/lifecycle/lifecycle";
 import { createLogger } from "@petrel/shared/kernel/logging/logging";
 import { createRegistry, type Registry } from "@petrel/shared/kernel/metrics/metrics";
@@ -98,7 +99,7 @@ export async function startDispatcher(options: StartDispatcherOptions): Promise<
         partitions: partitions.length,
         ...settings,
       },
-      service: { instance: dispatcherId, metrics: registry, clock, logger, tracing: NO_TRACING },
+      service: { instance: dispatcherId, metrics: registry, clock, ticks: new CommonTicks(), logger, tracing: NO_TRACING },
       links: { redis, blocking, scripts },
       audit: new AuditLog({ scripts, logger, maxEntries: 1_000, keepDays: 1 }),
       cipher: testCipher,

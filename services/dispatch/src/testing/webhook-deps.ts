@@ -1,5 +1,6 @@
 // Tests only -> webhooks/open-webhooks: what dispatch's application needs for webhooks, without a dispatcher.
 import { systemClock } from "@petrel/shared/kernel/clock";
+import { CommonTicks } from "@petrel/shared/kernel/common-tick";
 import { createLogger } from "@petrel/shared/kernel/logging/logging";
 import { createRegistry } from "@petrel/shared/kernel/metrics/metrics";
 import { eventTypes } from "@petrel/shared/protocol/events/event-types";
@@ -31,6 +32,7 @@ export function webhookDeps(
     audit,
     clock: systemClock,
     logger,
+    ticks: new CommonTicks(),
     registry: createRegistry("test"),
   });
   return { audit, webhooks, scripts, partitions, writtenEvents: options.writtenEvents ?? eventTypes };

@@ -3,7 +3,7 @@
 // before that clock decides anything else, so that no fallback, retry or end of a grace lease waits for the clock to
 // catch up.
 import type { Logger } from "@petrel/shared/kernel/logging/logging";
-import { keepTime, setBack } from "@petrel/shared/redis/partitions/keep-time";
+import { keepTime, setBack, type PartitionTime } from "@petrel/shared/redis/partitions/keep-time";
 import type { ScriptRunner } from "@petrel/shared/redis/scripts/script-runner";
 import type { HeldPartition } from "../own/held-partition.js";
 
@@ -16,14 +16,17 @@ export interface FollowTimeDeps {
 /** Only an expiry and the acknowledgement timeout set a user's time further ahead. */
 const ARMED_AT_MOST_MS = 60_000;
 
-/** @returns the master's clock, ms; "stale" if this dispatcher no longer owns the partition */
+/**
+ * @param time as it was just read
+ * @returns the master's clock, ms; "stale" if this dispatcher no longer owns the partition
+ */
 export async function followTime(
   { scripts, logger, ackTimeoutMs }: FollowTimeDeps,
   held: HeldPartition,
+  time: PartitionTime,
 ): Promise<number | "stale"> {
   const { keys, token } = held;
-  const time = await keepTime(scripts, keys, token);
-  if (time === "stale" || time.backMs === 0) return time === "stale" ? time : time.nowMs;
+  if (time.backMs === 0) return time.nowMs;
   const { partition } = keys;
   logger.warn(
     { partition, backMs: time.backMs },

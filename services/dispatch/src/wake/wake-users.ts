@@ -3,6 +3,7 @@
 // Guarantees: visits each partition's due users on a timer, at once again while there are more, and rarely while nobody
 // is due soon. Runs beside the hand-over without delaying it. Fenced: a stale owner wakes nobody.
 import type { Clock } from "@petrel/shared/kernel/clock";
+import type { CommonTicks } from "@petrel/shared/kernel/common-tick";
 import { describeError } from "@petrel/shared/kernel/errors";
 import type { Logger } from "@petrel/shared/kernel/logging/logging";
 import { keepRecords, YOUNG_MS } from "@petrel/shared/redis/inbox/keep-records";
@@ -11,7 +12,6 @@ import type { ScriptRunner } from "@petrel/shared/redis/scripts/script-runner";
 import {
   postponeUser,
   readDueUsers,
-  readFirstDueMs,
   wakeUsers,
   type WakeOutcome,
   type WokenUser,
@@ -23,11 +23,13 @@ import { offerUnreached, type Offers } from "../offer/offer-unreached.js";
 import { reportOffers } from "../offer/report-offers.js";
 import type { PartitionOwner } from "../own/own-partitions.js";
 import { PartitionLooks } from "../own/partition-looks.js";
+import type { PartitionSigns } from "../own/partition-signs.js";
 import type { WakeMetrics } from "./wake-metrics.js";
 
 export interface UserWakerOptions {
   readonly scripts: ScriptRunner;
   readonly owner: Pick<PartitionOwner, "open" | "lose">;
+  readonly signs: Pick<PartitionSigns, "read">;
   readonly metrics: WakeMetrics;
   readonly offers: Offers;
   /** See inbox/keep-records. */
@@ -36,6 +38,7 @@ export interface UserWakerOptions {
   readonly ackTimeoutMs: number;
   readonly intervalMs: number;
   readonly clock: Pick<Clock, "monotonicMs">;
+  readonly ticks: Pick<CommonTicks, "pause">;
 }
 
 /** The most users per call of the script. */
@@ -99,18 +102,17 @@ export class UserWaker {
 
   /** @returns the wait before the next look, ms */
   async #wakeBatch(held: HeldPartition): Promise<number | "at once"> {
-    const { scripts, owner, metrics, offers, ackTimeoutMs } = this.#options;
+    const { scripts, owner, signs, metrics, offers, ackTimeoutMs } = this.#options;
     const { keys } = held;
     const startMs = Date.now();
     // Read for each batch, so that a clock that was set back does not return the same users forever.
-    const [nowMs, firstDueMs] = await Promise.all([
-      followTime(this.#options, held),
-      readFirstDueMs(scripts.redis, keys),
-    ]);
-    if (nowMs === "stale") {
+    const found = await signs.read(held);
+    const nowMs = found === "stale" ? found : await followTime(this.#options, held, found);
+    if (found === "stale" || nowMs === "stale") {
       owner.lose(held, "the look at the time was refused");
       return 0;
     }
+    const { firstDueMs } = found;
     if (firstDueMs > nowMs) return Math.min(firstDueMs - nowMs, IDLE_MS, ackTimeoutMs / IDLE_PARTS);
     const userIds = await readDueUsers(scripts.redis, keys, nowMs, MAX_USERS);
     if (userIds.length === 0 || !held.isHeld) return 0;

@@ -2,7 +2,7 @@
 // Guarantees: lanes do not wait for each other, so a slow or dead receiver delays no other, and no hand-over. Without
 // webhooks it costs one small query a second. A stop lets requests in progress end, for a moment.
 import type { Clock } from "@petrel/shared/kernel/clock";
-import { untilCommonTick } from "@petrel/shared/kernel/common-tick";
+import { untilCommonTick, type CommonTicks } from "@petrel/shared/kernel/common-tick";
 import { describeError } from "@petrel/shared/kernel/errors";
 import { Loop } from "@petrel/shared/kernel/loop";
 import { pause } from "@petrel/shared/kernel/pause";
@@ -29,6 +29,7 @@ export interface WebhookDelivererOptions extends Omit<
   /** A webhook was given up and is now paused. */
   readonly onPaused: (webhook: WebhookRecord, reason: PausedReason) => Promise<void>;
   readonly clock: Clock;
+  readonly ticks: Pick<CommonTicks, "pause">;
 }
 
 /** While there are lanes: how soon new events are noticed. */
@@ -43,7 +44,7 @@ export class WebhookDeliverer {
   readonly #endpoints = new Map<string, Endpoint>();
   readonly #newest = new WeakMap<HeldPartition, string>();
   readonly #looking = new Set<HeldPartition>();
-  readonly #loop = new Loop(() => this.#tick());
+  readonly #loop: Loop;
   readonly #stopping = new AbortController();
   readonly #aborting = new AbortController();
   #lookAtMs = Number.NEGATIVE_INFINITY;
@@ -55,6 +56,7 @@ export class WebhookDeliverer {
 
   constructor(options: WebhookDelivererOptions) {
     this.#options = options;
+    this.#loop = new Loop(() => this.#tick(), options.ticks);
   }
 
   start(): void {

@@ -1,5 +1,6 @@
 // open-dispatcher -> here -> webhooks/deliver-webhooks: webhooks, wired, for delivery and for the API.
 import type { Clock } from "@petrel/shared/kernel/clock";
+import type { CommonTicks } from "@petrel/shared/kernel/common-tick";
 import type { Logger } from "@petrel/shared/kernel/logging/logging";
 import type { Registry } from "@petrel/shared/kernel/metrics/metrics";
 import type { AuditLog } from "@petrel/shared/redis/auth/audit-log";
@@ -25,6 +26,7 @@ export interface OpenWebhooksOptions {
   readonly allowPrivate: boolean;
   readonly audit: Pick<AuditLog, "record">;
   readonly clock: Clock;
+  readonly ticks: Pick<CommonTicks, "pause">;
   readonly logger: Logger;
   readonly registry: Registry;
   readonly retry?: RetryRules | undefined;
@@ -48,7 +50,7 @@ const RETRY: RetryRules = { baseMs: 2_000, capMs: HOUR_MS / 4, giveUpAfterMs: 72
 const LOOKUPS = 2;
 
 export function openWebhooks(options: OpenWebhooksOptions): Webhooks {
-  const { scripts, owner, cipher, allowPrivate, audit, clock, logger, registry, retry = RETRY } = options;
+  const { scripts, owner, cipher, allowPrivate, audit, clock, ticks, logger, registry, retry = RETRY } = options;
   const store = new WebhooksStore(scripts);
   const attempts = new WebhookAttempts(scripts.redis);
   const secrets = new WebhookSecrets(cipher);
@@ -61,6 +63,7 @@ export function openWebhooks(options: OpenWebhooksOptions): Webhooks {
     ...posting,
     scripts,
     owner,
+    ticks,
     directory,
     store,
     openSender,

@@ -3,6 +3,7 @@
 // while data waits is closed with 4408. One whose token expires is told in advance, and closed with 4401. Time in which
 // this process was suspended counts against nobody.
 import type { Clock } from "@petrel/shared/kernel/clock";
+import type { CommonTicks } from "@petrel/shared/kernel/common-tick";
 import { closeCodes } from "@petrel/shared/protocol/frames/close-codes";
 import type { Connection } from "./connection.js";
 import type { ConnectionRegistry } from "./connection-registry.js";
@@ -11,6 +12,7 @@ import { endsSoon, watchTokenExpiry } from "./watch-token-expiry.js";
 export interface WatchDeps {
   readonly registry: ConnectionRegistry;
   readonly clock: Clock;
+  readonly ticks: Pick<CommonTicks, "every">;
   readonly pingSeconds: number;
   readonly slowTimeoutMs: number;
 }
@@ -26,7 +28,7 @@ export interface ConnectionWatch {
 
 export function createConnectionWatch(deps: WatchDeps): ConnectionWatch {
   const { registry, clock, pingSeconds } = deps;
-  let timer: NodeJS.Timeout | undefined;
+  let end: (() => void) | undefined;
   let beat = 0;
   let lastTickMs: number | undefined;
 
@@ -58,9 +60,9 @@ export function createConnectionWatch(deps: WatchDeps): ConnectionWatch {
 
   return {
     start: () => {
-      timer = setInterval(tick, TICK_MS);
+      end ??= deps.ticks.every(TICK_MS, tick);
     },
-    stop: () => clearInterval(timer),
+    stop: () => end?.(),
     tick,
   };
 }

@@ -3,6 +3,7 @@
 // Guarantees: a node subscribes to a topic while a client wants it, and some seconds longer. After a lost link, only
 // its topics are checked. If the last message was lost, that shows within ten seconds, at the cost of one call for all
 // quiet topics of a partition.
+import { CommonTicks } from "@petrel/shared/kernel/common-tick";
 import { describeError } from "@petrel/shared/kernel/errors";
 import { groupBy } from "@petrel/shared/kernel/group-by";
 import { inSlices } from "@petrel/shared/kernel/in-slices";
@@ -31,6 +32,8 @@ export interface FollowTopicsOptions {
   readonly onDue: (topic: NodeTopic) => void;
   /** Who is present has changed, or such news may have been missed. */
   readonly onPresence: (topic: NodeTopic) => void;
+  /** At its own moments by default. */
+  readonly ticks?: Pick<CommonTicks, "every"> | undefined;
   readonly logger: Logger;
 }
 
@@ -50,15 +53,18 @@ export class FollowTopics {
   readonly #pinned = new Set<NodeTopic>();
   /** To check in the next turn: their subscriptions are restored. */
   #toLook: NodeTopic[] = [];
-  #timer: NodeJS.Timeout | undefined;
+  readonly #ticks: Pick<CommonTicks, "every">;
+  #stopTicks: (() => void) | undefined;
   #tick = 0;
 
   constructor(options: FollowTopicsOptions) {
-    const { redis, scripts, logger, observer, onDue } = options;
+    const { redis, scripts, logger, observer, onDue, ticks = new CommonTicks() } = options;
     this.#options = options;
+    this.#ticks = ticks;
     this.#links = new ChannelLinks({
       redis,
       logger,
+      ticks,
       onText: (text, channel) => this.#hear(text, channel),
       onSubscribed: (channels) => this.#listenAgain(channels),
       onLost: (channel) => {
@@ -76,11 +82,11 @@ export class FollowTopics {
   }
 
   start(): void {
-    this.#timer = setInterval(() => this.tick(), TICK_MS);
+    this.#stopTicks ??= this.#ticks.every(TICK_MS, () => this.tick());
   }
 
   async stop(): Promise<void> {
-    clearInterval(this.#timer);
+    this.#stopTicks?.();
     for (const topic of this.#topics.values()) topic.close();
     await this.#links.stop();
   }

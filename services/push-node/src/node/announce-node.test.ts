@@ -1,5 +1,6 @@
 // Tests that a node's key is renewed, and what a node learns if it had expired.
 // Guarantees: on a real Redis.
+import { CommonTicks } from "@petrel/shared/kernel/common-tick";
 import { createLogger } from "@petrel/shared/kernel/logging/logging";
 import { findGoneNodes } from "@petrel/shared/redis/nodes/node-presence";
 import { openStore, type OpenStore } from "@petrel/shared/testing/redis/open-store";
@@ -15,7 +16,7 @@ afterAll(() => store.close());
 
 test("the key exists while the node runs; an expired one is reported once and set again", async () => {
   let ended = 0;
-  const presence = await announceWhileRunning(store.scripts, "n.1", 600, logger, () => ended++);
+  const presence = await announceWhileRunning(store.scripts, new CommonTicks(), "n.1", 600, logger, () => ended++);
   const firstMs = await store.redis.pexpiretime("petrel:node:n.1");
   await waitFor(async () => (await store.redis.pexpiretime("petrel:node:n.1")) > firstMs, {
     what: "a renewal",

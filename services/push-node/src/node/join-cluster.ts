@@ -2,6 +2,7 @@
 // messages are handed to.
 // Guarantees: resolves when its channels are subscribed and its key is set, so before its first connection registers. A
 // stop withdraws the key before it ends the subscription.
+import type { CommonTicks } from "@petrel/shared/kernel/common-tick";
 import type { Lifecycle } from "@petrel/shared/kernel/lifecycle/lifecycle";
 import {
   subscribeNode,
@@ -11,7 +12,8 @@ import {
 import type { ScriptRunner } from "@petrel/shared/redis/scripts/script-runner";
 import { announceWhileRunning } from "./announce-node.js";
 
-export interface JoinOptions extends Omit<NodeSubscriptionOptions, "onResubscribed"> {
+export interface JoinOptions extends Omit<NodeSubscriptionOptions, "onResubscribed" | "ticks"> {
+  readonly ticks: Pick<CommonTicks, "every">;
   readonly scripts: ScriptRunner;
   /** The TTL of the node's key. */
   readonly ttlMs: number;
@@ -23,11 +25,12 @@ export interface JoinOptions extends Omit<NodeSubscriptionOptions, "onResubscrib
 }
 
 export async function joinCluster(options: JoinOptions): Promise<NodeSubscription> {
-  const { scripts, nodeId, ttlMs, logger, onMissed, onBeat, lifecycle } = options;
+  const { scripts, ticks, nodeId, ttlMs, logger, onMissed, onBeat, lifecycle } = options;
   const subscription = await subscribeNode({ ...options, onResubscribed: () => onMissed("resubscribed") });
   lifecycle.onStop("subscription", subscription.stop);
   const presence = await announceWhileRunning(
     scripts,
+    ticks,
     nodeId,
     ttlMs,
     logger,

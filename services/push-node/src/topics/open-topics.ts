@@ -14,7 +14,7 @@ import { TopicPublisher } from "@petrel/shared/redis/topics/topic-publisher";
 import type { Connection } from "../connection/connection.js";
 import type { ConnectionRegistry } from "../connection/connection-registry.js";
 import { FanOut } from "../fan-out/fan-out.js";
-import { FollowTopics } from "../fan-out/follow-topics.js";
+import { FollowTopics, type FollowTopicsOptions } from "../fan-out/follow-topics.js";
 import { RingBudget } from "../fan-out/ring-budget.js";
 import { TopicCatchUp } from "../fan-out/topic-catch-up.js";
 import type { PublicationArchive } from "./archive-publications.js";
@@ -50,6 +50,7 @@ export interface TopicsOptions {
   /** For topics whose history is the archive, if one is configured. */
   readonly archive: PublicationArchive | undefined;
   readonly metrics: Registry;
+  readonly ticks: FollowTopicsOptions["ticks"];
   readonly limitCounts: LimitCounts;
   readonly tracing: Tracing;
   readonly logger: Logger;
@@ -97,6 +98,7 @@ export function openTopics(options: TopicsOptions): Topics {
     ruleOf,
     budget,
     observer: metrics.repair,
+    ticks: options.ticks,
     onDue: (topic) => fanOut.due(topic),
     onPresence: ({ name }) => presence.changed(name),
     logger,

@@ -57,15 +57,12 @@ export async function promoteRetries(
   limit: number,
   channel?: string,
 ): Promise<PolledPartition> {
-  const [answer, retries] = await Promise.all([
-    scripts.run(
-      "promote-retries.v1",
-      [keys.retriesOf(channel), ...priorities.map((priority) => keys.fallback(priority, channel))],
-      [FALLBACK_GROUP, limit],
-    ),
-    scripts.redis.zcard(keys.retriesOf(channel)),
-  ]);
-  const [nowMs = 0, promoted = 0, high = 0, normal = 0, low = 0] = answer.split("\t").map(Number);
+  const answer = await scripts.run(
+    "promote-retries.v2",
+    [keys.retriesOf(channel), ...priorities.map((priority) => keys.fallback(priority, channel))],
+    [FALLBACK_GROUP, limit],
+  );
+  const [nowMs = 0, promoted = 0, high = 0, normal = 0, low = 0, retries = 0] = answer.split("\t").map(Number);
   return { nowMs, promoted, retries, waiting: { high, normal, low } };
 }
 

@@ -3,6 +3,7 @@
 // Guarantees: each channel is subscribed to at its slot's master, and again wherever the slot goes. One channel's
 // subscribe and unsubscribe never overtake each other. Every loss and every return of a subscription is reported.
 import { backoffMs } from "../../kernel/backoff.js";
+import type { CommonTicks } from "../../kernel/common-tick.js";
 import { describeError } from "../../kernel/errors.js";
 import { inSlices } from "../../kernel/in-slices.js";
 import type { Logger } from "../../kernel/logging/logging.js";
@@ -20,6 +21,8 @@ export interface ChannelLinksOptions {
   readonly onSubscribed: (channels: readonly string[]) => void;
   /** Texts of this channel do not arrive for now. */
   readonly onLost?: (channel: string) => void;
+  /** When quiet links are probed; at its own moments by default. */
+  readonly ticks?: Pick<CommonTicks, "every"> | undefined;
 }
 
 interface Channel {
@@ -52,9 +55,15 @@ export class ChannelLinks {
 
   constructor(options: ChannelLinksOptions) {
     this.#options = options;
-    const { redis, logger, onText } = options;
+    const { redis, logger, onText, ticks } = options;
     if (isCluster(redis)) redis.on("refresh", () => this.#settleAll());
-    this.#links = new MasterLinks({ redis, logger, onText, onClosed: (place) => this.#linkClosed(place) });
+    this.#links = new MasterLinks({
+      redis,
+      logger,
+      onText,
+      onClosed: (place) => this.#linkClosed(place),
+      ...(ticks === undefined ? {} : { ticks }),
+    });
   }
 
   /** Starts receiving this channel's texts, from some moment on: see `onSubscribed`. */

@@ -56,3 +56,28 @@ test("renews leases even when Redis is out of memory: nobody goes offline for th
     await store.redis.config("SET", "maxmemory", "0");
   }
 });
+
+test("a renewal that changes nothing, in the same millisecond, finds its route all the same", async () => {
+  const route = await connect("u1");
+  expect(await renew([route, route])).toEqual([]);
+});
+
+test("takes three commands a connection with a token: its notes, its lease, the key's end", async () => {
+  const token = { generation: 0, sessionId: "s1", jti: "j1" };
+  const routes = [await connect("u1"), await connect("u2"), await connect("u3")];
+  await store.redis.config("RESETSTAT");
+  expect(
+    await renewRoutes(
+      store.scripts,
+      store.keys,
+      routes.map((route) => ({ ...route, token })),
+      60_000,
+    ),
+  ).toEqual([]);
+  const stats = await store.redis.info("commandstats");
+  const calls = Object.fromEntries(
+    [...stats.matchAll(/^cmdstat_([^:|]+):calls=(\d+)/gm)].map(([, name, times]) => [name, Number(times)]),
+  );
+  expect(calls).toMatchObject({ mget: 3, zadd: 3, pexpire: 3 });
+  for (const name of ["get", "exists", "zscore"]) expect(calls[name]).toBeUndefined();
+});

@@ -1,6 +1,7 @@
 // channel-links -> here: one link of our own to each master that channels are subscribed at.
 // Guarantees: a link that died silently is detected. On a single server the link recovers by itself; on a Redis Cluster
 // a broken one is replaced by whoever still needs it.
+import { CommonTicks } from "../../kernel/common-tick.js";
 import { describeError } from "../../kernel/errors.js";
 import type { Logger } from "../../kernel/logging/logging.js";
 import { isCluster, masterAddress, masterOf } from "../connection/cluster-nodes.js";
@@ -15,6 +16,7 @@ export interface MasterLinksOptions {
   readonly onText: (text: string, channel: string) => void;
   /** The server has dropped all subscriptions of this link. */
   readonly onClosed: (place: string) => void;
+  readonly ticks?: Pick<CommonTicks, "every">;
 }
 
 const PROBE_EVERY_MS = 2_000;
@@ -26,19 +28,19 @@ export class MasterLinks {
   /** By place: `host:port` on a Cluster. */
   readonly #links = new Map<string, SingleRedis>();
   readonly #readiness = new WeakMap<SingleRedis, Promise<void>>();
-  readonly #probe: NodeJS.Timeout;
+  readonly #stopProbes: () => void;
   #stopped = false;
 
   constructor(options: MasterLinksOptions) {
     this.#options = options;
-    const { redis } = options;
+    const { redis, ticks = new CommonTicks() } = options;
     if (!isCluster(redis)) {
       const link = masterOf(redis, "");
       // Whoever needs a channel subscribes again, and only for what is still wanted.
       link.options.autoResubscribe = false;
       this.#use(ONLY_PLACE, link);
     }
-    this.#probe = setInterval(() => this.#probeLinks(), PROBE_EVERY_MS);
+    this.#stopProbes = ticks.every(PROBE_EVERY_MS, () => this.#probeLinks());
   }
 
   /** Where this channel is subscribed to; undefined while its slot has no known master. */
@@ -81,7 +83,7 @@ export class MasterLinks {
 
   async stop(): Promise<void> {
     this.#stopped = true;
-    clearInterval(this.#probe);
+    this.#stopProbes();
     const { redis } = this.#options;
     if (isCluster(redis)) for (const link of this.#links.values()) link.disconnect();
     await redis.quit().catch(() => redis.disconnect());

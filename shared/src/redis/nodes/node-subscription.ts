@@ -2,6 +2,7 @@
 // partition, and the channels of all nodes, also one per partition, which carry revocations.
 // Guarantees: texts arrive in the order they were published. What is published while the link is down is lost, so every
 // return of the subscription is reported. A link that died silently is detected and reopened.
+import type { CommonTicks } from "../../kernel/common-tick.js";
 import { PetrelError } from "../../kernel/errors.js";
 import type { Logger } from "../../kernel/logging/logging.js";
 import type { Redis } from "../connection/connect.js";
@@ -17,6 +18,8 @@ export interface NodeSubscriptionOptions {
   readonly onText: (text: string) => void;
   /** The subscription is restored after the link was down. */
   readonly onResubscribed: () => void;
+  /** When quiet links are probed; at its own moments by default. */
+  readonly ticks?: Pick<CommonTicks, "every"> | undefined;
 }
 
 export interface NodeSubscription {
@@ -32,7 +35,7 @@ const START_DEADLINE_MS = 10_000;
  * @throws PetrelError PETREL_UNAVAILABLE if that takes too long
  */
 export async function subscribeNode(options: NodeSubscriptionOptions): Promise<NodeSubscription> {
-  const { redis, partitions, nodeId, logger, onText, onResubscribed } = options;
+  const { redis, partitions, nodeId, logger, ticks, onText, onResubscribed } = options;
   const channels = partitions.flatMap(({ channel, control }) => [channel + nodeId, control]);
   let isStarted = false;
   let missed = false;
@@ -40,6 +43,7 @@ export async function subscribeNode(options: NodeSubscriptionOptions): Promise<N
   const links = new ChannelLinks({
     redis,
     logger,
+    ticks,
     onText: (text) => onText(text),
     onLost: () => (missed = true),
     onSubscribed: () => {

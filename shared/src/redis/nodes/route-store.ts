@@ -92,7 +92,7 @@ export async function renewRoutes(
   leaseMs: number,
 ): Promise<number[]> {
   const answer = await scripts.run(
-    "heartbeat.v1",
+    "heartbeat.v2",
     routes.flatMap(({ userId, token }) => [keys.routes(userId), ...tokenKeys(keys, userId, token)]),
     [leaseMs, ...routes.flatMap(({ member, token }) => [member, token?.generation ?? ""])],
   );

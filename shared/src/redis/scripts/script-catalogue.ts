@@ -35,7 +35,7 @@ export const scriptsByRoom = {
     "give-back-fallback.v1",
     "keep-device-sends.v1",
     "open-fallback.v1",
-    "promote-retries.v1",
+    "promote-retries.v2",
     "replay-dead-letter.v2",
     "settle-fallback.v5",
     "take-collapse-turn.v1",
@@ -45,14 +45,14 @@ export const scriptsByRoom = {
   nodes: [
     "announce.v1",
     "connect.v6",
-    "heartbeat.v1",
+    "heartbeat.v2",
     "leave.v4",
     "mark-leaving.v1",
     "read-routes.v1",
     "report-load.v1",
     "report-node.v1",
   ],
-  partitions: ["hold-absence.v1", "keep-time.v1", "lease.v3", "renew-member.v1", "set-back.v1"],
+  partitions: ["hold-absence.v1", "keep-time.v1", "lease.v3", "look.v1", "renew-member.v1", "set-back.v1"],
   presence: [
     "find-gone-holders.v1",
     "list-presence.v1",
@@ -95,6 +95,7 @@ export const scriptNames: readonly ScriptName[] = Object.values(scriptsByRoom).f
 export const ownerScripts: readonly ScriptName[] = [
   "keep-time.v1",
   "look-online.v1",
+  "look.v1",
   "offer.v2",
   "promote-messages.v2",
   "promote-publications.v2",

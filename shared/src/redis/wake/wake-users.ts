@@ -58,12 +58,6 @@ export async function readDueUsers(
   return redis.zrangebyscore(keys.due, "-inf", nowMs, "LIMIT", 0, limit);
 }
 
-/** @returns when the first user is due, by Redis's clock; Infinity if nobody is */
-export async function readFirstDueMs(redis: Redis, keys: PartitionKeys): Promise<number> {
-  const [, scoreMs] = await redis.zrange(keys.due, "0", "0", "WITHSCORES");
-  return scoreMs === undefined ? Number.POSITIVE_INFINITY : Number(scoreMs);
-}
-
 /**
  * @param userIds at most 200
  * @returns one for each user, in order, or "stale" if the token is no longer the owner's (nothing was changed)

@@ -21,6 +21,7 @@ import { markLeaving, readRoutes, removeRoute, renewRoutes } from "../../redis/n
 import { renewMembership } from "../../redis/partitions/dispatcher-members.js";
 import { holdAbsence } from "../../redis/partitions/hold-absence.js";
 import { keepTime, setBack } from "../../redis/partitions/keep-time.js";
+import { lookAtPartition } from "../../redis/partitions/look-at-partition.js";
 import { releasePartition, renewPartition, takePartition } from "../../redis/partitions/partition-lease.js";
 import type { ScriptRunner } from "../../redis/scripts/script-runner.js";
 import { offerUsers } from "../../redis/wake/offer-users.js";
@@ -95,6 +96,7 @@ export async function callEverything(scripts: ScriptRunner, partition: number): 
   const token = lease.outcome === "held" ? lease.token : "";
   await renewPartition(scripts, keys, { holder: "d1", token }, 30_000);
   await keepTime(scripts, keys, token);
+  await lookAtPartition(scripts, keys, token);
   const rules = { ackTimeoutMs: 10_000, absenceInMs: 0, settleMs: 0, confirmMs: 0 };
   const atOnce = { userId: "u3", partition, fallback: "always", notification: "{}" } as const;
   await callWechat(scripts, partition);

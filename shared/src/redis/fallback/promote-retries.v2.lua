@@ -9,7 +9,8 @@
 -- ARGV[1] group
 -- ARGV[2] limit   entries moved at most
 --
--- Result: now (ms) TAB number moved TAB entries that no worker has read yet: of high TAB normal TAB low
+-- Result: now (ms) TAB number moved TAB entries that no worker has read yet: of high TAB normal TAB low TAB retries left
+-- (new in v2)
 
 --@include server-time
 local letterAt = '^[^\t]*\t[^\t]*\t[^\t]*\t[^\t]*\t[^\t]*\t[^\t]*\t.(.)'
@@ -36,4 +37,5 @@ local function waiting(stream)
   return ms(math.max(0, length - pending[1]))
 end
 
-return table.concat({ ms(now), ms(#due), waiting(KEYS[2]), waiting(KEYS[3]), waiting(KEYS[4]) }, '\t')
+return table.concat({ ms(now), ms(#due), waiting(KEYS[2]), waiting(KEYS[3]), waiting(KEYS[4]),
+  ms(redis.call('ZCARD', KEYS[1])) }, '\t')

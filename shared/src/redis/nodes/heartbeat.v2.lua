@@ -9,16 +9,25 @@
 --
 -- Result: the indices (from 1) of those connections, joined by ","; "" for none
 
---@include token-revoked
 --@include server-time
 local leaseMs = tonumber(ARGV[1])
 local leaseEnd, setTtl = ms(now + leaseMs), ms(2 * leaseMs)
 local missing = {}
+
+-- As in includes/partition/token-revoked, by one command instead of two: this runs for each connection again and again.
+local function isRevoked(k, generation)
+  local notes = redis.call('MGET', KEYS[k + 1], KEYS[k + 2], KEYS[k + 3])
+  return notes[1] and tonumber(generation) < tonumber(notes[1]) or notes[2] or notes[3]
+end
+
+-- The lease's end hardly ever stays the same; if it does, the member must be looked for.
+local function renewed(key, member)
+  return redis.call('ZADD', key, 'XX', 'CH', leaseEnd, member) == 1 or redis.call('ZSCORE', key, member)
+end
+
 for i = 1, #KEYS / 4 do
   local k, member, generation = 4 * i - 3, ARGV[2 * i], ARGV[2 * i + 1]
-  local revoked = generation ~= '' and tokenRevoked(KEYS[k + 1], KEYS[k + 2], KEYS[k + 3], generation)
-  if not revoked and redis.call('ZSCORE', KEYS[k], member) then
-    redis.call('ZADD', KEYS[k], 'XX', leaseEnd, member)
+  if not (generation ~= '' and isRevoked(k, generation)) and renewed(KEYS[k], member) then
     redis.call('PEXPIRE', KEYS[k], setTtl)
   else
     missing[#missing + 1] = i
