@@ -50,7 +50,9 @@ export function openEvents(
     logger,
   });
   const watchesOnline = scripts.events.writes("user.online") || scripts.events.writes("user.offline");
-  const online = watchesOnline ? [new OnlineWatch({ scripts, owner, absence, metrics, clock, ticks, logger })] : [];
+  const online = watchesOnline
+    ? [new OnlineWatch({ scripts, owner, absence, metrics, clock, ticks, logger })]
+    : [];
   const webhooks = openWebhooks({
     scripts,
     owner,

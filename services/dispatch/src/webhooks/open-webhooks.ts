@@ -50,7 +50,18 @@ const RETRY: RetryRules = { baseMs: 2_000, capMs: HOUR_MS / 4, giveUpAfterMs: 72
 const LOOKUPS = 2;
 
 export function openWebhooks(options: OpenWebhooksOptions): Webhooks {
-  const { scripts, owner, cipher, allowPrivate, audit, clock, ticks, logger, registry, retry = RETRY } = options;
+  const {
+    scripts,
+    owner,
+    cipher,
+    allowPrivate,
+    audit,
+    clock,
+    ticks,
+    logger,
+    registry,
+    retry = RETRY,
+  } = options;
   const store = new WebhooksStore(scripts);
   const attempts = new WebhookAttempts(scripts.redis);
   const secrets = new WebhookSecrets(cipher);

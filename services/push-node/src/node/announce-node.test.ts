@@ -16,7 +16,14 @@ afterAll(() => store.close());
 
 test("the key exists while the node runs; an expired one is reported once and set again", async () => {
   let ended = 0;
-  const presence = await announceWhileRunning(store.scripts, new CommonTicks(), "n.1", 600, logger, () => ended++);
+  const presence = await announceWhileRunning(
+    store.scripts,
+    new CommonTicks(),
+    "n.1",
+    600,
+    logger,
+    () => ended++,
+  );
   const firstMs = await store.redis.pexpiretime("petrel:node:n.1");
   await waitFor(async () => (await store.redis.pexpiretime("petrel:node:n.1")) > firstMs, {
     what: "a renewal",

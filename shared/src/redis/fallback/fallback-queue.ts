@@ -62,7 +62,9 @@ export async function promoteRetries(
     [keys.retriesOf(channel), ...priorities.map((priority) => keys.fallback(priority, channel))],
     [FALLBACK_GROUP, limit],
   );
-  const [nowMs = 0, promoted = 0, high = 0, normal = 0, low = 0, retries = 0] = answer.split("\t").map(Number);
+  const [nowMs = 0, promoted = 0, high = 0, normal = 0, low = 0, retries = 0] = answer
+    .split("\t")
+    .map(Number);
   return { nowMs, promoted, retries, waiting: { high, normal, low } };
 }
 
