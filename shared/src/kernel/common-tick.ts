@@ -101,7 +101,7 @@ export class CommonTicks {
   #fire(): void {
     this.#disarm();
     const nowMs = performance.now();
-    for (const [tick, calls] of [...this.#waiting]) {
+    for (const [tick, calls] of this.#waiting) {
       if (tick * TICK_MS > nowMs) continue;
       this.#waiting.delete(tick);
       for (const call of calls) call();
