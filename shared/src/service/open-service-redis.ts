@@ -1,7 +1,7 @@
 // start-<service> <- here: a service's connections to Redis, checked and measured.
 // Guarantees: the server is checked before the first script runs; every connection closes at the stop.
 import { checkServer } from "../redis/connection/check-server.js";
-import { gatherWrites } from "../redis/connection/gather-writes.js";
+import { gatherWrites } from "./gather-writes.js";
 import { connectRedis, type ConnectOptions, type Redis } from "../redis/connection/connect.js";
 import { RedisMetrics } from "../redis/connection/redis-metrics.js";
 import type { RedisTarget } from "../redis/connection/redis-target.js";

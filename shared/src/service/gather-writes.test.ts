@@ -2,11 +2,11 @@
 // Guarantees: in order, and none later than its turn; what another cork holds back, too; also after the link has broken.
 import { setImmediate as turn } from "node:timers/promises";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { createLogger } from "../../kernel/logging/logging.js";
-import { startRedis, type TestRedis } from "../../testing/redis/start-redis.js";
-import { waitFor } from "../../testing/wait-for.js";
-import { masterOf } from "./cluster-nodes.js";
-import { connectRedis, type Redis } from "./connect.js";
+import { createLogger } from "../kernel/logging/logging.js";
+import { startRedis, type TestRedis } from "../testing/redis/start-redis.js";
+import { waitFor } from "../testing/wait-for.js";
+import { masterOf } from "../redis/connection/cluster-nodes.js";
+import { connectRedis, type Redis } from "../redis/connection/connect.js";
 import { gatherWrites } from "./gather-writes.js";
 
 let server: TestRedis;

@@ -1,8 +1,8 @@
-// open-service-redis -> here: one write to Redis for all calls of a turn of the event loop.
+// open-service-redis -> here -> redis/connection/connect: one write to Redis for all calls of a turn of the event loop.
 // Guarantees: calls keep their order. A call waits for the end of its turn, not longer. Meant for links of few, unhurried
 // calls that several loops make at once; those that answer somebody have batches of their own.
-import { isCluster, masterOf } from "./cluster-nodes.js";
-import type { Redis } from "./connect.js";
+import { isCluster, masterOf } from "../redis/connection/cluster-nodes.js";
+import type { Redis } from "../redis/connection/connect.js";
 
 /** On a cluster nothing changes: each master has a link of its own. */
 export function gatherWrites(redis: Redis): void {
