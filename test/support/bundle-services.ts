@@ -11,6 +11,7 @@ import { SERVICE_BUNDLES } from "../../shared/src/testing/cluster/service-files.
 const root = fileURLToPath(new URL("../..", import.meta.url));
 const kinds = ["auth", "collect", "dispatch", "push-node"] as const;
 const simulators = ["apns-simulator", "web-push-simulator", "wechat-simulator"] as const;
+const hostedSimulators = ["apns-simulator", "wechat-simulator"] as const;
 /** Packages that look for files and packages as they run. */
 const LOADED_AS_THEY_ARE = ["mongodb", "jsonc-parser", "@fastify/swagger", "@fastify/swagger-ui"] as const;
 /** Finds the services, and what lies beside them, from where it is itself: in a folder that looks like the tree. */
@@ -28,6 +29,7 @@ const processes = [
 const together = [
   "shared/dist/testing/cluster/host-services.js",
   ...kinds.flatMap((kind) => [`services/${kind}/dist/config.js`, `services/${kind}/dist/start-${kind}.js`]),
+  ...hostedSimulators.map((name) => `deploy/local/dist/${name}/start-${name}.js`),
 ];
 /** These wait at their top level, as only modules can. */
 const modules = ["bench/dist/limiter-process.js", LOCAL_RUN];

@@ -48,7 +48,7 @@ export interface ApnsRunResult {
 }
 
 export async function runApns(options: ApnsRunOptions): Promise<ApnsRunResult> {
-  const simulator = await startApnsSimulator();
+  const simulator = await startApnsSimulator({ alone: true });
   try {
     await simulator.setBehaviour({ latencyMs: options.latencyMs });
     const sending = send(simulator, options);

@@ -1,51 +1,16 @@
-// The APNs simulator's process: stands for Apple in the local run and in tests.
-// Guarantees: nothing listens before the configuration, the keys and the certificate are valid; the only reader of
-// process.env in this simulator.
+// The APNs simulator's process: stands for Apple in the local run.
+// Guarantees: the only reader of process.env in this simulator.
 import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
-import { readConfig } from "@petrel/shared/kernel/config";
 import { configOrExit, runService } from "@petrel/shared/kernel/lifecycle/lifecycle";
 import { createLogger } from "@petrel/shared/kernel/logging/logging";
-import { ApnsServer } from "./apns/apns-server.js";
-import { Behaviour } from "./state/behaviour.js";
-import { apnsSimulatorConfigSchema } from "./config.js";
-import { buildControlApp } from "./control/control-app.js";
-import { parseKnownKeys } from "./state/known-keys.js";
-import { ProviderTokens } from "./state/provider-tokens.js";
-import { ReceivedNotifications } from "./state/received-notifications.js";
-import { RequestCounts } from "./state/request-counts.js";
-import { SimulatedDevices } from "./state/simulated-devices.js";
+import { readApnsSimulatorSettings, startApnsSimulator } from "./start-apns-simulator.js";
 
-const at = (path: string): string => fileURLToPath(new URL(path, import.meta.url));
-const read = (file: string): string => readFileSync(file, "utf8");
+const settings = configOrExit("apns-simulator", () => readApnsSimulatorSettings(process.env));
+const manifest = fileURLToPath(new URL("../../package.json", import.meta.url));
+const { version } = JSON.parse(readFileSync(manifest, "utf8")) as { readonly version: string };
+const logger = createLogger({ service: "apns-simulator", level: settings.config.logLevel });
 
-const { config, keys, certificate, certificateKey, clientAuthority } = configOrExit("apns-simulator", () => {
-  const config = readConfig(apnsSimulatorConfigSchema, process.env);
-  const { certificateFile, certificateKeyFile, clientAuthorityFile } = config;
-  return {
-    config,
-    keys: parseKnownKeys(read(config.keysFile)),
-    certificate: read(certificateFile ?? at("../../certificates/certificate.pem")),
-    certificateKey: read(certificateKeyFile ?? at("../../certificates/certificate-key.pem")),
-    clientAuthority: clientAuthorityFile === undefined ? undefined : read(clientAuthorityFile),
-  };
-});
-const { version } = JSON.parse(read(at("../../package.json"))) as { readonly version: string };
-const logger = createLogger({ service: "apns-simulator", level: config.logLevel });
-
-await runService({ logger, stopDeadlineMs: 10_000 }, async (lifecycle) => {
-  const now = (): number => Date.now();
-  const devices = new SimulatedDevices();
-  const behaviour = new Behaviour();
-  const notifications = new ReceivedNotifications();
-  const counts = new RequestCounts();
-  const providerTokens = new ProviderTokens({ keys, now });
-  const context = { devices, behaviour, notifications, counts, providerTokens, logger, now };
-  const server = new ApnsServer({ ...context, certificate, certificateKey, clientAuthority });
-  const app = await buildControlApp({ ...context, version, server });
-  lifecycle.onStop("tls", () => server.close());
-  await server.listen(config.tlsPort, config.host);
-  lifecycle.onStop("http", () => app.close());
-  await app.listen({ port: config.port, host: config.host });
-  logger.info({ port: config.port, tlsPort: config.tlsPort }, "the APNs simulator listens");
-});
+await runService({ logger, stopDeadlineMs: 10_000 }, (lifecycle) =>
+  startApnsSimulator(settings, { version, logger, lifecycle }),
+);

@@ -1,4 +1,4 @@
-// service-host -> here: the process that several services of test clusters share.
+// service-host -> here: the process that several services of test clusters share, and the simulators of phones.
 // Guarantees: each service has its own settings, logger and lifecycle, as in a process of its own; a start that fails
 // ends that service alone. The process ends with the one that started it.
 import { randomBytes } from "node:crypto";
@@ -8,49 +8,86 @@ import { pathToFileURL } from "node:url";
 import { systemClock } from "../../kernel/clock.js";
 import { describeError } from "../../kernel/errors.js";
 import { createLifecycle, type Lifecycle } from "../../kernel/lifecycle/lifecycle.js";
-import { createLogger } from "../../kernel/logging/logging.js";
+import { createLogger, type Logger } from "../../kernel/logging/logging.js";
 import { CompiledSchemas } from "../../kernel/schemas/compile-when-used.js";
 import { openService, type Service, type ServiceConfig } from "../../service/open-service.js";
 import { hangUp } from "./hang-up.js";
 import { builtTree, serviceFile } from "./service-files.js";
-import type { HostAnswer, HostOrder, HostedKind, StartOrder } from "./service-host.js";
+import type { HostAnswer, HostedKind, HostedSimulator, HostOrder, StartOrder } from "./service-host.js";
 
-interface Settings {
-  readonly config: ServiceConfig;
+/** What a process has before it knows what it runs. */
+interface Parts {
+  readonly instance: string;
+  readonly logger: Logger;
+  readonly lifecycle: Lifecycle;
+}
+type Open = (environment: NodeJS.ProcessEnv, parts: Parts) => Promise<unknown>;
+
+/** How a module calls what it exports. */
+interface Names {
+  readonly read: string;
+  readonly start: string;
 }
 
-interface ServiceModules {
-  readonly version: string;
-  readonly read: (environment: NodeJS.ProcessEnv) => Settings;
-  readonly start: (settings: Settings, service: Service) => Promise<unknown>;
-}
-
-const exportsOf: Readonly<Record<HostedKind, { readonly read: string; readonly start: string }>> = {
+const services: Readonly<Record<HostedKind, Names>> = {
   auth: { read: "readAuthSettings", start: "startAuth" },
   collect: { read: "readCollectSettings", start: "startCollect" },
   dispatch: { read: "readDispatchSettings", start: "startDispatch" },
   "push-node": { read: "readPushNodeSettings", start: "startPushNode" },
 };
+const simulators: Readonly<Record<HostedSimulator, Names>> = {
+  "apns-simulator": { read: "readApnsSimulatorSettings", start: "startApnsSimulator" },
+  "wechat-simulator": { read: "readWechatSimulatorSettings", start: "startWechatSimulator" },
+};
 const STOP_DEADLINE_MS = 15_000;
 const lifecycles = new Map<number, Lifecycle>();
 const compiledSchemas = new CompiledSchemas();
 
-/** The services are built beside `shared` and import it: it cannot import them by name. */
-async function loadService(kind: HostedKind): Promise<ServiceModules> {
-  const folder = `services/${kind}`;
-  const names = exportsOf[kind];
-  const [config, start] = (await Promise.all(
-    [`${folder}/dist/config.js`, `${folder}/dist/start-${kind}.js`].map(
-      (path) => import(pathToFileURL(serviceFile(path)).href),
-    ),
-  )) as [Record<string, ServiceModules["read"]>, Record<string, ServiceModules["start"]>];
-  const [read, begin] = [config[names.read], start[names.start]];
-  if (read === undefined || begin === undefined) throw new Error(`${folder} has another wiring`);
-  const { version } = JSON.parse(readFileSync(join(builtTree, folder, "package.json"), "utf8")) as {
-    version: string;
-  };
-  return { version, read, start: begin };
+/** They are built beside `shared` and import it: it cannot import them by name. */
+async function load<T>(path: string, name: string): Promise<T> {
+  const found = ((await import(pathToFileURL(serviceFile(path)).href)) as Record<string, T>)[name];
+  if (found === undefined) throw new Error(`${path} has no ${name}`);
+  return found;
 }
+
+function versionOf(folder: string): string {
+  const manifest = readFileSync(join(builtTree, folder, "package.json"), "utf8");
+  return (JSON.parse(manifest) as { readonly version: string }).version;
+}
+
+async function loadService(kind: HostedKind): Promise<Open> {
+  const folder = `services/${kind}`;
+  const { read: reads, start: starts } = services[kind];
+  const [read, start] = await Promise.all([
+    load<(environment: NodeJS.ProcessEnv) => { readonly config: ServiceConfig }>(
+      `${folder}/dist/config.js`,
+      reads,
+    ),
+    load<(settings: unknown, service: Service) => Promise<unknown>>(
+      `${folder}/dist/start-${kind}.js`,
+      starts,
+    ),
+  ]);
+  const common = { name: kind, version: versionOf(folder), clock: systemClock, compiledSchemas };
+  return async (environment, parts) => {
+    const settings = read(environment);
+    const options = { ...common, ...parts, servesMetrics: kind === "dispatch" };
+    return start(settings, await openService(settings.config, options));
+  };
+}
+
+async function loadSimulator(kind: HostedSimulator): Promise<Open> {
+  const file = `deploy/local/dist/${kind}/start-${kind}.js`;
+  const { read: reads, start: starts } = simulators[kind];
+  const read = await load<(environment: NodeJS.ProcessEnv) => unknown>(file, reads);
+  const start = await load<(settings: unknown, parts: Parts & { version: string }) => Promise<void>>(
+    file,
+    starts,
+  );
+  return (environment, parts) => start(read(environment), { ...parts, version: versionOf("deploy/local") });
+}
+
+const isSimulator = (kind: StartOrder["kind"]): kind is HostedSimulator => kind in simulators;
 
 async function startService({ id, kind, name, environment, logFile }: StartOrder): Promise<void> {
   const logger = createLogger({ service: kind, level: environment["LOG_LEVEL"] ?? "info", file: logFile });
@@ -63,13 +100,8 @@ async function startService({ id, kind, name, environment, logFile }: StartOrder
   });
   lifecycles.set(id, lifecycle);
   try {
-    const { version, read, start } = await loadService(kind);
-    const settings = read(environment);
-    const parts = { name: kind, version, instance, logger, lifecycle, clock: systemClock, compiledSchemas };
-    await start(
-      settings,
-      await openService(settings.config, { ...parts, servesMetrics: kind === "dispatch" }),
-    );
+    const open = await (isSimulator(kind) ? loadSimulator(kind) : loadService(kind));
+    await open(environment, { instance, logger, lifecycle });
   } catch (error) {
     logger.fatal({ reason: describeError(error) }, "start failed");
     await lifecycle.stop("start failed");

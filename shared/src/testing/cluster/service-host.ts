@@ -1,4 +1,4 @@
-// start-cluster -> here -> host-services: starts services together in one process, which is kept for the next cluster.
+// worker-host -> here -> host-services: starts services together in one process, which is kept for the next cluster.
 // Guarantees: its code is loaded once, so a further service costs little; a service here can be stopped, but not killed
 // or paused. If the process dies, all of its services have.
 import { fork, type ChildProcess } from "node:child_process";
@@ -8,11 +8,12 @@ import { SERVICE_BUNDLES, serviceFile } from "./service-files.js";
 import type { ServiceProcess } from "./service-process.js";
 
 export type HostedKind = "auth" | "collect" | "dispatch" | "push-node";
+export type HostedSimulator = "apns-simulator" | "wechat-simulator";
 
 export interface StartOrder {
   readonly do: "start";
   readonly id: number;
-  readonly kind: HostedKind;
+  readonly kind: HostedKind | HostedSimulator;
   readonly name: string;
   readonly environment: NodeJS.ProcessEnv;
   readonly logFile: string;
@@ -30,7 +31,6 @@ export type HostedService = Omit<StartOrder, "do" | "id"> & { readonly port: num
 const HOST_MAIN = "shared/dist/testing/cluster/host-services.js";
 const MAX_OUTPUT = 64 * 1024;
 
-/** One for each process that runs tests. */
 export class ServiceHost {
   #child: ChildProcess | undefined;
   /** What its services do not log: Node's own last words. */

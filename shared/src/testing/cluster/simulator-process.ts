@@ -1,12 +1,14 @@
-// Tests and benches only: a simulator of `npm start` as its own process.
-// Guarantees: resolves when it is ready; `stop` leaves no process behind, nor does the end of this one.
-import { spawn } from "node:child_process";
-import { mkdtemp, open, readFile, rm } from "node:fs/promises";
+// start-apns-simulator, start-wechat-simulator -> here -> worker-host: a simulator of `npm start`, for tests and benches.
+// Guarantees: resolves when it is ready; beside the services of test clusters, or where it is measured as a process of
+// its own. `stop` leaves nothing running, nor does the end of this process.
+import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { dieWithParentPrefix } from "../../embedded-redis/die-with-parent.js";
 import { waitFor } from "../wait-for.js";
 import { builtTree, serviceFile } from "./service-files.js";
+import type { HostedSimulator } from "./service-host.js";
+import { launchService, untilEnded } from "./service-process.js";
+import { workerHost } from "./worker-host.js";
 
 export interface SimulatorProcess {
   readonly pid: number;
@@ -16,49 +18,39 @@ export interface SimulatorProcess {
 }
 
 export interface SimulatorProcessOptions {
-  /** Such as "wechat-simulator": a folder of deploy/local. */
-  readonly name: string;
+  /** A folder of deploy/local. */
+  readonly name: HostedSimulator;
   readonly port: number;
   readonly environment: Readonly<Record<string, string>>;
+  /** In a process of its own; false by default. */
+  readonly alone?: boolean;
 }
-
-const STOP_DEADLINE_MS = 10_000;
 
 /** Needs `tsc -b`: it runs deploy/local/dist. */
 export async function startSimulatorProcess({
   name,
   port,
   environment,
+  alone = false,
 }: SimulatorProcessOptions): Promise<SimulatorProcess> {
   const directory = await mkdtemp(join(tmpdir(), `petrel-${name}-`));
   const controlUrl = `http://127.0.0.1:${port}`;
-  // A test's worker may be killed without a chance to clean up.
-  const prefix = await dieWithParentPrefix(process.env);
-  const [command, ...args] = [...prefix, process.execPath, serviceFile(`deploy/local/dist/${name}/main.js`)];
-  // A file: a pipe without a reader would keep it from ending.
   const logFile = join(directory, "log");
-  const log = await open(logFile, "a");
-  const child = spawn(command, args, {
-    cwd: builtTree,
-    env: { PATH: process.env["PATH"], PORT: String(port), ...environment },
-    stdio: ["ignore", log.fd, log.fd],
-  });
-  await log.close();
-  // However the test process ends, nothing is left running.
-  const killWithUs = (): void => void child.kill("SIGKILL");
-  process.once("exit", killWithUs);
-  const exited = new Promise<void>((resolve) => {
-    child.once("exit", () => {
-      process.off("exit", killWithUs);
-      resolve();
-    });
-  });
+  const settings = { PATH: process.env["PATH"], ...environment };
+  const simulator = alone
+    ? launchService(
+        builtTree,
+        [serviceFile(`deploy/local/dist/${name}/main.js`)],
+        name,
+        port,
+        logFile,
+        settings,
+      )
+    : workerHost.start({ kind: name, name, port, logFile, environment: settings });
   const stop = async (): Promise<void> => {
-    child.kill("SIGCONT");
-    child.kill("SIGTERM");
-    const timer = setTimeout(killWithUs, STOP_DEADLINE_MS);
-    await exited;
-    clearTimeout(timer);
+    simulator.signal("SIGCONT");
+    simulator.signal("SIGTERM");
+    await untilEnded(simulator);
     await rm(directory, { recursive: true, force: true });
   };
   async function call<T>(method: string, path: string, body?: unknown): Promise<T> {
@@ -76,16 +68,16 @@ export async function startSimulatorProcess({
   try {
     await waitFor(
       async () => {
-        if (child.exitCode !== null) return true;
+        if (!simulator.isRunning()) return true;
         return (await fetch(`${controlUrl}/health/ready`)).ok;
       },
       { what: `the ${name}`, deadlineMs: 20_000 },
     );
-    if (child.exitCode !== null) throw new Error(`the ${name} ended at its start`);
+    if (!simulator.isRunning()) throw new Error(`the ${name} ended at its start`);
   } catch (error) {
-    const output = await readFile(logFile, "utf8");
+    const output = await simulator.log();
     await stop();
     throw new Error(`${String(error)}\n${output}`, { cause: error });
   }
-  return { pid: child.pid ?? 0, call, stop };
+  return { pid: simulator.pid, call, stop };
 }

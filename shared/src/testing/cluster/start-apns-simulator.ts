@@ -1,5 +1,5 @@
-// Tests and benches only: the APNs simulator of `npm start` as its own process, with a provider key made for it.
-// Guarantees: free ports; resolves when it is ready; `stop` leaves no process and no file behind.
+// Tests and benches only: the APNs simulator of `npm start`, with a provider key made for it.
+// Guarantees: free ports; resolves when it is ready; `stop` leaves nothing running and no file behind.
 import { generateKeyPairSync, randomInt } from "node:crypto";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -105,6 +105,8 @@ export interface TestApnsSimulator {
 }
 
 export interface StartApnsSimulatorOptions {
+  /** In a process of its own, for what is measured; by default beside the services of test clusters. */
+  readonly alone?: boolean;
   /** Environment for it, such as APNS_SIMULATOR_CLIENT_CA_FILE. */
   readonly environment?: Readonly<Record<string, string>>;
   /** Further provider keys that it knows, besides the generated one. */
@@ -144,6 +146,7 @@ export async function startApnsSimulator(
   } = await startSimulatorProcess({
     name: "apns-simulator",
     port,
+    alone: options.alone ?? false,
     environment: {
       APNS_SIMULATOR_TLS_PORT: String(port + 1),
       APNS_SIMULATOR_KEYS_FILE: keysFile,

@@ -9,9 +9,10 @@ import { borrowRedis } from "../redis/kept-redis.js";
 import { startRedis, type TestRedis } from "../redis/start-redis.js";
 import { waitFor } from "../wait-for.js";
 import { hangUp } from "./hang-up.js";
-import { ServiceHost, type HostedKind } from "./service-host.js";
+import type { HostedKind } from "./service-host.js";
 import { builtTree, serviceFile } from "./service-files.js";
 import { launchService, untilEnded, type ServiceProcess } from "./service-process.js";
+import { workerHost } from "./worker-host.js";
 
 export interface StartClusterOptions {
   readonly nodes?: number;
@@ -85,8 +86,6 @@ export interface TestCluster {
 }
 
 const START_ATTEMPTS = 3;
-/** Its process is started with the first service that needs it. */
-const host = new ServiceHost();
 
 export async function startCluster(options: StartClusterOptions = {}): Promise<TestCluster> {
   const { nodes: nodeCount = 2, dispatchers: dispatcherCount = 1, isTls = false, ask = fetch } = options;
@@ -127,7 +126,7 @@ export async function startCluster(options: StartClusterOptions = {}): Promise<T
     const isTogether = typeof together === "boolean" ? together : together(name);
     const release = options.releaseOf?.(name) ?? builtTree;
     const started = isTogether
-      ? host.start({ kind, name, port: chosen, logFile, environment: settings })
+      ? workerHost.start({ kind, name, port: chosen, logFile, environment: settings })
       : launchService(
           release,
           [...(options.nodeArguments ?? []), serviceFile(`services/${kind}/dist/main.js`, release)],

@@ -1,5 +1,5 @@
-// Tests and benches only: the WeChat simulator of `npm start` as its own process, with two apps.
-// Guarantees: a free port; resolves when it is ready; `stop` leaves no process and no file behind.
+// Tests and benches only: the WeChat simulator of `npm start`, with two apps.
+// Guarantees: a free port; resolves when it is ready; `stop` leaves nothing running and no file behind.
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";

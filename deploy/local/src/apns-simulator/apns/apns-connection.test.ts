@@ -190,7 +190,8 @@ describe("GOAWAY", () => {
 describe("a black hole", () => {
   test("accepts and never answers, not even a PING; nothing is recorded; other connections go on", async () => {
     const [first, second] = [await openKnown(), await openKnown()];
-    await simulator.setBehaviour({ latencyMs: 100 });
+    // Long enough to change the behaviour before the answer.
+    await simulator.setBehaviour({ latencyMs: 2_000 });
     const token = newToken();
     const ends: (number | string)[] = [];
     void sendMany(first, 1, token).then((got) => ends.push(...got));
