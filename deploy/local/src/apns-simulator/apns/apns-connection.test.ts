@@ -23,6 +23,9 @@ import { clientCertificate, clientCertificateKey } from "@petrel/shared/testing/
 const topic = "com.example.petrel";
 const payload = JSON.stringify({ aps: { alert: "hello" } });
 
+/** To change the behaviour before the answer, on a busy machine too. */
+const LONG_ENOUGH_MS = 2_000;
+
 let simulator: TestApnsSimulator;
 let authorization: string;
 let directory: string;
@@ -146,7 +149,7 @@ describe("streams", () => {
 describe("GOAWAY", () => {
   test("answers streams up to the last, refuses later ones, which count as not received; then closes", async () => {
     const provider = await openKnown();
-    await simulator.setBehaviour({ latencyMs: 400 });
+    await simulator.setBehaviour({ latencyMs: LONG_ENOUGH_MS });
     const token = newToken();
     const sent = sendMany(provider, 6, token);
     await untilOpen(6);
@@ -169,7 +172,7 @@ describe("GOAWAY", () => {
     ["none", 0],
   ] as const)("the last stream is the %s: %i arrive", async (lastStream, arrive) => {
     const provider = await openKnown();
-    await simulator.setBehaviour({ latencyMs: 300 });
+    await simulator.setBehaviour({ latencyMs: LONG_ENOUGH_MS });
     const token = newToken();
     const sent = sendMany(provider, 4, token);
     await untilOpen(4);
@@ -190,8 +193,7 @@ describe("GOAWAY", () => {
 describe("a black hole", () => {
   test("accepts and never answers, not even a PING; nothing is recorded; other connections go on", async () => {
     const [first, second] = [await openKnown(), await openKnown()];
-    // Long enough to change the behaviour before the answer.
-    await simulator.setBehaviour({ latencyMs: 2_000 });
+    await simulator.setBehaviour({ latencyMs: LONG_ENOUGH_MS });
     const token = newToken();
     const ends: (number | string)[] = [];
     void sendMany(first, 1, token).then((got) => ends.push(...got));
@@ -215,8 +217,7 @@ describe("a black hole", () => {
 
   test("that delivers: the phone shows it, and only the answer is lost", async () => {
     const provider = await openKnown();
-    // Long enough to change the behaviour before the answer.
-    await simulator.setBehaviour({ latencyMs: 2_000 });
+    await simulator.setBehaviour({ latencyMs: LONG_ENOUGH_MS });
     const token = newToken();
     let isAnswered = false;
     void provider.send(headers(token), payload).then(
@@ -285,7 +286,7 @@ describe("answers", () => {
 
   test("to a client that has left: its requests still count as received", async () => {
     const provider = await openKnown();
-    await simulator.setBehaviour({ latencyMs: 200 });
+    await simulator.setBehaviour({ latencyMs: LONG_ENOUGH_MS });
     const token = newToken();
     const sent = sendMany(provider, 1, token);
     await untilOpen(1);
