@@ -1,8 +1,8 @@
 import { fileURLToPath } from "node:url";
 import { defineConfig, type TestProjectConfiguration } from "vitest/config";
-import { BaseSequencer, type TestSpecification } from "vitest/node";
 import { furtherServers, isInstalled } from "./shared/src/testing/redis/further-servers.js";
 import { runBuiltTests } from "./test/support/build-tests.js";
+import { longestFirst } from "./test/support/longest-first.js";
 import { sortTests } from "./test/support/sort-tests.js";
 
 const at = (path: string): string => fileURLToPath(new URL(path, import.meta.url));
@@ -42,32 +42,17 @@ const kinds = sortTests();
 const without = (files: readonly string[]): string[] => files.filter((file) => !alone.includes(file));
 
 /** More than there are cores: most of their time these wait for a lease, a restart, a deadline. */
-const MANY_WORKERS = 6;
+const MANY_WORKERS = 7;
 
-/**
- * The first four run side by side, in this order: what waits most comes first, what only computes fills the gaps. A
- * worker serves one project, so the files of each stay together.
- */
+/** A worker serves one project and loads its own code, so the files of each stay together. */
 const onDefaultServer: TestProjectConfiguration[] = [
   {
     resolve,
     plugins,
     test: {
       ...common,
-      name: "whole",
-      include: kinds.whole,
-      isolate: false,
-      sequence: { groupOrder: 1 },
-      maxWorkers: MANY_WORKERS,
-    },
-  },
-  {
-    resolve,
-    plugins,
-    test: {
-      ...common,
-      name: "parts",
-      include: without(kinds.parts),
+      name: "started",
+      include: without(kinds.started),
       isolate: false,
       sequence: { groupOrder: 1 },
       maxWorkers: MANY_WORKERS,
@@ -93,8 +78,9 @@ const onDefaultServer: TestProjectConfiguration[] = [
       include: without(kinds.pure),
       pool: "threads",
       isolate: false,
-      sequence: { groupOrder: 1 },
-      maxWorkers: MANY_WORKERS,
+      // These compute: more of them than cores would only load the code more often.
+      sequence: { groupOrder: 2 },
+      maxWorkers: 3,
     },
   },
   {
@@ -108,82 +94,11 @@ const onDefaultServer: TestProjectConfiguration[] = [
       include: ["**/*.realtime.test.ts"],
       exclude: ["**/{node_modules,dist,.cache}/**"],
       retry: 2,
-      sequence: { groupOrder: 2 },
+      sequence: { groupOrder: 3 },
       maxWorkers: 3,
     },
   },
 ];
-const projectOrder = ["whole", "parts", "alone", "pure", "realtime"];
-
-/** Where nothing is known of a former run the longest files come first, so that none is left at the end. */
-const longest = [
-  "test/faults/redis/redis-cluster-failover.test.ts",
-  "test/faults/archive-away.test.ts",
-  "test/faults/schedules.test.ts",
-  "test/faults/rolling-upgrade.test.ts",
-  "test/browser/shared-tabs.test.ts",
-  "test/faults/redis/redis-restart.test.ts",
-  "test/edge/schemathesis.test.ts",
-  "test/faults/chaos.test.ts",
-  "test/flows/assembled-services.test.ts",
-  "test/faults/redis/redis-planned-failover.test.ts",
-  "test/faults/events.test.ts",
-  "test/faults/redis/archive-redrive.test.ts",
-  "test/operations/rebalance.test.ts",
-  "test/edge/slow-handshakes.test.ts",
-  "test/flows/tracing.test.ts",
-  "test/faults/redis/redis-full.test.ts",
-  "test/faults/latency-beside-faults.test.ts",
-  "clients/cli/src/main.test.ts",
-  "test/operations/prometheus.test.ts",
-  "shared/src/redis/connection/sentinel.test.ts",
-  "bench/src/compare/run-compare.test.ts",
-  "test/faults/redis/producer-keys-while-redis-is-away.test.ts",
-  "shared/src/redis/connection/cluster.test.ts",
-  "services/dispatch/src/webhooks/deliver-webhooks.test.ts",
-  "test/phones/apns-crash.test.ts",
-  "test/faults/webhooks.test.ts",
-  "test/operations/prometheus-files.test.ts",
-  "test/faults/drop-test.test.ts",
-  "test/faults/redis/redis-sentinel-failover.test.ts",
-  "services/dispatch/src/schedule/promote-due.test.ts",
-  "services/push-node/src/connect/register-connection.test.ts",
-  "test/faults/cut-link.test.ts",
-  "test/operations/helm-chart.test.ts",
-  "test/browser/page-lifecycle.test.ts",
-  "test/phones/wechat-flows.test.ts",
-  "services/push-node/src/leave/drain-connections.test.ts",
-  "services/push-node/src/presence/node-presence.test.ts",
-  "test/flows/schedules.test.ts",
-  "services/dispatch/src/archive/archiver.test.ts",
-  "test/flows/limits/limits.test.ts",
-  "test/faults/kill-services.test.ts",
-  "services/collect/src/users/read-messages.test.ts",
-  "services/dispatch/src/wake/follow-time.test.ts",
-  "test/browser/visible-ack.test.ts",
-  "test/operations/packages.test.ts",
-  "test/operations/local-run.test.ts",
-  "test/phones/apns-burst.test.ts",
-  "services/collect/src/accept/survive-faults.test.ts",
-  "test/phones/apns-flows.test.ts",
-  "test/faults/schedules-upgrade.test.ts",
-  "test/phones/web-push-flows.test.ts",
-  "test/phones/fallback.test.ts",
-];
-
-class LongestFirst extends BaseSequencer {
-  override async sort(files: TestSpecification[]): Promise<TestSpecification[]> {
-    const rank = ({ moduleId }: TestSpecification): number => {
-      const at = longest.findIndex((file) => moduleId.endsWith(`/${file}`));
-      return at === -1 ? longest.length : at;
-    };
-    const place = ({ project }: TestSpecification): number => {
-      const at = projectOrder.indexOf(project.name);
-      return at === -1 ? projectOrder.length : at;
-    };
-    return (await super.sort(files)).sort((a, b) => place(a) - place(b) || rank(a) - rank(b));
-  }
-}
 
 /** What Redis itself decides: repeated on each further server. */
 const onEachServer = [
@@ -230,7 +145,7 @@ function furtherProjects(): TestProjectConfiguration[] {
       exclude: needsTls,
       isolate: false,
       env: { PETREL_TEST_REDIS_SERVER: name },
-      sequence: { groupOrder: 3 },
+      sequence: { groupOrder: 4 },
       maxWorkers: 4,
     },
   }));
@@ -239,7 +154,7 @@ function furtherProjects(): TestProjectConfiguration[] {
 export default defineConfig({
   test: {
     maxWorkers: 2,
-    sequence: { sequencer: LongestFirst },
+    sequence: { sequencer: longestFirst(["started", "alone", "pure", "realtime"]) },
     projects: [...onDefaultServer, ...furtherProjects()],
   },
 });

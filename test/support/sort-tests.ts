@@ -4,10 +4,10 @@
 import { readSources, type SourceFile } from "./repository/read-sources.js";
 
 /**
- * pure: functions and objects, in memory. parts: one part with the servers it needs. whole: a cluster, a browser, a
- * build, and what happens to them. realtime: watches the real clock, and says so in its name.
+ * pure: functions and objects, in memory. started: starts what it needs, from one Redis to clusters and browsers.
+ * realtime: watches the real clock, and says so in its name.
  */
-export type TestKind = "pure" | "parts" | "whole" | "realtime";
+export type TestKind = "pure" | "started" | "realtime";
 
 const starters = new Set([
   "shared/src/testing/redis/start-redis.ts",
@@ -17,15 +17,14 @@ const starters = new Set([
 /** Paths from the repository's root, by kind. */
 export function sortTests(sources: readonly SourceFile[] = readSources()): Record<TestKind, string[]> {
   const byPath = new Map(sources.map((source) => [source.path, source]));
-  const kinds: Record<TestKind, string[]> = { pure: [], parts: [], whole: [], realtime: [] };
+  const kinds: Record<TestKind, string[]> = { pure: [], started: [], realtime: [] };
   for (const { path } of sources) if (path.endsWith(".test.ts")) kinds[kindOf(path, byPath)].push(path);
   return kinds;
 }
 
 function kindOf(path: string, byPath: ReadonlyMap<string, SourceFile>): TestKind {
   if (path.endsWith(".realtime.test.ts")) return "realtime";
-  if (!startsSomething(path, byPath)) return "pure";
-  return path.startsWith("test/") ? "whole" : "parts";
+  return startsSomething(path, byPath) ? "started" : "pure";
 }
 
 function startsSomething(path: string, byPath: ReadonlyMap<string, SourceFile>): boolean {
