@@ -51,21 +51,35 @@ describe("ticks", () => {
     expect(vi.getTimerCount()).toBe(0);
   });
 
-  it("nobody meets the same tick twice, not even by a timer that fired early", async () => {
+  it("a later tick's wait stays, whichever was asked first, and has its timer then", async () => {
     const ticks = new CommonTicks();
-    const early = vi.spyOn(performance, "now");
-    const startMs = performance.now();
-    let rounds = 0;
-    const stop = ticks.every(1_000, () => rounds++);
-    for (let second = 1; second <= 5; second++) {
-      await vi.advanceTimersByTimeAsync(1_000 - 20);
-      early.mockReturnValueOnce(startMs);
-      await vi.advanceTimersByTimeAsync(20);
+    const went: number[] = [];
+    for (const ms of [5_000, 1_000, 3_000]) void ticks.pause(ms).then(() => went.push(ms));
+    expect(vi.getTimerCount()).toBe(1);
+    for (const all of [[1_000], [1_000, 3_000], [1_000, 3_000, 5_000]]) {
+      vi.advanceTimersToNextTimer();
+      await Promise.resolve();
+      await Promise.resolve();
+      expect(went).toEqual(all);
     }
-    await vi.advanceTimersByTimeAsync(500);
-    expect(rounds).toBe(5);
-    stop();
+    expect(vi.getTimerCount()).toBe(0);
+  });
+
+  it("a timer that fires early lets nobody go before the tick, and is set again", async () => {
+    const ticks = new CommonTicks();
+    let isOver = false;
+    const startMs = performance.now();
+    void ticks.pause(1_000).then(() => (isOver = true));
+    const early = vi.spyOn(performance, "now").mockReturnValue(startMs);
+    vi.advanceTimersToNextTimer();
+    await Promise.resolve();
+    await Promise.resolve();
+    expect(isOver).toBe(false);
     early.mockRestore();
+    vi.advanceTimersToNextTimer();
+    await Promise.resolve();
+    await Promise.resolve();
+    expect(isOver).toBe(true);
   });
 
   it("an aborted wait ends at once and leaves no timer; nor does what is over", async () => {
