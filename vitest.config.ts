@@ -78,9 +78,9 @@ const onDefaultServer: TestProjectConfiguration[] = [
       include: without(kinds.pure),
       pool: "threads",
       isolate: false,
-      // These compute: more of them than cores would only load the code more often.
-      sequence: { groupOrder: 2 },
-      maxWorkers: 3,
+      // After the others, as their workers get free: some of these wait, too.
+      sequence: { groupOrder: 1 },
+      maxWorkers: MANY_WORKERS,
     },
   },
   {
@@ -94,7 +94,7 @@ const onDefaultServer: TestProjectConfiguration[] = [
       include: ["**/*.realtime.test.ts"],
       exclude: ["**/{node_modules,dist,.cache}/**"],
       retry: 2,
-      sequence: { groupOrder: 3 },
+      sequence: { groupOrder: 2 },
       maxWorkers: 3,
     },
   },
@@ -145,7 +145,7 @@ function furtherProjects(): TestProjectConfiguration[] {
       exclude: needsTls,
       isolate: false,
       env: { PETREL_TEST_REDIS_SERVER: name },
-      sequence: { groupOrder: 4 },
+      sequence: { groupOrder: 3 },
       maxWorkers: 4,
     },
   }));
