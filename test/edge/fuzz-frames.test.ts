@@ -119,10 +119,12 @@ const CONTRACT = new Set([
 ]);
 
 describe("at random", () => {
-  test(`${RANDOM_CONNECTIONS} connections of ${FRAMES_EACH} frames that are right, wrong, mutated or noise`, async () => {
+  test(`${RANDOM_CONNECTIONS} connections or more of ${FRAMES_EACH} frames that are right, wrong, mutated or noise`, async () => {
     const random = seededRandom(chooseSeed("fuzz-frames"));
     const seen = new Map<number | "cut" | "open", number>();
-    for (let done = 0; done < RANDOM_CONNECTIONS; done += 10) {
+    // All kinds of ends are to be reached, or this shows nothing: a seed may need more connections for that.
+    const isMissing = (): boolean => [1002, 1003, 1007, 1009, 4400].some((code) => !seen.has(code));
+    for (let done = 0; done < RANDOM_CONNECTIONS || (isMissing() && done < 1_000); done += 10) {
       const outcomes = await Promise.all(Array.from({ length: 10 }, () => fuzz(random)));
       for (const outcome of outcomes) seen.set(outcome, (seen.get(outcome) ?? 0) + 1);
     }
@@ -132,8 +134,7 @@ describe("at random", () => {
         .map(([code, n]) => `${code}: ${n}`)
         .join(", ")}\n`,
     );
-    // All kinds of ends were reached, or this shows nothing.
-    for (const code of [1002, 1003, 1007, 1009, 4400]) expect(seen.has(code), String(code)).toBe(true);
+    expect(isMissing()).toBe(false);
   }, 300_000);
 });
 
