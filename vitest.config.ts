@@ -25,7 +25,8 @@ const common = {
     at("shared/src/testing/redis/prepare-redis.ts"),
     ...(isBuilt ? [at("test/support/build-tests.ts"), at("test/support/bundle-services.ts")] : []),
   ],
-  setupFiles: [at("shared/src/testing/faults/seed-properties.ts")],
+  // Before each file.
+  setupFiles: [at("test/support/real-module-paths.ts"), at("shared/src/testing/faults/seed-properties.ts")],
   // Generous, as every deadline of a test: only a failure waits for it.
   testTimeout: 120_000,
   hookTimeout: 180_000,

@@ -44,8 +44,8 @@ test("leaves a paused master for its successor, and does not write to it when it
   const redis = await connect(group.environment.REDIS_SENTINELS);
   await checkServer(redis, 4);
   const before = await group.master();
-  await redis.set("k", "before");
-  await redis.wait(1, 1_000);
+  await waitFor(async () => (await redis.set("k", "before")) === "OK", { what: "the first write" });
+  await waitFor(async () => (await redis.wait(1, 100)) >= 1, { what: "a replica to have it" });
   before.signal("SIGSTOP");
   try {
     await waitFor(async () => (await group.master()) !== before, {
