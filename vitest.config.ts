@@ -34,8 +34,11 @@ const common = {
 
 /** These count what lives in their process, or use up what it may have: each in a process of its own. */
 const alone = [
+  "services/collect/src/events/waiting-requests.test.ts",
   "services/push-node/src/connection/connection-memory.test.ts",
+  "shared/src/kernel/common-tick.test.ts",
   "shared/src/kernel/logging/out-of-files.test.ts",
+  "shared/src/kernel/pause.test.ts",
 ];
 
 const plugins = isBuilt ? [runBuiltTests()] : [];
