@@ -1,7 +1,7 @@
 // push-node/fan-out/follow-topics -> here -> push-node/connection/connection: sends a topic's messages to its members.
-// Guarantees: a delivery costs one write: messages that arrive together are one piece, encoded once. After a slice of
-// at most 256 sockets or 5 ms, everything else in this process gets its turn. A slow socket drops out and delays no
-// other. No member is missed: see node-topic.
+// Guarantees: a delivery costs one write: messages that arrive together are one piece, encoded once. What comes during a
+// pass over many members, or soon after, arrives together. After a slice of at most 256 sockets or 5 ms, everything else
+// in this process gets its turn. A slow socket drops out and delays no other. No member is missed: see node-topic.
 import type { TopicCatchUp } from "./topic-catch-up.js";
 import type { FanOutPass, NodeTopic } from "./node-topic.js";
 
@@ -23,6 +23,13 @@ const MAX_MS = 5;
 const LOOK_EVERY = 16;
 /** Per pass, because what waits in a socket is bounded. */
 const MAX_PASS_BYTES = 256 * 1024;
+/**
+ * After a pass a topic rests for as long as the pass took. What comes meanwhile shares the next one: on a busy topic
+ * that halves the writes, and leaves half of the time to everything else. A quiet topic has rested, so its message
+ * does not wait; nor does one for few members, as their pass is shorter than any timer.
+ */
+const MIN_REST_MS = 1;
+const MAX_REST_MS = 10;
 
 export class FanOut {
   readonly #deps: FanOutDeps;
@@ -61,7 +68,21 @@ export class FanOut {
   #hasMore(topic: NodeTopic): boolean {
     if (topic.phase === "closed") return false;
     return (
-      topic.pass !== undefined || topic.passed < topic.offset || (topic.isReady && topic.waiters.length > 0)
+      topic.pass !== undefined ||
+      (topic.passed < topic.offset && !topic.isResting) ||
+      (topic.isReady && topic.waiters.length > 0)
+    );
+  }
+
+  #rest(topic: NodeTopic, passMs: number): void {
+    if (passMs < MIN_REST_MS) return;
+    topic.isResting = true;
+    setTimeout(
+      () => {
+        topic.isResting = false;
+        if (this.#hasMore(topic)) this.due(topic);
+      },
+      Math.min(passMs, MAX_REST_MS),
     );
   }
 
@@ -81,13 +102,14 @@ export class FanOut {
   }
 
   #nextPass(topic: NodeTopic): FanOutPass | undefined {
-    if (topic.passed >= topic.offset) return undefined;
+    if (topic.passed >= topic.offset || topic.isResting) return undefined;
     const { bytes, upTo } = topic.ring.runAfter(topic.passed, MAX_PASS_BYTES, undefined);
     const pass: FanOutPass = {
       from: topic.passed,
       to: upTo,
       bytes,
       cursor: topic.members.length - 1,
+      begunMs: performance.now(),
       sinceMs: topic.dueSinceMs,
       sent: 0,
       traces: topic.traces,
@@ -127,8 +149,10 @@ export class FanOut {
     }
     pass.cursor = i;
     if (i < 0) {
+      const nowMs = performance.now();
       topic.pass = undefined;
-      this.#deps.observer.passed(topic, pass, performance.now() - pass.sinceMs);
+      this.#rest(topic, nowMs - pass.begunMs);
+      this.#deps.observer.passed(topic, pass, nowMs - pass.sinceMs);
       topic.letGo();
     }
     return served;

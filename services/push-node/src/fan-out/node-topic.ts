@@ -29,6 +29,7 @@ export interface FanOutPass {
   readonly bytes: Buffer | undefined;
   /** The next member; counts down. */
   cursor: number;
+  readonly begunMs: number;
   readonly sinceMs: number;
   sent: number;
   readonly traces: readonly string[];
@@ -68,6 +69,8 @@ export class NodeTopic {
   /** Everything up to here was sent, or is being sent with `pass`. */
   passed = 0;
   pass: FanOutPass | undefined;
+  /** A long pass has just ended: what comes now waits a little for more. */
+  isResting = false;
   /** When the oldest message without a pass arrived, monotonic ms. */
   dueSinceMs = 0;
   traces: string[] = [];
@@ -201,6 +204,7 @@ export class NodeTopic {
       to: page.offset,
       bytes: undefined,
       cursor: this.members.length - 1,
+      begunMs: performance.now(),
       sinceMs: 0,
       sent: 0,
       traces: [],

@@ -16,7 +16,7 @@ const passed: number[] = [];
 const next = { passed: (_topic: NodeTopic, _pass: FanOutPass, ms: number) => void passed.push(ms) };
 
 function passOf(traces: readonly string[]): FanOutPass {
-  return { from: 0, to: 1, bytes: Buffer.from("x"), cursor: -1, sinceMs: 0, sent: 7, traces };
+  return { from: 0, to: 1, bytes: Buffer.from("x"), cursor: -1, begunMs: 0, sinceMs: 0, sent: 7, traces };
 }
 
 test("each sampled message of a pass has its span, below its publisher's", () => {
