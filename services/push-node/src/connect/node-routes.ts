@@ -89,9 +89,9 @@ export class NodeRoutes {
   }
 
   /** @returns the indices in `batch` of those that are no longer registered */
-  renew(keys: PartitionKeys, batch: readonly Connection[]): Promise<number[]> {
+  renew(keys: PartitionKeys, batch: readonly Connection[], keepsRoutes: boolean): Promise<number[]> {
     const { scripts, limits } = this.#options;
-    return renewRoutes(scripts, keys, batch, limits.leaseMs);
+    return renewRoutes(scripts, keys, batch, { leaseMs: limits.leaseMs, keepsRoutes });
   }
 
   async remove({ id, keys, userId, member, isExpectedBack }: Connection): Promise<void> {

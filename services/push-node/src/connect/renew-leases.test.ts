@@ -27,11 +27,14 @@ describe("heartbeats", () => {
     const [member = ""] = await bench.routes(userId);
     const routesKey = bench.keysOf(userId).routes(userId);
     const scores = new Set<string>();
-    const endMs = performance.now() + 2 * LEASE_MS;
+    // Longer than the key is kept after a connect.
+    const endMs = performance.now() + 3 * LEASE_MS;
     while (performance.now() < endMs) {
       const score = (await bench.store.redis.zscore(routesKey, member)) ?? "gone";
       scores.add(score);
       expect(Number(score)).toBeGreaterThan(await bench.store.nowMs());
+      // The key outlives the lease.
+      expect(await bench.store.redis.pexpiretime(routesKey)).toBeGreaterThan(Number(score));
       await pause(50);
     }
     expect(scores.size).toBeGreaterThanOrEqual(4);
@@ -48,6 +51,28 @@ describe("heartbeats", () => {
     await waitFor(async () => (await bench.routes(userId)).length === 1, { what: "the route" });
     expect(await bench.routes(userId)).toEqual(before);
     expect(client.closed()).toBeUndefined();
+    client.close();
+  });
+
+  test("that fail are tried again with the next batch, not half a lease later", async () => {
+    const own = await bench.startNode({ routeLeaseMs: 8_000, renewing: true });
+    const userId = newUser();
+    const client = await join(own, userId);
+    const { redis } = bench.store;
+    const routesKey = bench.keysOf(userId).routes(userId);
+    const [member = ""] = await bench.routes(userId);
+    const refusals = async () =>
+      Number(/cmdstat_zadd:.*failed_calls=(\d+)/.exec(await redis.info("commandstats"))?.[1]);
+    const before = (await refusals()) || 0;
+    const aside = `${routesKey}:aside`;
+    await redis.rename(routesKey, aside);
+    await redis.set(routesKey, "not a sorted set");
+    await waitFor(async () => (await refusals()) > before, { what: "its turn, which fails" });
+    const stale = await redis.zscore(aside, member);
+    await redis.multi().del(routesKey).rename(aside, routesKey).exec();
+    const renewed = async () => (await redis.zscore(routesKey, member)) !== stale;
+    // A batch is 200 ms, a round of all of them 4 s.
+    await waitFor(renewed, { what: "the renewal", deadlineMs: 2_500 });
     client.close();
   });
 

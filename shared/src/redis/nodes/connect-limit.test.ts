@@ -52,7 +52,10 @@ describe("policy evict", () => {
     const now = await store.nowMs();
     const oldest = await connected("oldest", evict, { connectTimeMs: now - 2_000 });
     await connected("younger", evict, { connectTimeMs: now - 1_000 });
-    await renewRoutes(store.scripts, store.keys, [{ userId: "u1", member: oldest }], 90_000);
+    await renewRoutes(store.scripts, store.keys, [{ userId: "u1", member: oldest }], {
+      leaseMs: 90_000,
+      keepsRoutes: true,
+    });
     const byScore = await store.redis.zrange(store.keys.routes("u1"), "0", "-1");
     expect(byScore.at(-1)).toBe(oldest);
     await connected("newest", evict);

@@ -60,7 +60,9 @@ describe.each(revocations)("revoked: %s", (_what, revoke) => {
     ];
     await revoke();
     const before = await store.redis.zscore(store.keys.routes("u1"), routes[1]?.member ?? "");
-    expect(await renewRoutes(store.scripts, store.keys, routes, 60_000)).toEqual([1]);
+    expect(
+      await renewRoutes(store.scripts, store.keys, routes, { leaseMs: 60_000, keepsRoutes: true }),
+    ).toEqual([1]);
     expect(await store.redis.zscore(store.keys.routes("u1"), routes[1]?.member ?? "")).toBe(before);
   });
 });
@@ -90,5 +92,10 @@ test("another user's or session's revocation has no effect", async () => {
   await store.redis.set(store.keys.revokedSession("u1", "s2"), "1");
   await store.redis.set(store.keys.revokedToken("j2"), "1");
   const member = await connected(token);
-  expect(await renewRoutes(store.scripts, store.keys, [{ userId: "u1", member, token }], 60_000)).toEqual([]);
+  expect(
+    await renewRoutes(store.scripts, store.keys, [{ userId: "u1", member, token }], {
+      leaseMs: 60_000,
+      keepsRoutes: true,
+    }),
+  ).toEqual([]);
 });

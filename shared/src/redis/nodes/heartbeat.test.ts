@@ -18,7 +18,7 @@ async function connect(userId: string): Promise<{ userId: string; member: string
 }
 
 const renew = (routes: readonly { userId: string; member: string }[]) =>
-  renewRoutes(store.scripts, store.keys, routes, 60_000);
+  renewRoutes(store.scripts, store.keys, routes, { leaseMs: 60_000, keepsRoutes: true });
 const leaseEnd = async ({ userId, member }: { userId: string; member: string }) =>
   Number(await store.redis.zscore(store.keys.routes(userId), member));
 
@@ -62,22 +62,41 @@ test("a renewal that changes nothing, in the same millisecond, finds its route a
   expect(await renew([route, route])).toEqual([]);
 });
 
-test("takes three commands a connection with a token: its notes, its lease, the key's end", async () => {
-  const token = { generation: 0, sessionId: "s1", jti: "j1" };
-  const routes = [await connect("u1"), await connect("u2"), await connect("u3")];
-  await store.redis.config("RESETSTAT");
+test("keeps the users' routes for some leases if it is to; else they end when they would have", async () => {
+  const route = await connect("u1");
+  const key = store.keys.routes("u1");
+  const before = await store.redis.pexpiretime(key);
   expect(
-    await renewRoutes(
-      store.scripts,
-      store.keys,
-      routes.map((route) => ({ ...route, token })),
-      60_000,
-    ),
+    await renewRoutes(store.scripts, store.keys, [route], { leaseMs: 60_000, keepsRoutes: false }),
   ).toEqual([]);
-  const stats = await store.redis.info("commandstats");
-  const calls = Object.fromEntries(
-    [...stats.matchAll(/^cmdstat_([^:|]+):calls=(\d+)/gm)].map(([, name, times]) => [name, Number(times)]),
-  );
-  expect(calls).toMatchObject({ mget: 3, zadd: 3, pexpire: 3 });
-  for (const name of ["get", "exists", "zscore"]) expect(calls[name]).toBeUndefined();
+  expect(await store.redis.pexpiretime(key)).toBe(before);
+  expect(await renew([route])).toEqual([]);
+  expect(await store.redis.pexpiretime(key)).toBeGreaterThanOrEqual((await leaseEnd(route)) + 2 * 60_000);
 });
+
+test.each([
+  { keepsRoutes: true, calls: { mget: 3, zadd: 3, pexpire: 3 } },
+  { keepsRoutes: false, calls: { mget: 3, zadd: 3 } },
+])(
+  "takes $calls for three connections with tokens if keepsRoutes is $keepsRoutes",
+  async ({ keepsRoutes, calls: expected }) => {
+    const token = { generation: 0, sessionId: "s1", jti: "j1" };
+    const routes = [await connect("u1"), await connect("u2"), await connect("u3")];
+    await store.redis.config("RESETSTAT");
+    expect(
+      await renewRoutes(
+        store.scripts,
+        store.keys,
+        routes.map((route) => ({ ...route, token })),
+        { leaseMs: 60_000, keepsRoutes },
+      ),
+    ).toEqual([]);
+    const stats = await store.redis.info("commandstats");
+    const calls = Object.fromEntries(
+      [...stats.matchAll(/^cmdstat_([^:|]+):calls=(\d+)/gm)].map(([, name, times]) => [name, Number(times)]),
+    );
+    expect(calls).toMatchObject(expected);
+    for (const name of ["get", "exists", "zscore"]) expect(calls[name]).toBeUndefined();
+    expect(calls["pexpire"]).toBe(keepsRoutes ? 3 : undefined);
+  },
+);

@@ -87,9 +87,12 @@ test("its lease stays; it can be renewed, registered again and removed", async (
   const before = await store.redis.zscore(store.keys.routes("u1"), member);
   const [leaving = ""] = await markLeaving(store.scripts, store.keys, [{ userId: "u1", member }]);
   expect(await store.redis.zscore(store.keys.routes("u1"), leaving)).toBe(before);
-  expect(await renewRoutes(store.scripts, store.keys, [{ userId: "u1", member: leaving }], 30_000)).toEqual(
-    [],
-  );
+  expect(
+    await renewRoutes(store.scripts, store.keys, [{ userId: "u1", member: leaving }], {
+      leaseMs: 30_000,
+      keepsRoutes: true,
+    }),
+  ).toEqual([]);
   const connectTimeMs = Number(member.slice(0, 13));
   await connect("c2");
   await connect("c3");

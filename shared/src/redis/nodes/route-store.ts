@@ -82,6 +82,18 @@ export interface RouteToRenew {
 }
 
 /**
+ * A user's routes are kept for some leases. To say so again is a write of its own, so not each renewal does: one in each
+ * lease is enough, with a lease to spare if it is late.
+ */
+const KEPT_LEASES = 3;
+
+export interface Renewal {
+  readonly leaseMs: number;
+  /** Whether it also keeps the users' routes from expiring, whatever their leases; necessary once a lease. */
+  readonly keepsRoutes: boolean;
+}
+
+/**
  * Renews leases, at most 200 per call.
  * @returns the indices of connections that are not registered (any more), or whose token is revoked
  */
@@ -89,12 +101,13 @@ export async function renewRoutes(
   scripts: ScriptRunner,
   keys: PartitionKeys,
   routes: readonly RouteToRenew[],
-  leaseMs: number,
+  { leaseMs, keepsRoutes }: Renewal,
 ): Promise<number[]> {
+  const keepMs = keepsRoutes ? KEPT_LEASES * leaseMs : "";
   const answer = await scripts.run(
-    "heartbeat.v2",
+    "heartbeat.v3",
     routes.flatMap(({ userId, token }) => [keys.routes(userId), ...tokenKeys(keys, userId, token)]),
-    [leaseMs, ...routes.flatMap(({ member, token }) => [member, token?.generation ?? ""])],
+    [leaseMs, keepMs, ...routes.flatMap(({ member, token }) => [member, token?.generation ?? ""])],
   );
   return answer === "" ? [] : answer.split(",").map((index) => Number(index) - 1);
 }

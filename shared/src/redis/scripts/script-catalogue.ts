@@ -45,7 +45,7 @@ export const scriptsByRoom = {
   nodes: [
     "announce.v1",
     "connect.v6",
-    "heartbeat.v2",
+    "heartbeat.v3",
     "leave.v4",
     "mark-leaving.v1",
     "read-routes.v1",

@@ -76,7 +76,7 @@ export async function callEverything(scripts: ScriptRunner, partition: number): 
       { userId: "u1", member },
       { userId: "u2", member },
     ],
-    30_000,
+    { leaseMs: 30_000, keepsRoutes: true },
   );
   await holdAbsence(scripts, keys);
   const loads = new NodeLoads({ scripts, nodeId: "n1", staleMs: 7_000 });
