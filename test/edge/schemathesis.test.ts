@@ -1,22 +1,23 @@
 // Checks the services against their own OpenAPI documents: schemathesis generates requests, good and bad, and checks
-// the answers.
+// the answers. test/edge/schemathesis-runs.py runs it.
 // Guarantees: no 5xx, and no undocumented status; at most two minutes in all. If the tool is not installed (`.ci/run`
 // does it) a line says so, and PETREL_REQUIRE_SCHEMATHESIS=1 makes it a failure.
-import { spawn, spawnSync } from "node:child_process";
-import { existsSync } from "node:fs";
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { existsSync, readFileSync } from "node:fs";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import { chooseSeed } from "@petrel/shared/testing/faults/seeded-random";
 import { startCluster, type TestCluster } from "@petrel/shared/testing/cluster/start-cluster";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { sized } from "../support/sizes.js";
 
-/** In its own environment, or wherever the path leads. */
-const installed = fileURLToPath(new URL("../../.cache/schemathesis/bin/schemathesis", import.meta.url));
-const tool = existsSync(installed) ? installed : "schemathesis";
-const isInstalled = spawnSync(tool, ["--version"]).status === 0;
+const at = (path: string): string => fileURLToPath(new URL(path, import.meta.url));
+const interpreter = findInterpreter();
+const isInstalled = interpreter !== undefined;
 const isRequired = process.env["PETREL_REQUIRE_SCHEMATHESIS"] === "1";
 if (!isInstalled && !isRequired) {
   process.stdout.write(
@@ -40,9 +41,11 @@ expected-statuses = ["2xx", "3xx", "4xx", 501]
 describe.runIf(isInstalled || isRequired)("schemathesis", () => {
   let cluster: TestCluster;
   let directory: string;
+  let runs: Runs;
   beforeAll(async () => {
     directory = await mkdtemp(join(tmpdir(), "petrel-schemathesis-"));
     await writeFile(join(directory, "schemathesis.toml"), settings);
+    runs = startRuns(directory);
     const limits = [
       "FAILED_AUTHS_PER_ADDRESS_PER_MINUTE",
       "REQUESTS_PER_ADDRESS_PER_SECOND",
@@ -57,6 +60,7 @@ describe.runIf(isInstalled || isRequired)("schemathesis", () => {
     });
   });
   afterAll(async () => {
+    await runs?.stop();
     await cluster?.stop();
     await rm(directory, { recursive: true, force: true });
   });
@@ -75,7 +79,7 @@ describe.runIf(isInstalled || isRequired)("schemathesis", () => {
     url: string,
     credential: string,
     more: readonly string[],
-  ): ReturnType<typeof run> {
+  ): Promise<Ended> {
     const options = [
       ["--checks", "not_a_server_error,status_code_conformance"],
       ["--phases", "examples,coverage,fuzzing", "--max-time", String(seconds)],
@@ -83,7 +87,7 @@ describe.runIf(isInstalled || isRequired)("schemathesis", () => {
       ["--header", `Authorization: Bearer ${credential}`, "--seed", String(seed), ...more],
     ];
     const settingsFile = join(directory, "schemathesis.toml");
-    return run(["--config-file", settingsFile, "run", `${url}/openapi.json`, ...options.flat()], directory);
+    return runs.run(["--config-file", settingsFile, "run", `${url}/openapi.json`, ...options.flat()]);
   }
 
   test(
@@ -116,23 +120,44 @@ describe.runIf(isInstalled || isRequired)("schemathesis", () => {
 });
 
 interface Ended {
-  readonly code: number | null;
+  readonly code: number;
   readonly output: string;
 }
 
-/** Without a shell, and without colours. */
-async function run(args: readonly string[], cwd: string): Promise<Ended> {
-  const child = spawn(tool, args, {
+interface Runs {
+  readonly run: (args: readonly string[]) => Promise<Ended>;
+  readonly stop: () => Promise<void>;
+}
+
+/** Of the command in its own environment, or wherever the path leads: what its first line names. */
+function findInterpreter(): readonly string[] | undefined {
+  const folders = [at("../../.cache/schemathesis/bin"), ...(process.env["PATH"] ?? "").split(":")];
+  const command = folders.map((folder) => join(folder, "schemathesis")).find((file) => existsSync(file));
+  if (command === undefined) return undefined;
+  const [, words] = /^#!(.*python.*)/.exec(readFileSync(command, "utf8")) ?? [];
+  return words?.trim().split(" ");
+}
+
+/** Without a shell, and without colours. One run after the other. */
+function startRuns(cwd: string): Runs {
+  const [program = "", ...before] = interpreter ?? [];
+  const child = spawn(program, [...before, at("schemathesis-runs.py")], {
     cwd,
-    env: { PATH: process.env["PATH"], NO_COLOR: "1", PYTHONUNBUFFERED: "1", HOME: cwd },
-    stdio: ["ignore", "pipe", "pipe"],
+    env: { PATH: process.env["PATH"], NO_COLOR: "1", HOME: cwd },
+    stdio: ["pipe", "pipe", "inherit"],
   });
-  let output = "";
-  child.stdout.on("data", (chunk: Buffer) => (output += chunk.toString()));
-  child.stderr.on("data", (chunk: Buffer) => (output += chunk.toString()));
-  const code = await new Promise<number | null>((resolve, reject) => {
-    child.on("error", reject);
-    child.on("close", resolve);
-  });
-  return { code, output };
+  const answers = createInterface(child.stdout)[Symbol.asyncIterator]();
+  const ended = once(child, "close");
+  return {
+    run: async (args) => {
+      child.stdin.write(`${JSON.stringify(args)}\n`);
+      const { value, done } = await answers.next();
+      if (done === true) throw new Error("schemathesis does not start");
+      return JSON.parse(value) as Ended;
+    },
+    stop: async () => {
+      child.stdin.end();
+      await ended;
+    },
+  };
 }

@@ -1,0 +1,46 @@
+"""schemathesis.test.ts -> here: runs of schemathesis, one after the other.
+
+Guarantees: each runs in a process of its own, a fork of this one: what takes longest at a start is loaded once.
+
+A line of stdin is a run's arguments, as a JSON array; a line of stdout is its {"code", "output"}.
+"""
+
+import json
+import os
+import sys
+import tempfile
+
+from schemathesis.cli import schemathesis
+
+# The command loads these when it runs. A version that has moved them loads them then, in each fork.
+for module in ("schemathesis.cli.commands.run.executor", "schemathesis.specs.openapi.schemas"):
+    try:
+        __import__(module)
+    except ImportError:
+        pass
+
+
+def run(arguments, file):
+    """Never returns."""
+    os.dup2(file.fileno(), 1)
+    os.dup2(file.fileno(), 2)
+    code = 1
+    try:
+        schemathesis(arguments)
+    except SystemExit as end:
+        code = end.code if isinstance(end.code, int) else int(end.code is not None)
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+
+
+for line in sys.stdin:
+    with tempfile.TemporaryFile() as file:
+        child = os.fork()
+        if child == 0:
+            run(json.loads(line), file)
+        code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        file.seek(0)
+        answer = {"code": code, "output": file.read().decode(errors="replace")}
+    print(json.dumps(answer), flush=True)
