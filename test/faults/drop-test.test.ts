@@ -7,7 +7,7 @@ import { runDrops } from "../../bench/src/drops/drop-test-run.js";
 import { dropTable } from "../../bench/src/drops/drop-test-table.js";
 import { sized } from "../support/sizes.js";
 
-const CLIENTS = sized(2_000, 30);
+const CLIENTS = sized(2_000, 15);
 
 test(`${CLIENTS} clients, each cut off 8 times while it is sent 120 messages`, async () => {
   const options = {
