@@ -74,12 +74,7 @@ describe.runIf(isInstalled || isRequired)("schemathesis", () => {
     expect(answer.code, answer.output).toBe(0);
   }
 
-  function tryFor(
-    seconds: number,
-    url: string,
-    credential: string,
-    more: readonly string[],
-  ): Promise<Ended> {
+  function tryFor(seconds: number, url: string, credential: string, more: readonly string[]): Promise<Ended> {
     const options = [
       ["--checks", "not_a_server_error,status_code_conformance"],
       ["--phases", "examples,coverage,fuzzing", "--max-time", String(seconds)],
