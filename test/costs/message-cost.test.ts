@@ -9,7 +9,7 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import { startCluster, type TestCluster } from "@petrel/shared/testing/cluster/start-cluster";
 import { connectClient } from "@petrel/shared/testing/peers/ws-client";
 import { message, openStore, routeLimits, type OpenStore } from "@petrel/shared/testing/redis/open-store";
-import type { AcceptResult } from "@petrel/shared/redis/accept/accept-batch";
+import type { AcceptResult } from "@petrel/shared/redis/accept/accept-answers";
 import { DEFAULT_SLOW_HISTORY } from "@petrel/shared/redis/inbox/hold-history";
 import { ackUsers } from "@petrel/shared/redis/inbox/ack-users";
 import { connectRoute } from "@petrel/shared/redis/nodes/connect-routes";

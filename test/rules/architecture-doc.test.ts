@@ -45,6 +45,7 @@ test("the files from the request to the script import one another", () => {
     ["services/collect/src/routes/message-routes.ts", "services/collect/src/accept/prepare-messages.ts"],
     ["services/collect/src/accept/prepare-messages.ts", "services/collect/src/accept/accept-with-retry.ts"],
     ["services/collect/src/accept/accept-with-retry.ts", "shared/src/redis/accept/accept-batch.ts"],
+    ["shared/src/redis/accept/accept-batch.ts", "shared/src/redis/accept/accept-plain.v1.lua"],
     ["shared/src/redis/accept/accept-batch.ts", "shared/src/redis/accept/accept.v5.lua"],
     ["services/push-node/src/start-push-node.ts", "shared/src/redis/nodes/node-subscription.ts"],
     ["services/push-node/src/deliver/receive-envelopes.ts", "services/push-node/src/deliver/deliver.ts"],

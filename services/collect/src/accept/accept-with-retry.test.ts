@@ -1,7 +1,8 @@
 // Tests how many messages collect has in progress at once.
 // Guarantees: beyond the bound a message is refused at once; finished ones make room again.
 import { systemClock } from "@petrel/shared/kernel/clock";
-import type { AcceptResult, MessageToAccept } from "@petrel/shared/redis/accept/accept-batch";
+import type { AcceptResult } from "@petrel/shared/redis/accept/accept-answers";
+import type { MessageToAccept } from "@petrel/shared/redis/accept/accept-batch";
 import type { PendingRequest } from "@petrel/shared/redis/accept/turn-batches";
 import { expect, test } from "vitest";
 import { AcceptWithRetry } from "./accept-with-retry.js";

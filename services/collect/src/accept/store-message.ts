@@ -2,11 +2,8 @@
 // passes a message to the store for its kind.
 // Guarantees: a user's messages keep their order, and so do a topic's; the result has the same form for both. A
 // scheduled message waits, unless its time has already come by Redis's clock.
-import type {
-  AcceptResult,
-  MessageAccepter,
-  MessageToAccept,
-} from "@petrel/shared/redis/accept/accept-batch";
+import type { AcceptResult } from "@petrel/shared/redis/accept/accept-answers";
+import type { MessageAccepter, MessageToAccept } from "@petrel/shared/redis/accept/accept-batch";
 import type { PendingRequest } from "@petrel/shared/redis/accept/turn-batches";
 import type { MessageScheduler, MessageToSchedule } from "@petrel/shared/redis/schedules/schedule-messages";
 import type { TopicMessageToPublish, TopicPublisher } from "@petrel/shared/redis/topics/topic-publisher";

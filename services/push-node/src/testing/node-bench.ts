@@ -1,7 +1,8 @@
 // Tests only: a dedicated Redis, push nodes on it, and messages to send through them.
 // Guarantees: `close()` stops every node that was started here, then the Redis.
 import { partitionOfUser } from "@petrel/shared/protocol/messages/partition";
-import type { AcceptOptions, AcceptResult, MessageToAccept } from "@petrel/shared/redis/accept/accept-batch";
+import type { AcceptResult } from "@petrel/shared/redis/accept/accept-answers";
+import type { AcceptOptions, MessageToAccept } from "@petrel/shared/redis/accept/accept-batch";
 import type { PartitionKeys } from "@petrel/shared/redis/keys";
 import { message, openStore, type OpenStore } from "@petrel/shared/testing/redis/open-store";
 import type { StartRedisOptions } from "@petrel/shared/testing/redis/start-redis";

@@ -2,7 +2,8 @@
 // Guarantees: order per user, bounded calls, a fair share for each user; a failed call fails its own messages only.
 import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
 import { message, openStore, type OpenStore } from "../../testing/redis/open-store.js";
-import type { AcceptOptions, AcceptResult, MessageAccepter, MessageToAccept } from "./accept-batch.js";
+import type { AcceptResult } from "./accept-answers.js";
+import type { AcceptOptions, MessageAccepter, MessageToAccept } from "./accept-batch.js";
 import { ScriptRunner } from "../scripts/script-runner.js";
 
 interface Call {
@@ -20,7 +21,12 @@ class NotingRunner extends ScriptRunner {
   failing: (call: Call) => boolean = () => false;
 
   override async run(...[name, keys, args]: Parameters<ScriptRunner["run"]>): Promise<string> {
-    const userIds = keys.flatMap((key) => /:user:(.*)$/.exec(key)?.[1] ?? []);
+    const userIds: string[] = [];
+    let userId = "";
+    for (const key of keys) {
+      userId = /:user:(.*)$/.exec(key)?.[1] ?? userId;
+      if (key.includes(":record:")) userIds.push(userId);
+    }
     const texts = args.slice(OWN_ARGUMENTS).map(String);
     const dataBytes = texts.reduce((sum, text) => sum + Buffer.byteLength(text), 0);
     const call = { partition: /\{(p\d+)\}/.exec(keys[0] ?? "")?.[1] ?? "", userIds, dataBytes };

@@ -3,20 +3,18 @@
 // messages or 256 KiB, and bounds each user's share. Calls of several partitions share a pipeline, but a master that
 // does not answer delays only its own users. With ACCEPT_DURABILITY above "memory", every answer waits for the
 // confirmation that follows its call, even for a duplicate.
-import { PetrelError } from "../../kernel/errors.js";
 import { groupBy } from "../../kernel/group-by.js";
 import { RandomText } from "../../kernel/random-text.js";
 import {
-  decodeMessageRecord,
   encodeBody,
   encodeIdentity,
   NO_IDENTITY,
   priorities,
   priorityLetters,
   type DeliveryPolicy,
-  type MessageRecord,
   type Traced,
 } from "../../protocol/messages/stored-message.js";
+import { type AcceptResult, readAnswer, readPlainAnswer } from "./accept-answers.js";
 import { type BatchCall, type PendingRequest, TurnBatches } from "./turn-batches.js";
 import type { ConfirmWrites } from "./confirm-writes.js";
 import { DEFAULT_RECORD_KEEP_MS } from "../inbox/keep-records.js";
@@ -38,14 +36,6 @@ export interface MessageToAccept extends DeliveryPolicy, Traced {
   /** Of a user's unacknowledged messages with one key, only the newest stays in the inbox. */
   readonly collapseKey?: string | undefined;
 }
-
-export type AcceptResult =
-  | { readonly outcome: "stored"; readonly seq: number; readonly epoch: string; readonly atMs: number }
-  /** A record with this id exists; the caller decides whether it is the same message. */
-  | { readonly outcome: "exists"; readonly record: MessageRecord }
-  | { readonly outcome: "inbox-full" }
-  /** The user has reached the receive limit. */
-  | { readonly outcome: "limited"; readonly retryAfterMs: number };
 
 export interface AcceptOptions {
   readonly scripts: ScriptRunner;
@@ -81,6 +71,8 @@ const SEED_BYTES = 6;
 const MAX_ENTRIES = 200;
 const MAX_BYTES = 256 * 1024;
 const MAX_ENTRIES_PER_USER = 64;
+/** A user's count of messages is a printable character in accept-plain's arguments. */
+const COUNT_OFFSET = 32;
 /** Tabs and letters between a body's parts, plus an optional trace. */
 const FIELD_MARKS = 61;
 interface Waiting {
@@ -120,12 +112,7 @@ export class MessageAccepter {
   #callFor(keys: PartitionKeys, batch: readonly Waiting[]): BatchCall<AcceptResult> {
     const { scripts, ackTimeoutMs, inboxCap, readyCap, handOver } = this.#options;
     const { receiveLimit = 0, fallbackCap = readyCap, recordKeepMs = DEFAULT_RECORD_KEEP_MS } = this.#options;
-    const keyList: [string, ...string[]] = [
-      keys.generation,
-      keys.due,
-      keys.ready,
-      ...priorities.map((priority) => keys.fallback(priority)),
-    ];
+    const keyList: [string, ...string[]] = [keys.generation, keys.due, keys.ready];
     const args: (string | number)[] = [
       this.#seeds.next(),
       ackTimeoutMs,
@@ -139,12 +126,23 @@ export class MessageAccepter {
       receiveLimit,
       RECEIVE_WINDOW_MS / RECEIVE_SUB_WINDOWS,
       RECEIVE_SUB_WINDOWS,
-      fallbackCap,
     ];
-    // Messages with collapse keys have a script of their own, so that the others do not pay for them.
+    // Messages with collapse keys have a script of their own, so that the others do not pay for them; and so do plain
+    // ones, which are most.
     const collapses = batch.some(({ message: { collapseKey } }) => collapseKey !== undefined);
-    const commonTtlMs = collapses ? undefined : ttlOfPlain(batch);
-    args.push(commonTtlMs ?? "");
+    const plainTtlMs = collapses ? undefined : ttlOfPlain(batch);
+    if (plainTtlMs !== undefined) {
+      args.push(plainTtlMs);
+      const counts = addPlain(keys, batch, keyList, args);
+      return {
+        script: "accept-plain.v1",
+        keys: keyList,
+        args,
+        read: (lines) => readPlainAnswer(lines, counts),
+      };
+    }
+    keyList.push(...priorities.map((priority) => keys.fallback(priority)));
+    args.push(fallbackCap, "");
     if (collapses) {
       keyList.push(keys.events, keys.eventLog);
       args.push(scripts.events.argument("message.expired"));
@@ -153,7 +151,6 @@ export class MessageAccepter {
       const { userId, id, ttlMs, fingerprint, attempt, priority, collapseKey = "" } = message;
       keyList.push(keys.user(userId), keys.inbox(userId), keys.routes(userId), keys.record(id));
       args.push(encodeBody(message));
-      if (commonTtlMs !== undefined) continue;
       const always = goesAtOnce(message) ? priorityLetters[priority] : "";
       args.push(ttlMs, encodeIdentity(fingerprint, attempt), always);
       if (!collapses) continue;
@@ -170,23 +167,6 @@ export class MessageAccepter {
       },
     };
   }
-}
-
-/** @throws PetrelError PETREL_UNAVAILABLE if nothing of the call was stored */
-function readAnswer(lines: readonly string[], count: number): (AcceptResult | Error)[] {
-  const [head = ""] = lines;
-  if (head === "busy") throw tooMuchWaits("Too many messages are waiting for a dispatcher.");
-  const atMs = Number(head.slice("now ".length));
-  return Array.from({ length: count }, (_, i) => {
-    const line = lines[i + 1] ?? "";
-    return line === "?"
-      ? tooMuchWaits("Too many messages of this priority are waiting for a fallback channel.")
-      : decodeLine(line, atMs);
-  });
-}
-
-function tooMuchWaits(message: string): PetrelError {
-  return new PetrelError("PETREL_UNAVAILABLE", message, { retryAfterSeconds: 5 });
 }
 
 /** How many older messages ended: accept-collapsing reports it for each stored message. */
@@ -207,25 +187,39 @@ function ttlOfPlain(batch: readonly Waiting[]): number | undefined {
   return arePlain ? ttlMs : undefined;
 }
 
-function goesAtOnce({ fallback, notification }: MessageToAccept): boolean {
-  return fallback === "always" && notification !== "";
+/**
+ * Adds what accept-plain needs for each message.
+ * @param batch each user's messages are side by side, at most MAX_ENTRIES_PER_USER
+ * @returns how many there are for each user, in order
+ */
+function addPlain(
+  keys: PartitionKeys,
+  batch: readonly Waiting[],
+  keyList: string[],
+  args: (string | number)[],
+): number[] {
+  const counts: number[] = [];
+  const countsAt = args.push("") - 1;
+  let ofUser: string | undefined;
+  let count = 0;
+  for (const { message } of batch) {
+    const { userId, id } = message;
+    if (userId !== ofUser) {
+      if (ofUser !== undefined) counts.push(count);
+      [ofUser, count] = [userId, 0];
+      keyList.push(keys.user(userId), keys.inbox(userId), keys.routes(userId));
+    }
+    count++;
+    keyList.push(keys.record(id));
+    args.push(encodeBody(message));
+  }
+  counts.push(count);
+  args[countsAt] = String.fromCharCode(...counts.map((count) => COUNT_OFFSET + count));
+  return counts;
 }
 
-function decodeLine(line: string, atMs: number): AcceptResult {
-  switch (line.charAt(0)) {
-    case "+": {
-      const [seq = "", epoch = ""] = line.slice(1).split("\t");
-      return { outcome: "stored", seq: Number(seq), epoch, atMs };
-    }
-    case "=":
-      return { outcome: "exists", record: decodeMessageRecord(line.slice(1)) };
-    case "!":
-      return { outcome: "inbox-full" };
-    case "~":
-      return { outcome: "limited", retryAfterMs: Number(line.slice(1)) };
-    default:
-      throw new Error(`accept answered ${JSON.stringify(line)}`);
-  }
+function goesAtOnce({ fallback, notification }: MessageToAccept): boolean {
+  return fallback === "always" && notification !== "";
 }
 
 function sideBySide<Item extends Waiting>(batch: readonly Item[]): Item[] {

@@ -7,7 +7,8 @@ import { message, openStore, type OpenStore } from "../../testing/redis/open-sto
 import { SteppedScripts } from "../../testing/redis/stepped-scripts.js";
 import { waitFor } from "../../testing/wait-for.js";
 import type { ScriptRunner } from "../scripts/script-runner.js";
-import { type AcceptResult, MessageAccepter } from "./accept-batch.js";
+import type { AcceptResult } from "./accept-answers.js";
+import { MessageAccepter } from "./accept-batch.js";
 
 const NODE = "push-node-1.lz4k2abc";
 const START_MS = 1_800_000_000_000;

@@ -6,7 +6,8 @@ import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
 import { sized } from "../../../../test/support/sizes.js";
 import { message, openStore, type OpenStore } from "../../testing/redis/open-store.js";
 import { SteppedScripts } from "../../testing/redis/stepped-scripts.js";
-import { type AcceptResult, MessageAccepter, RECEIVE_WINDOW_MS } from "./accept-batch.js";
+import type { AcceptResult } from "./accept-answers.js";
+import { MessageAccepter, RECEIVE_WINDOW_MS } from "./accept-batch.js";
 import type { ScriptRunner } from "../scripts/script-runner.js";
 
 let store: OpenStore;

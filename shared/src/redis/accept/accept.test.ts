@@ -9,7 +9,8 @@ import {
 import { keepRecords } from "../inbox/keep-records.js";
 import { message, openStore, type OpenStore } from "../../testing/redis/open-store.js";
 import { ackUsers } from "../inbox/ack-users.js";
-import type { MessageAccepter, MessageToAccept, AcceptResult } from "./accept-batch.js";
+import type { AcceptResult } from "./accept-answers.js";
+import type { MessageAccepter, MessageToAccept } from "./accept-batch.js";
 import { readInbox } from "../inbox/read-inbox.js";
 
 let store: OpenStore;

@@ -7,7 +7,7 @@ import { basename } from "node:path";
 
 /** Scripts by room: each stands beside the store that calls it. */
 export const scriptsByRoom = {
-  accept: ["accept-collapsing.v2", "accept.v5", "trim-ready.v1"],
+  accept: ["accept-collapsing.v2", "accept-plain.v1", "accept.v5", "trim-ready.v1"],
   auth: [
     "agree-signing-keys.v1",
     "append-audit.v2",

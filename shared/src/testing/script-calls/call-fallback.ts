@@ -1,6 +1,6 @@
 // Tests only: calls the scripts of the fallback, of WeChat's tokens and of recalls, by their typed callers.
 import { decodeFallbackEntry } from "../../protocol/fallback/fallback-entry.js";
-import type { AcceptResult } from "../../redis/accept/accept-batch.js";
+import type { AcceptResult } from "../../redis/accept/accept-answers.js";
 import { DeadLettersStore } from "../../redis/fallback/dead-letters-store.js";
 import { keepDeviceSends } from "../../redis/fallback/device-sends-store.js";
 import {

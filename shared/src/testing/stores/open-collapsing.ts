@@ -1,6 +1,7 @@
 // Tests only: a store with messages of user "u1" that have collapse keys, what became of them, and their entries in the
 // fallback.
-import type { AcceptResult, MessageToAccept } from "../../redis/accept/accept-batch.js";
+import type { AcceptResult } from "../../redis/accept/accept-answers.js";
+import type { MessageToAccept } from "../../redis/accept/accept-batch.js";
 import { readFallback, type TakenEntry } from "../../redis/fallback/fallback-queue.js";
 import type { Settlement } from "../../redis/fallback/settle-fallback.js";
 import { ackUsers } from "../../redis/inbox/ack-users.js";
