@@ -92,6 +92,10 @@ async function expectAllOnce(link: Redis, times: ReadonlyMap<string, number>): P
   expect(early).toEqual([]);
 }
 
+/** It asks often: until then there is nothing to see. */
+const untilNear = (atMs: number) =>
+  waitFor(() => Date.now() > atMs - 300, { what: "their time to come near", deadlineMs: 60_000 });
+
 const untilPromoted = (link: Redis, atLeast: number) =>
   waitFor(async () => (await waiting(link)) <= MESSAGES - atLeast, {
     what: `${atLeast} promotions`,
@@ -102,9 +106,11 @@ const untilPromoted = (link: Redis, atLeast: number) =>
 test(`${MESSAGES} due within a second, their owner killed, then Redis: none lost, none twice, none early`, async () => {
   const redis = await startRestartableRedis();
   const { cluster, link } = await open(redis);
-  const times = await schedule(cluster, Date.now() + SOON_MS, 1_000);
+  const dueAtMs = Date.now() + SOON_MS;
+  const times = await schedule(cluster, dueAtMs, 1_000);
   expect(times.size).toBe(MESSAGES);
 
+  await untilNear(dueAtMs);
   await untilPromoted(link, MESSAGES / 10);
   const holder = (await link.hget(partitionKeys(0).owner, "holder")) ?? "";
   const victim = cluster.dispatchers.find(({ name }) => holder.startsWith(name));
@@ -129,7 +135,9 @@ test("a failover during promotion: no confirmed message is lost, none is stored 
     environment: { ...sentinels.environment, LEASE_MS: "1500", ACCEPT_DURABILITY: "replicas:1" },
   });
   closing.push(() => cluster.stop());
-  const times = await schedule(cluster, Date.now() + SOON_MS, 1_000);
+  const dueAtMs = Date.now() + SOON_MS;
+  const times = await schedule(cluster, dueAtMs, 1_000);
+  await untilNear(dueAtMs);
   await untilPromoted(await sentinels.connect(first), MESSAGES / 5);
   first.signal("SIGKILL");
   const next = await waitFor(
