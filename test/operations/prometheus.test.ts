@@ -39,6 +39,8 @@ const notification = { title: "You have mail", body: "from Bob" };
 const BAD_PHONES = 30;
 /** More failures in a row than a push service of browsers may have before it is left alone. */
 const LOST_BROWSERS = 30;
+/** A look costs a service the text of all its metrics, and Prometheus evaluates once a second. */
+const EVERY_MS = 250;
 /** Without a server for it there is no archive to measure. */
 const archives = hasFerretDb();
 const isOfArchive = (text: string): boolean => /petrel_archiver?_/.test(text);
@@ -140,6 +142,7 @@ async function makeTraffic(): Promise<void> {
   await waitFor(async () => (await readMetrics("dispatch-1")).includes(taken), {
     what: "the pushes",
     deadlineMs: 20_000,
+    everyMs: EVERY_MS,
   });
   await makeWebhooks();
   await loseBrowsers();
@@ -148,6 +151,7 @@ async function makeTraffic(): Promise<void> {
   await waitFor(async () => /^petrel_apns_breaker_open\{.*\} 1$/m.test(await readMetrics("dispatch-1")), {
     what: "the breaker to open",
     deadlineMs: 20_000,
+    everyMs: EVERY_MS,
   });
 }
 
@@ -168,6 +172,7 @@ async function makeWebhooks(): Promise<void> {
     {
       what: "the webhook that has gone to be paused",
       deadlineMs: 60_000,
+      everyMs: EVERY_MS,
     },
   );
 }
@@ -184,6 +189,7 @@ async function loseBrowsers(): Promise<void> {
   await waitFor(async () => /^petrel_web_push_breaker_open\{.*\} 1$/m.test(await readMetrics("dispatch-1")), {
     what: "the push service to be left alone",
     deadlineMs: 60_000,
+    everyMs: EVERY_MS,
   });
 }
 
@@ -246,6 +252,7 @@ describe.runIf(runsPrometheus)("Prometheus", () => {
       {
         what: "all targets to be up",
         deadlineMs: 20_000,
+        everyMs: EVERY_MS,
       },
     );
   });
@@ -257,7 +264,7 @@ describe.runIf(runsPrometheus)("Prometheus", () => {
     // The last of a chain: recorded from metrics that were scraped twice.
     await waitFor(
       async () => (await Promise.all(recorded.map(prometheus.series))).every((found) => found.length > 0),
-      { what: "every rule to have recorded something", deadlineMs: 30_000 },
+      { what: "every rule to have recorded something", deadlineMs: 30_000, everyMs: EVERY_MS },
     );
     const asked = [
       ...rules.map(({ name, query }) => ({ by: name, expr: query, legend: "" })),
@@ -279,6 +286,7 @@ describe.runIf(runsPrometheus)("Prometheus", () => {
           await waitFor(async () => (found = await prometheus.series(selector)).length > 0, {
             what: `a series for ${by}: ${selector}`,
             deadlineMs: 60_000,
+            everyMs: EVERY_MS,
           });
           ofSelector = found.flatMap(Object.keys);
           labelsOf.set(selector, ofSelector);
@@ -306,6 +314,7 @@ describe.runIf(runsPrometheus)("Prometheus", () => {
     await waitFor(async () => (await firing("PetrelApnsBreakerOpen")).length === 1, {
       what: "the alert",
       deadlineMs: 20_000,
+      everyMs: EVERY_MS,
     });
   });
 
@@ -314,6 +323,7 @@ describe.runIf(runsPrometheus)("Prometheus", () => {
     await waitFor(async () => (await firing("PetrelPartitionUnowned")).length === 0, {
       what: "every partition to have an owner",
       deadlineMs: 20_000,
+      everyMs: EVERY_MS,
     });
     const [dispatcher] = cluster.dispatchers;
     if (dispatcher === undefined) throw new Error("no dispatcher");
@@ -322,16 +332,17 @@ describe.runIf(runsPrometheus)("Prometheus", () => {
     await waitFor(async () => (await firing("PetrelPartitionUnowned")).length === 1, {
       what: "PetrelPartitionUnowned to fire",
       deadlineMs: 30_000,
+      everyMs: EVERY_MS,
     });
     await waitFor(
       async () => (await firing("PetrelTargetDown")).some(({ labels }) => labels["job"] === "dispatch"),
-      { what: "PetrelTargetDown to fire", deadlineMs: 30_000 },
+      { what: "PetrelTargetDown to fire", deadlineMs: 30_000, everyMs: EVERY_MS },
     );
     await cluster.startAgain(dispatcher);
     await waitFor(
       async () =>
         (await firing("PetrelPartitionUnowned")).length + (await firing("PetrelTargetDown")).length === 0,
-      { what: "both to end", deadlineMs: 30_000 },
+      { what: "both to end", deadlineMs: 30_000, everyMs: EVERY_MS },
     );
   });
 });
