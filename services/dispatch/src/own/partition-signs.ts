@@ -2,23 +2,20 @@
 // anything to do in a partition, asked once for all who ask in the same turn of the event loop.
 // Guarantees: an answer is no older than the question.
 import type { ScriptRunner } from "@petrel/shared/redis/scripts/script-runner";
-import {
-  lookAtPartition,
-  type PartitionSigns as Signs,
-} from "@petrel/shared/redis/partitions/look-at-partition";
+import { lookAtPartition, type PartitionLook } from "@petrel/shared/redis/partitions/look-at-partition";
 import type { HeldPartition } from "./held-partition.js";
 
 export class PartitionSigns {
   readonly #scripts: ScriptRunner;
   /** What this turn has asked. */
-  readonly #asked = new Map<HeldPartition, Promise<Signs | "stale">>();
+  readonly #asked = new Map<HeldPartition, Promise<PartitionLook | "stale">>();
 
   constructor(scripts: ScriptRunner) {
     this.#scripts = scripts;
   }
 
   /** @returns "stale" if another owns the partition by now */
-  read(held: HeldPartition): Promise<Signs | "stale"> {
+  read(held: HeldPartition): Promise<PartitionLook | "stale"> {
     const asked = this.#asked.get(held);
     if (asked !== undefined) return asked;
     // The answer comes in a later turn.

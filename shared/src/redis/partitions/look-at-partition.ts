@@ -4,7 +4,7 @@ import type { PartitionKeys } from "../keys.js";
 import type { ScriptRunner } from "../scripts/script-runner.js";
 import type { PartitionTime } from "./keep-time.js";
 
-export interface PartitionSigns extends PartitionTime {
+export interface PartitionLook extends PartitionTime {
   /** When the first user is due, by Redis's clock; Infinity if nobody is. */
   readonly firstDueMs: number;
   /** When the first scheduled message is due, by Redis's clock; Infinity if there is none. */
@@ -18,7 +18,7 @@ export async function lookAtPartition(
   scripts: ScriptRunner,
   keys: PartitionKeys,
   token: string,
-): Promise<PartitionSigns | "stale"> {
+): Promise<PartitionLook | "stale"> {
   const answer = await scripts.run(
     "look.v1",
     [keys.owner, keys.generation, keys.due, keys.scheduled, keys.presenceLeases],
