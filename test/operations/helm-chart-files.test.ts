@@ -11,7 +11,7 @@ import { findRenderer } from "../support/kubernetes/render-overlay.js";
 import { isToBeRendered } from "../support/kubernetes/rendered-directory.js";
 
 const renderer = findRenderer();
-const isValid = new Ajv({ strict: false }).compile(valuesSchema());
+const isValid = new Ajv({ strict: false, code: { optimize: false } }).compile(valuesSchema());
 const values = parse(readFileSync(join(chartDirectory, "values.yaml"), "utf8")) as unknown;
 
 test.runIf(isToBeRendered())("files generated from k8s/ and the services' schemas are up to date", () => {

@@ -26,20 +26,27 @@ export function createManifestCheck(): (manifest: Manifest) => string[] {
     strict: false,
     validateFormats: false,
     allErrors: true,
-    code: { regExp: goRegExp },
+    code: { regExp: goRegExp, optimize: false },
   });
-  const byKind = new Map<string, ValidateFunction>();
+  const refs = new Map<string, string>();
   for (const file of ["kubernetes", "gateway-api", "prometheus-operator"]) {
     const url = new URL(`./schemas/${file}.json`, import.meta.url);
     const { kinds, components } = JSON.parse(readFileSync(url, "utf8")) as SchemaFile;
     ajv.addSchema({ $id: file, components: closed(components) });
-    for (const [kind, ref] of Object.entries(kinds)) byKind.set(kind, ajv.compile({ $ref: `${file}${ref}` }));
+    for (const [kind, ref] of Object.entries(kinds)) refs.set(kind, `${file}${ref}`);
   }
-  const checkMetadata = ajv.compile({ $ref: `kubernetes${metadataSchema}` });
+  /** Compiled when it is met: a test meets few of them. */
+  const compiled = new Map<string, ValidateFunction>();
+  const compile = ($ref: string): ValidateFunction => {
+    const check = compiled.get($ref) ?? ajv.compile({ $ref });
+    compiled.set($ref, check);
+    return check;
+  };
   return (manifest) => {
     const name = `${manifest.apiVersion} ${manifest.kind}`;
-    const check = byKind.get(name);
-    if (check === undefined) return [`${name} is not among the vendored schemas`];
+    const ref = refs.get(name);
+    if (ref === undefined) return [`${name} is not among the vendored schemas`];
+    const [check, checkMetadata] = [compile(ref), compile(`kubernetes${metadataSchema}`)];
     check(manifest);
     checkMetadata(manifest.metadata);
     const errors = [...(check.errors ?? []), ...(checkMetadata.errors ?? [])];
