@@ -269,7 +269,7 @@ describe("if Redis does not answer", () => {
       info: (_: unknown, text: string) => void said.push(`info ${text}`),
     } as unknown as NonNullable<SlidingWindowLimiterOptions["logger"]>;
     const counts = new LimitCounts();
-    const one = limiter({ scripts: silent, logger, counts, deadlineMs: 20 });
+    const one = limiter({ scripts: silent, logger, counts, deadlineMs: 500 });
     silent.isSilent = true;
     expect(await isAllowed(one.take("k", 6))).toBe(true);
     const calls = silent.calls;
