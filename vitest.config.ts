@@ -3,7 +3,6 @@ import { defineConfig, type TestProjectConfiguration } from "vitest/config";
 import { furtherServers, isInstalled } from "./shared/src/testing/redis/further-servers.js";
 import { runBuiltTests } from "./test/support/build-tests.js";
 import { longestFirst } from "./test/support/longest-first.js";
-import { sortTests } from "./test/support/sort-tests.js";
 
 const at = (path: string): string => fileURLToPath(new URL(path, import.meta.url));
 
@@ -41,27 +40,16 @@ const alone = [
   "shared/src/kernel/pause.test.ts",
 ];
 
+const realtime = "**/*.realtime.test.ts";
+const notOurs = ["**/{node_modules,dist,.cache}/**"];
+
 const plugins = isBuilt ? [runBuiltTests()] : [];
-const kinds = sortTests();
-const without = (files: readonly string[]): string[] => files.filter((file) => !alone.includes(file));
 
 /** More than there are cores: most of their time these wait for a lease, a restart, a deadline. */
 const MANY_WORKERS = 7;
 
-/** A worker serves one project and loads its own code, so the files of each stay together. */
+/** A worker serves one project and loads its own code, so whatever can share a process is one project. */
 const onDefaultServer: TestProjectConfiguration[] = [
-  {
-    resolve,
-    plugins,
-    test: {
-      ...common,
-      name: "started",
-      include: without(kinds.started),
-      isolate: false,
-      sequence: { groupOrder: 1 },
-      maxWorkers: MANY_WORKERS,
-    },
-  },
   {
     resolve,
     plugins,
@@ -78,11 +66,10 @@ const onDefaultServer: TestProjectConfiguration[] = [
     plugins,
     test: {
       ...common,
-      name: "pure",
-      include: without(kinds.pure),
-      pool: "threads",
+      name: "mixed",
+      include: ["**/*.test.ts"],
+      exclude: [...notOurs, ...alone, realtime],
       isolate: false,
-      // After the others, as their workers get free: some of these wait, too.
       sequence: { groupOrder: 1 },
       maxWorkers: MANY_WORKERS,
     },
@@ -95,8 +82,8 @@ const onDefaultServer: TestProjectConfiguration[] = [
     test: {
       ...common,
       name: "realtime",
-      include: ["**/*.realtime.test.ts"],
-      exclude: ["**/{node_modules,dist,.cache}/**"],
+      include: [realtime],
+      exclude: notOurs,
       retry: 2,
       sequence: { groupOrder: 2 },
       maxWorkers: 3,
@@ -158,7 +145,7 @@ function furtherProjects(): TestProjectConfiguration[] {
 export default defineConfig({
   test: {
     maxWorkers: 2,
-    sequence: { sequencer: longestFirst(["started", "alone", "pure", "realtime"]) },
+    sequence: { sequencer: longestFirst(["alone", "mixed", "realtime"]) },
     projects: [...onDefaultServer, ...furtherProjects()],
   },
 });
