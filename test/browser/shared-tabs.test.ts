@@ -289,7 +289,7 @@ describe.runIf(runsInBrowser())("tabs that share a connection", () => {
     const samples = new ConnectionSamples(connections);
     onTestFinished(() => samples.end());
     await samples.settled("the first tab");
-    const total = sized(500, 48);
+    const total = sized(500, 36);
     while (sent < total) {
       const burst = Math.ceil(random() * 5);
       for (let i = 0; i < burst; i++) await send();

@@ -20,8 +20,8 @@ test(
     const result = await runChaos({
       seed: chooseSeed("chaos", FIXED_SEED),
       durationMs: DURATION_MS,
-      userCount: sized(200, 40),
-      messagesPerSecond: sized(200, 20),
+      userCount: sized(200, 24),
+      messagesPerSecond: sized(200, 15),
       print: (line) => lines.push(line),
     }).catch((error: unknown) => {
       throw new Error(`${String(error)}\n${lines.join("\n")}`, { cause: error });

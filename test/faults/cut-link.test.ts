@@ -10,8 +10,8 @@ import { offerLoad } from "../../bench/src/chaos/offer-load.js";
 import { startRecordedCluster, type RecordedCluster } from "../../bench/src/chaos/recorded-cluster.js";
 import { sized } from "../support/sizes.js";
 
-const USERS = sized(300, 40);
-const MESSAGES_PER_SECOND = sized(500, 25);
+const USERS = sized(300, 24);
+const MESSAGES_PER_SECOND = sized(500, 15);
 const SILENT_MS = 10_000;
 const BEFORE_AND_AFTER_MS = 2_000;
 

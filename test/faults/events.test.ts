@@ -13,12 +13,12 @@ import { offerLoad } from "../../bench/src/chaos/offer-load.js";
 import { startRecordedCluster, type RecordedCluster } from "../../bench/src/chaos/recorded-cluster.js";
 import { sized } from "../support/sizes.js";
 
-const USERS = sized(500, 24);
-const MESSAGES_PER_SECOND = sized(350, 25);
+const USERS = sized(500, 16);
+const MESSAGES_PER_SECOND = sized(350, 16);
 const DURATION_MS = sized(60_000, 8_000);
 const KILL_EVERY_MS = 2_000;
 const VICTIMS = ["push-node-1", "push-node-2", "dispatch-1", "dispatch-2"];
-const VISITORS = 12;
+const VISITORS = sized(12, 6);
 const [LEASE_MS, GRACE_MS] = [4_000, 2_000];
 const PROBE_MS = 50;
 /** What the checker judges by when this process heard of it: a machine at its limit breaks that. See chaos.test. */

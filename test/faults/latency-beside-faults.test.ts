@@ -15,8 +15,8 @@ import { itemsOf } from "../support/faults/check-webhook.js";
 import { sized } from "../support/sizes.js";
 
 const USERS = sized(50, 10);
-const MESSAGES = sized(3_000, 100);
-const EVERY_MS = sized(5, 20);
+const MESSAGES = sized(3_000, 60);
+const EVERY_MS = sized(5, 30);
 /** What a stall of this machine may add to any of them; a message that waits for a receiver waits for seconds. */
 const MACHINE_MS = 2_000;
 const TIMES = 10;

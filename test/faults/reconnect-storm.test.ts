@@ -9,12 +9,12 @@ import { WebSocket } from "ws";
 import { InOrderRecorder } from "../support/faults/in-order-recorder.js";
 import { sized } from "../support/sizes.js";
 
-const CROWD = sized(1_000, 160);
-const STAYING = 20;
-const PER_SECOND = sized(100, 40);
+const CROWD = sized(1_000, 80);
+const STAYING = sized(20, 10);
+const PER_SECOND = sized(100, 20);
 /** Those of 50 ms. */
 const BURST = PER_SECOND / 20;
-const EVERY_MS = 20;
+const EVERY_MS = sized(20, 60);
 
 let cluster: TestCluster;
 const clients: PetrelClient<{ n: number }>[] = [];

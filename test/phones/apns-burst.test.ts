@@ -5,7 +5,7 @@ import { expect, test } from "vitest";
 import { apnsTable, runApns } from "../../bench/src/apns/apns-run.js";
 import { sized } from "../support/sizes.js";
 
-const PUSHES = sized(20_000, 1_200);
+const PUSHES = sized(20_000, 600);
 
 test(`${PUSHES} pushes, with faults midway`, async () => {
   const petrel = await runApns({
@@ -13,7 +13,7 @@ test(`${PUSHES} pushes, with faults midway`, async () => {
     deadlineMs: 200_000,
     client: "petrel",
     pushes: PUSHES,
-    concurrency: sized(2_000, 500),
+    concurrency: sized(2_000, 250),
     withFaults: true,
   });
   process.stdout.write(`${apnsTable([petrel])}\n`);

@@ -118,7 +118,7 @@ async function failOverAsPlanned(under: RedisLoad) {
     what: "the replica to take over",
     deadlineMs: 30_000,
   });
-  await under.untilAccepted(under.accepted().length + sized(100, 60));
+  await under.untilAccepted(under.accepted().length + sized(100, 40));
   const endMs = performance.now();
   const ofPartition = under
     .accepted()
@@ -145,7 +145,7 @@ test.each([
     const away = users("away", 16);
     const clients = await load.connect(online);
     load.start([...online, ...away]);
-    await load.untilAccepted(sized(250, 120));
+    await load.untilAccepted(sized(250, 80));
     const watch = watchReadiness(cluster);
 
     const planned = await failOverAsPlanned(load);
@@ -161,7 +161,7 @@ test.each([
     await redis.untilHealthy();
     await untilReady(cluster, true);
     const outageMs = performance.now() - killedAtMs;
-    await load.untilAccepted(before + sized(400, 200));
+    await load.untilAccepted(before + sized(400, 130));
     await load.stop();
     expect(await watch.stop()).toEqual([]);
     await clients.allOnline(30_000);

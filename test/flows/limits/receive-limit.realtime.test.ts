@@ -15,11 +15,11 @@ import {
 } from "../../../services/dispatch/src/testing/webhook-receiver.js";
 import { sized } from "../../support/sizes.js";
 
-const FLOOD = sized(10_000, 2_000);
+const FLOOD = sized(10_000, 800);
 /** A burst of ten seconds' worth goes out at once, the rest takes fifteen seconds, or six. */
 const PER_SECOND = FLOOD / sized(25, 16);
-const BATCH = 500;
-const OTHERS = 20;
+const BATCH = sized(500, 200);
+const OTHERS = sized(20, 8);
 const EVERY_MS = 50;
 /** Elapses several times while the rest waits. */
 const ACK_TIMEOUT_MS = 2_000;

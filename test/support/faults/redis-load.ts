@@ -23,7 +23,7 @@ export interface RedisLoad {
   close(): Promise<void>;
 }
 
-const EVERY_MS = sized(10, 20);
+const EVERY_MS = sized(10, 30);
 const READINESS_EVERY_MS = sized(100, 250);
 /** Longer than the client's backoff and two rounds of the tests' ACK_TIMEOUT_MS. */
 const QUIET_MS = 6_000;
