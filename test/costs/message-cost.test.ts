@@ -12,8 +12,8 @@ import { message, openStore, routeLimits, type OpenStore } from "@petrel/shared/
 import type { AcceptResult } from "@petrel/shared/redis/accept/accept-answers";
 import { DEFAULT_SLOW_HISTORY } from "@petrel/shared/redis/inbox/hold-history";
 import { ackUsers } from "@petrel/shared/redis/inbox/ack-users";
-import { connectRoute } from "@petrel/shared/redis/nodes/connect-routes";
-import { removeRoute } from "@petrel/shared/redis/nodes/route-store";
+import { connectRoute } from "@petrel/shared/redis/routes/connect-routes";
+import { removeRoute } from "@petrel/shared/redis/routes/route-store";
 import { openKeepAlivePost } from "../../bench/src/keep-alive-post.js";
 import { compareCosts, type Costs } from "./compare-costs.js";
 import { lowestTwentieth, readIo } from "./count-io.js";

@@ -65,7 +65,7 @@ test("the files from the request to the script import one another", () => {
       "services/push-node/src/connect/open-connection.ts",
       "services/push-node/src/connect/register-connection.ts",
     ],
-    ["services/push-node/src/connect/register-connection.ts", "shared/src/redis/nodes/connect-routes.ts"],
+    ["services/push-node/src/connect/register-connection.ts", "shared/src/redis/routes/connect-routes.ts"],
     ["services/push-node/src/deliver/catch-up.ts", "shared/src/redis/inbox/read-inbox.ts"],
     ["shared/src/redis/topics/topic-publisher.ts", "shared/src/redis/topics/publish-topic.v2.lua"],
     ["services/push-node/src/fan-out/follow-topics.ts", "services/push-node/src/fan-out/repair-topics.ts"],

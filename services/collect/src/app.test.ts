@@ -1,5 +1,5 @@
 // Tests presence, disconnecting, and collect's own documentation, by its application on real Redis.
-import { connectRoute } from "@petrel/shared/redis/nodes/connect-routes";
+import { connectRoute } from "@petrel/shared/redis/routes/connect-routes";
 import { producerSecurity } from "@petrel/shared/security/producers/producer-security";
 import { waitFor } from "@petrel/shared/testing/wait-for";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";

@@ -8,7 +8,7 @@ import { readPausedChannels } from "@petrel/shared/redis/fallback/paused-channel
 import { readCircumstances } from "@petrel/shared/redis/inbox/read-circumstances";
 import { type FoundMessage, isUnnumbered } from "@petrel/shared/redis/inbox/read-message";
 import type { PartitionKeys } from "@petrel/shared/redis/keys";
-import { readConnections } from "@petrel/shared/redis/nodes/route-store";
+import { readConnections } from "@petrel/shared/redis/routes/route-store";
 import { readPutOff } from "@petrel/shared/redis/schedules/read-put-off";
 import type { ScriptRunner } from "@petrel/shared/redis/scripts/script-runner";
 import type { Explanation } from "../contract/explanation-schema.js";

@@ -9,7 +9,7 @@ import { partitionOfUser } from "@petrel/shared/protocol/messages/partition";
 import type { AuditLog } from "@petrel/shared/redis/auth/audit-log";
 import { awaitAnswer } from "@petrel/shared/redis/connection/await-answer";
 import type { PartitionKeys } from "@petrel/shared/redis/keys";
-import { readConnections } from "@petrel/shared/redis/nodes/route-store";
+import { readConnections } from "@petrel/shared/redis/routes/route-store";
 import type { ProducerAuthenticator } from "@petrel/shared/security/producers/authenticate-producer";
 import { Type } from "@petrel/shared/kernel/schemas/json-schema";
 import { authorize, producerOf } from "@petrel/shared/security/producers/authorize-producer";

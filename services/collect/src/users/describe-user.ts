@@ -5,7 +5,7 @@ import { Type } from "@petrel/shared/kernel/schemas/json-schema";
 import type { DevicesStore } from "@petrel/shared/redis/devices/devices-store";
 import { readRecentMessages } from "@petrel/shared/redis/events/read-recent-messages";
 import type { PartitionKeys } from "@petrel/shared/redis/keys";
-import { readConnections } from "@petrel/shared/redis/nodes/route-store";
+import { readConnections } from "@petrel/shared/redis/routes/route-store";
 import { readLastSeen } from "@petrel/shared/redis/presence/read-last-seen";
 import type { ScriptRunner } from "@petrel/shared/redis/scripts/script-runner";
 import type { Static } from "typebox";

@@ -3,7 +3,7 @@
 import { encodeDisconnect } from "@petrel/shared/protocol/messages/node-messages";
 import type { PartitionKeys } from "@petrel/shared/redis/keys";
 import { publishToNode } from "@petrel/shared/redis/nodes/node-channel";
-import { readConnections } from "@petrel/shared/redis/nodes/route-store";
+import { readConnections } from "@petrel/shared/redis/routes/route-store";
 import type { ScriptRunner } from "@petrel/shared/redis/scripts/script-runner";
 
 /** @returns how many connections were told */

@@ -4,7 +4,7 @@ import { decodeNodeMessage } from "@petrel/shared/protocol/messages/node-message
 import type { PartitionKeys } from "@petrel/shared/redis/keys";
 import { announceNode } from "@petrel/shared/redis/nodes/node-presence";
 import { takePartition } from "@petrel/shared/redis/partitions/partition-lease";
-import { connectRoute } from "@petrel/shared/redis/nodes/connect-routes";
+import { connectRoute } from "@petrel/shared/redis/routes/connect-routes";
 import { message, openStore, type OpenStore } from "@petrel/shared/testing/redis/open-store";
 import { waitFor } from "@petrel/shared/testing/wait-for";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";

@@ -9,7 +9,7 @@ import type { PartitionKeys } from "@petrel/shared/redis/keys";
 import { readMessage } from "@petrel/shared/redis/inbox/read-message";
 import { readReady } from "@petrel/shared/redis/accept/ready-stream";
 import { cancelMessage } from "@petrel/shared/redis/recall/cancel-message";
-import { connectRoute } from "@petrel/shared/redis/nodes/connect-routes";
+import { connectRoute } from "@petrel/shared/redis/routes/connect-routes";
 import { message, openStore, type OpenStore } from "@petrel/shared/testing/redis/open-store";
 import { waitFor } from "@petrel/shared/testing/wait-for";
 import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";

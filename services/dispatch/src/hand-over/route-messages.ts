@@ -9,7 +9,7 @@ import type { ReadyMessage } from "@petrel/shared/protocol/messages/stored-messa
 import { expireMessages } from "@petrel/shared/redis/inbox/expire-messages";
 import type { PartitionKeys } from "@petrel/shared/redis/keys";
 import { publishToNode } from "@petrel/shared/redis/nodes/node-channel";
-import { readRoutes } from "@petrel/shared/redis/nodes/route-store";
+import { readRoutes } from "@petrel/shared/redis/routes/route-store";
 import type { ScriptRunner } from "@petrel/shared/redis/scripts/script-runner";
 import { readServerTimeMs } from "@petrel/shared/redis/connection/server-time";
 import type { HeldPartition } from "../own/held-partition.js";

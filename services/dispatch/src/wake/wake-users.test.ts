@@ -2,7 +2,7 @@
 // Guarantees: on a real Redis with a real subscriber.
 import type { PartitionKeys } from "@petrel/shared/redis/keys";
 import { takePartition } from "@petrel/shared/redis/partitions/partition-lease";
-import { connectRoute } from "@petrel/shared/redis/nodes/connect-routes";
+import { connectRoute } from "@petrel/shared/redis/routes/connect-routes";
 import { message, openStore, type OpenStore } from "@petrel/shared/testing/redis/open-store";
 import { waitFor } from "@petrel/shared/testing/wait-for";
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from "vitest";

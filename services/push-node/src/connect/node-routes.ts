@@ -1,4 +1,4 @@
-// push-node/connect/{register-connection, renew-leases} -> here -> nodes/{route-batches, connect-routes,
+// push-node/connect/{register-connection, renew-leases} -> here -> routes/{route-batches, connect-routes,
 // route-store}: this node's routes in Redis.
 // Guarantees: a route without a connection is removed, whether its socket closed meanwhile or the script's answer was
 // lost.
@@ -7,13 +7,13 @@ import { describeError } from "@petrel/shared/kernel/errors";
 import type { Logger } from "@petrel/shared/kernel/logging/logging";
 import { pause } from "@petrel/shared/kernel/pause";
 import type { PartitionKeys } from "@petrel/shared/redis/keys";
-import { RouteBatches } from "@petrel/shared/redis/nodes/route-batches";
+import { RouteBatches } from "@petrel/shared/redis/routes/route-batches";
 import {
   isFormerlyRevoked,
   type ConnectResult,
   type RouteLimits,
-} from "@petrel/shared/redis/nodes/connect-routes";
-import { readConnections, removeRoute, renewRoutes } from "@petrel/shared/redis/nodes/route-store";
+} from "@petrel/shared/redis/routes/connect-routes";
+import { readConnections, removeRoute, renewRoutes } from "@petrel/shared/redis/routes/route-store";
 import type { ScriptRunner } from "@petrel/shared/redis/scripts/script-runner";
 import type { Connection } from "../connection/connection.js";
 import type { UserConnects } from "./limit-connects.js";

@@ -6,7 +6,7 @@ import type { Logger } from "@petrel/shared/kernel/logging/logging";
 import { closeCodes } from "@petrel/shared/protocol/frames/close-codes";
 import { encodeServerFrame, type WelcomeFrame } from "@petrel/shared/protocol/frames/server-frames";
 import { lineageOf } from "@petrel/shared/protocol/messages/stored-message";
-import type { ConnectResult } from "@petrel/shared/redis/nodes/connect-routes";
+import type { ConnectResult } from "@petrel/shared/redis/routes/connect-routes";
 import { closeReplaced } from "../connection/close-replaced.js";
 import { closeRevoked } from "../connection/close-revoked.js";
 import type { Connection } from "../connection/connection.js";

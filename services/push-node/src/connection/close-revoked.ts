@@ -2,7 +2,7 @@
 // was revoked.
 // Guarantees: 4403. A connection whose fresh token is being checked depends on both tokens.
 import { closeCodes } from "@petrel/shared/protocol/frames/close-codes";
-import type { RouteToken } from "@petrel/shared/redis/nodes/route-token";
+import type { RouteToken } from "@petrel/shared/redis/routes/route-token";
 import type { Connection } from "./connection.js";
 import type { ConnectionRegistry } from "./connection-registry.js";
 

@@ -3,7 +3,7 @@
 // what waits for a slow reader: see `waitingBytes`.
 import type { Socket } from "node:net";
 import type { PartitionKeys } from "@petrel/shared/redis/keys";
-import type { RouteToken } from "@petrel/shared/redis/nodes/route-token";
+import type { RouteToken } from "@petrel/shared/redis/routes/route-token";
 import { closeCodes, type CloseCode } from "@petrel/shared/protocol/frames/close-codes";
 import type { ErrorCode } from "@petrel/shared/protocol/error-codes";
 import {

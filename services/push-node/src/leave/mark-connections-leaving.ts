@@ -1,4 +1,4 @@
-// push-node/leave/{drain-connections, move-connections} -> here -> nodes/mark-leaving.lua: runs before clients are
+// push-node/leave/{drain-connections, move-connections} -> here -> routes/mark-leaving.lua: runs before clients are
 // asked to move.
 // Guarantees: from then on these connections do not count against their users' limits: a client may open the new socket
 // before the old one closes. If Redis does not answer soon, clients are asked to move without it.
@@ -8,7 +8,7 @@ import { inSlices } from "@petrel/shared/kernel/in-slices";
 import { pause } from "@petrel/shared/kernel/pause";
 import type { Logger } from "@petrel/shared/kernel/logging/logging";
 import type { PartitionKeys } from "@petrel/shared/redis/keys";
-import { markLeaving } from "@petrel/shared/redis/nodes/route-store";
+import { markLeaving } from "@petrel/shared/redis/routes/route-store";
 import type { ScriptRunner } from "@petrel/shared/redis/scripts/script-runner";
 import type { Connection } from "../connection/connection.js";
 import type { ConnectionRegistry } from "../connection/connection-registry.js";

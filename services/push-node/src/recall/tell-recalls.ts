@@ -5,7 +5,7 @@
 // its link is down, it reads when it registers its connections again.
 import { encodeServerFrame } from "@petrel/shared/protocol/frames/server-frames";
 import { lineageOf } from "@petrel/shared/protocol/messages/stored-message";
-import type { ConnectResult } from "@petrel/shared/redis/nodes/connect-routes";
+import type { ConnectResult } from "@petrel/shared/redis/routes/connect-routes";
 import type { Connection } from "../connection/connection.js";
 import { encodeTextFrame } from "../connection/encode-text-frame.js";
 import {

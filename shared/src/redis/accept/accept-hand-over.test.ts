@@ -6,7 +6,7 @@ import { decodeReadyMessage } from "../../protocol/messages/stored-message.js";
 import { message, openStore, routeLimits, type OpenStore } from "../../testing/redis/open-store.js";
 import { waitFor } from "../../testing/wait-for.js";
 import type { MessageToAccept } from "./accept-batch.js";
-import { connectRoute } from "../nodes/connect-routes.js";
+import { connectRoute } from "../routes/connect-routes.js";
 
 let store: OpenStore;
 beforeAll(async () => void (store = await openStore()));

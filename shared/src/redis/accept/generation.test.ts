@@ -9,7 +9,7 @@ import { message, openStore, routeLimits, type OpenStore } from "../../testing/r
 import { waitFor } from "../../testing/wait-for.js";
 import { ackUsers } from "../inbox/ack-users.js";
 import { readMessage } from "../inbox/read-message.js";
-import { connectRoute, type RouteToConnect } from "../nodes/connect-routes.js";
+import { connectRoute, type RouteToConnect } from "../routes/connect-routes.js";
 
 async function runIdOf(store: OpenStore): Promise<string> {
   return /^run_id:(\w+)/m.exec(await store.redis.info("server"))?.[1] ?? "";

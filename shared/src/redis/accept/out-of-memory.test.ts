@@ -6,8 +6,8 @@ import { isConnectionError } from "../connection/connect.js";
 import { expireMessages } from "../inbox/expire-messages.js";
 import { readFallback } from "../fallback/fallback-queue.js";
 import { ProviderTokenStore } from "../fallback/provider-token-store.js";
-import { connectRoute } from "../nodes/connect-routes.js";
-import { readRoutes } from "../nodes/route-store.js";
+import { connectRoute } from "../routes/connect-routes.js";
+import { readRoutes } from "../routes/route-store.js";
 import { readScripts, type ScriptName } from "../scripts/script-catalogue.js";
 import { SigningKeysStore } from "../auth/signing-keys-store.js";
 

@@ -11,7 +11,7 @@ import { UserEraser } from "./erase-user.js";
 import { FALLBACK_GROUP, readFallback, type TakenEntry } from "../fallback/fallback-queue.js";
 import { invalidateDevices } from "../devices/invalidate-devices.js";
 import { readMessage } from "../inbox/read-message.js";
-import { connectRoute } from "../nodes/connect-routes.js";
+import { connectRoute } from "../routes/connect-routes.js";
 import { ScriptRunner } from "../scripts/script-runner.js";
 import { settleFallback, type Settlement } from "../fallback/settle-fallback.js";
 import { MessageScheduler } from "../schedules/schedule-messages.js";

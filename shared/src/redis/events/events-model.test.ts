@@ -10,7 +10,7 @@ import { readFallback, type TakenEntry } from "../fallback/fallback-queue.js";
 import { settleFallback } from "../fallback/settle-fallback.js";
 import { ackUsers } from "../inbox/ack-users.js";
 import { readMessage } from "../inbox/read-message.js";
-import { connectRoute } from "../nodes/connect-routes.js";
+import { connectRoute } from "../routes/connect-routes.js";
 import { beginSend } from "../recall/begin-send.js";
 import { cancelMessage } from "../recall/cancel-message.js";
 import { readPartitionEvents } from "./read-partition-events.js";

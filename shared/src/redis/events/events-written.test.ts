@@ -15,8 +15,8 @@ import { settleFallback, type Settlement } from "../fallback/settle-fallback.js"
 import { ackUsers } from "../inbox/ack-users.js";
 import { expireMessages } from "../inbox/expire-messages.js";
 import { readMessage } from "../inbox/read-message.js";
-import { connectRoute } from "../nodes/connect-routes.js";
-import { removeRoute } from "../nodes/route-store.js";
+import { connectRoute } from "../routes/connect-routes.js";
+import { removeRoute } from "../routes/route-store.js";
 import { beginSend } from "../recall/begin-send.js";
 import { cancelMessage } from "../recall/cancel-message.js";
 import { promoteMessages, promotePublications } from "../schedules/promote-schedules.js";

@@ -4,8 +4,8 @@ import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest"
 import type { EventItem } from "../../protocol/events/event-item.js";
 import { eventTypes } from "../../protocol/events/event-types.js";
 import { openStore, routeLimits, type OpenStore } from "../../testing/redis/open-store.js";
-import { connectRoute } from "../nodes/connect-routes.js";
-import { removeRoute } from "../nodes/route-store.js";
+import { connectRoute } from "../routes/connect-routes.js";
+import { removeRoute } from "../routes/route-store.js";
 import { removeHolder } from "../presence/remove-holder.js";
 import { renewHolder, reportPresence } from "../presence/report-presence.js";
 import { readPartitionEvents } from "./read-partition-events.js";

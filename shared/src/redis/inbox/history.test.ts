@@ -9,7 +9,7 @@ import { ackUsers } from "./ack-users.js";
 import { expireMessages } from "./expire-messages.js";
 import { holdHistory } from "./hold-history.js";
 import { readInbox } from "./read-inbox.js";
-import { connectRoute } from "../nodes/connect-routes.js";
+import { connectRoute } from "../routes/connect-routes.js";
 
 const HISTORY = { history: 10, slowHistory: 200 };
 const HOUR_MS = 3_600_000;

@@ -18,7 +18,7 @@ import { DevicesStore } from "../devices/devices-store.js";
 import { keepRecords } from "./keep-records.js";
 import { takePartition } from "../partitions/partition-lease.js";
 import { reconcileUsers } from "../wake/reconcile-users.js";
-import { connectRoute } from "../nodes/connect-routes.js";
+import { connectRoute } from "../routes/connect-routes.js";
 import { SessionsStore } from "../auth/sessions-store.js";
 import { TopicPublisher } from "../topics/topic-publisher.js";
 

@@ -5,7 +5,7 @@ import { message, openStore, routeLimits, type OpenStore } from "../../testing/r
 import { ackUsers } from "./ack-users.js";
 import { readInbox } from "./read-inbox.js";
 import { readMessage } from "./read-message.js";
-import { connectRoute } from "../nodes/connect-routes.js";
+import { connectRoute } from "../routes/connect-routes.js";
 
 let store: OpenStore;
 beforeAll(async () => void (store = await openStore()));

@@ -11,7 +11,7 @@ import { readFallback, promoteRetries } from "../fallback/fallback-queue.js";
 import type { PartitionKeys } from "../keys.js";
 import { offerUsers } from "../wake/offer-users.js";
 import { readInbox } from "./read-inbox.js";
-import { connectRoute } from "../nodes/connect-routes.js";
+import { connectRoute } from "../routes/connect-routes.js";
 import { settleFallback } from "../fallback/settle-fallback.js";
 import { wakeUsers } from "../wake/wake-users.js";
 

@@ -3,8 +3,8 @@
 // connection, has none, and nothing is made up for who was never there.
 import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
 import { openStore, type OpenStore } from "../../testing/redis/open-store.js";
-import { connectRoute } from "../nodes/connect-routes.js";
-import { removeRoute } from "../nodes/route-store.js";
+import { connectRoute } from "../routes/connect-routes.js";
+import { removeRoute } from "../routes/route-store.js";
 import { readLastSeen, type LastSeen } from "./read-last-seen.js";
 
 let store: OpenStore;

@@ -12,7 +12,7 @@ import { readMessage } from "../inbox/read-message.js";
 import { expireMessages } from "../inbox/expire-messages.js";
 import { findExpired } from "../inbox/find-expired.js";
 import { wakeUsers } from "../wake/wake-users.js";
-import { connectRoute, type ConnectResult } from "../nodes/connect-routes.js";
+import { connectRoute, type ConnectResult } from "../routes/connect-routes.js";
 import { beginSend } from "./begin-send.js";
 import { cancelMessage, type CancelResult } from "./cancel-message.js";
 

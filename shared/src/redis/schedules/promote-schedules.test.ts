@@ -13,7 +13,7 @@ import {
   type OpenSchedules,
 } from "../../testing/stores/open-schedules.js";
 import { readMessage } from "../inbox/read-message.js";
-import { connectRoute } from "../nodes/connect-routes.js";
+import { connectRoute } from "../routes/connect-routes.js";
 import { readTopic } from "../topics/read-topic.js";
 import { cancelSchedule } from "./cancel-schedule.js";
 import { listSchedules } from "./list-schedules.js";

@@ -42,16 +42,7 @@ export const scriptsByRoom = {
   ],
   inbox: ["ack.v4", "expire.v5", "find-expired.v2", "hold-history.v1", "keep-records.v1", "read-inbox.v2"],
   limits: ["take-from-window.v1"],
-  nodes: [
-    "announce.v1",
-    "connect.v6",
-    "heartbeat.v3",
-    "leave.v4",
-    "mark-leaving.v1",
-    "read-routes.v1",
-    "report-load.v1",
-    "report-node.v1",
-  ],
+  nodes: ["announce.v1", "report-load.v1", "report-node.v1"],
   partitions: ["hold-absence.v1", "keep-time.v1", "lease.v3", "look.v1", "renew-member.v1", "set-back.v1"],
   presence: [
     "find-gone-holders.v1",
@@ -64,6 +55,7 @@ export const scriptsByRoom = {
   ],
   producers: ["reseal-producer-key.v1", "rotate-producer-key.v1", "write-producer-key.v1"],
   recall: ["begin-send.v1", "cancel-message.v2"],
+  routes: ["connect.v6", "heartbeat.v3", "leave.v4", "mark-leaving.v1", "read-routes.v1"],
   schedules: [
     "cancel-schedule.v2",
     "find-due-schedules.v2",

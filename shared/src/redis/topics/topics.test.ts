@@ -6,7 +6,7 @@ import { waitFor } from "../../testing/wait-for.js";
 import { decodeMessageRecord } from "../../protocol/messages/stored-message.js";
 import { decodeNodeMessage } from "../../protocol/messages/node-messages.js";
 import { decodeTopicText } from "../../protocol/topics/topic-messages.js";
-import { connectRoute } from "../nodes/connect-routes.js";
+import { connectRoute } from "../routes/connect-routes.js";
 import { dropTopic, keepTopic, listKeptTopics, MAX_KEPT_TOPICS } from "./kept-topics.js";
 import { lookAtTopics } from "./look-at-topics.js";
 import { isRecoverable, readTopic } from "./read-topic.js";

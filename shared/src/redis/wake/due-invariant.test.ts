@@ -10,7 +10,7 @@ import { ackUsers } from "../inbox/ack-users.js";
 import { expireMessages } from "../inbox/expire-messages.js";
 import { readInbox } from "../inbox/read-inbox.js";
 import { readMessage } from "../inbox/read-message.js";
-import { connectRoute } from "../nodes/connect-routes.js";
+import { connectRoute } from "../routes/connect-routes.js";
 import { cancelMessage } from "../recall/cancel-message.js";
 import { wakeUsers } from "./wake-users.js";
 

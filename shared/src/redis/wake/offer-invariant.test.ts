@@ -13,8 +13,8 @@ import { connectRedis } from "../connection/connect.js";
 import { createLogger } from "../../kernel/logging/logging.js";
 import { offerUsers } from "./offer-users.js";
 import { takePartition } from "../partitions/partition-lease.js";
-import { connectRoute } from "../nodes/connect-routes.js";
-import { removeRoute } from "../nodes/route-store.js";
+import { connectRoute } from "../routes/connect-routes.js";
+import { removeRoute } from "../routes/route-store.js";
 import { readDueUsers, wakeUsers } from "./wake-users.js";
 
 const T = 10_000;

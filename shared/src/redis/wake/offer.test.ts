@@ -10,8 +10,8 @@ import type { PartitionKeys } from "../keys.js";
 import { offerUsers, type OfferedUser } from "./offer-users.js";
 import { takePartition } from "../partitions/partition-lease.js";
 import type { OfferRules } from "./wake-users.js";
-import { connectRoute } from "../nodes/connect-routes.js";
-import { readRoutes, removeRoute } from "../nodes/route-store.js";
+import { connectRoute } from "../routes/connect-routes.js";
+import { readRoutes, removeRoute } from "../routes/route-store.js";
 
 const RULES = { absenceInMs: 0, settleMs: 5_000, confirmMs: 1_000 };
 const NOTIFICATION = '{"title":"t","body":"b"}';

@@ -10,7 +10,7 @@ import { takePartition } from "../partitions/partition-lease.js";
 import { readMessage } from "../inbox/read-message.js";
 import { readInbox } from "../inbox/read-inbox.js";
 import { reconcileUsers } from "./reconcile-users.js";
-import { connectRoute } from "../nodes/connect-routes.js";
+import { connectRoute } from "../routes/connect-routes.js";
 
 const HOUR_MS = 3_600_000;
 const DAY_MS = 24 * HOUR_MS;

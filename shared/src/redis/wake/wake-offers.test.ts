@@ -6,7 +6,7 @@ import { ACK_TIMEOUT_MS, openWakes, wakeRules, type OpenWakes } from "../../test
 import { waitFor } from "../../testing/wait-for.js";
 import { ackUsers } from "../inbox/ack-users.js";
 import type { PartitionKeys } from "../keys.js";
-import { removeRoute } from "../nodes/route-store.js";
+import { removeRoute } from "../routes/route-store.js";
 import { readDueUsers, wakeUsers } from "./wake-users.js";
 
 let store: OpenWakes;

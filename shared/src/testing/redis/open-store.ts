@@ -9,7 +9,7 @@ import {
 } from "../../redis/accept/accept-batch.js";
 import type { EventType } from "../../protocol/events/event-types.js";
 import { allPartitionKeys, partitionKeys, type PartitionKeys } from "../../redis/keys.js";
-import type { RouteLimits } from "../../redis/nodes/connect-routes.js";
+import type { RouteLimits } from "../../redis/routes/connect-routes.js";
 import { takePartition } from "../../redis/partitions/partition-lease.js";
 import { EventWriting } from "../../redis/scripts/event-writing.js";
 import { readScripts } from "../../redis/scripts/script-catalogue.js";

@@ -16,8 +16,8 @@ import { SlidingWindowLimiter } from "../../redis/limits/sliding-window-limiter.
 import { NodeLoads } from "../../redis/nodes/node-loads.js";
 import { announceNode } from "../../redis/nodes/node-presence.js";
 import { reportNode } from "../../redis/nodes/node-reports.js";
-import { connectRoute } from "../../redis/nodes/connect-routes.js";
-import { markLeaving, readRoutes, removeRoute, renewRoutes } from "../../redis/nodes/route-store.js";
+import { connectRoute } from "../../redis/routes/connect-routes.js";
+import { markLeaving, readRoutes, removeRoute, renewRoutes } from "../../redis/routes/route-store.js";
 import { renewMembership } from "../../redis/partitions/dispatcher-members.js";
 import { holdAbsence } from "../../redis/partitions/hold-absence.js";
 import { keepTime, setBack } from "../../redis/partitions/keep-time.js";

@@ -12,7 +12,7 @@ import {
 import { settleFallback } from "../../redis/fallback/settle-fallback.js";
 import { takeCollapseTurn } from "../../redis/fallback/take-collapse-turn.js";
 import { partitionKeys } from "../../redis/keys.js";
-import { connectRoute } from "../../redis/nodes/connect-routes.js";
+import { connectRoute } from "../../redis/routes/connect-routes.js";
 import { beginSend } from "../../redis/recall/begin-send.js";
 import { cancelMessage } from "../../redis/recall/cancel-message.js";
 import type { ScriptRunner } from "../../redis/scripts/script-runner.js";

@@ -1,6 +1,6 @@
 // Tests only: a store whose first partition is owned, with users whose time to be woken has come.
 // Guarantees: after `clear()` no key of an earlier test is left, and the partition is owned anew.
-import { connectRoute } from "../../redis/nodes/connect-routes.js";
+import { connectRoute } from "../../redis/routes/connect-routes.js";
 import { wakeUsers, type WokenUser } from "../../redis/wake/wake-users.js";
 import { openStore, type OpenStore } from "../redis/open-store.js";
 

@@ -1,5 +1,5 @@
 -- The distinct nodes that hold a user's live connections, and whether a socket has just closed and counts as on its way
--- back: its member has "-" for a node, see nodes/leave.lua.
+-- back: its member has "-" for a node, see routes/leave.lua.
 --
 -- Each message asks. A pattern, `ipairs` and a list that grows cost as much as a small command each: so the connect time
 -- (13 digits, and a slash) is skipped by its length, and one member makes a list of one.

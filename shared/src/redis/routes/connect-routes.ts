@@ -1,4 +1,4 @@
-// push-node/register-connection, route-batches -> here -> nodes/connect.lua: a user's new sockets.
+// push-node/register-connection, route-batches -> here -> routes/connect.lua: a user's new sockets.
 // Guarantees: one call enforces the limit of connections per user, across all nodes.
 import { randomBytes } from "node:crypto";
 import { subWindowMs } from "../../kernel/limits/window-ring.js";

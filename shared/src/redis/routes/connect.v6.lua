@@ -48,7 +48,7 @@
 -- ARGV[a+1] userId · ARGV[a+2] connection · ARGV[a+3] platform
 -- ARGV[a+4] connectTimeMs   "" for a new connection; its own for one that registers again
 -- ARGV[a+5] clientEpoch · ARGV[a+6] since   the position that the client claims; "" for none
--- ARGV[a+7] leaving         "1" if the connection's node stops: see nodes/mark-leaving.lua; "" else
+-- ARGV[a+7] leaving         "1" if the connection's node stops: see routes/mark-leaving.lua; "" else
 -- ARGV[a+8] tokenGeneration the token's own; "" if there is no token to check
 -- ARGV[a+9] notAfterMs      server ms: the caller has given up by then; "" for no such time
 --

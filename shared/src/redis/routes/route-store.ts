@@ -53,7 +53,7 @@ export async function removeRoutes(
   });
 }
 
-/** The suffix of a member whose node is stopping, see nodes/mark-leaving.lua. */
+/** The suffix of a member whose node is stopping, see routes/mark-leaving.lua. */
 const LEAVING = "/leaving";
 
 /**
