@@ -6,8 +6,8 @@ import { waitFor } from "@petrel/shared/testing/wait-for";
 import { connectClient, type WsClient } from "@petrel/shared/testing/peers/ws-client";
 import { sized } from "../support/sizes.js";
 
-const USERS = sized(500, 100);
-const MESSAGES = sized(10_000, 600);
+const USERS = sized(500, 50);
+const MESSAGES = sized(10_000, 300);
 const BATCH = 100;
 
 let cluster: TestCluster;
