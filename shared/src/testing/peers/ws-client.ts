@@ -93,6 +93,11 @@ export function openClient(options: WsClientOptions): WsClient {
   socket.on("error", (error) => {
     closed ??= { code: 1006, reason: error.message };
   });
+  /** With how it is now, which says why nothing has come. */
+  const fail = (error: unknown): never => {
+    const came = `${frames.length} frames, ${messages.length} messages`;
+    throw new Error(`${String(error)}; ${came} came, closed: ${JSON.stringify(closed)}`, { cause: error });
+  };
   return {
     socket,
     frames,
@@ -104,20 +109,16 @@ export function openClient(options: WsClientOptions): WsClient {
     ack: (seq) => send({ type: "ack", seq }),
     frame: (type, deadlineMs = 30_000) =>
       waitFor(() => frames.find((frame) => frame.type === type), {
-        what: `a frame of type ${type} (closed: ${JSON.stringify(closed)})`,
+        what: `a frame of type ${type}`,
         deadlineMs,
         everyMs: 5,
-      }),
+      }).catch(fail),
     untilMessages: async (count, deadlineMs = 30_000) => {
       await waitFor(() => messages.length >= count, {
         what: `${count} messages`,
         deadlineMs,
         everyMs: 5,
-      }).catch((error: unknown) => {
-        throw new Error(`${String(error)}; ${messages.length} came, closed: ${JSON.stringify(closed)}`, {
-          cause: error,
-        });
-      });
+      }).catch(fail);
       return messages;
     },
     untilClosed: (deadlineMs = 30_000) =>
