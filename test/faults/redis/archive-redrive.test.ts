@@ -13,6 +13,7 @@ import {
   untilSearchedAgain,
 } from "../../support/faults/archive-search.js";
 import { handledTwice, openRedisLoad, type RedisLoad, untilReady } from "../../support/faults/redis-load.js";
+import { sized } from "../../support/sizes.js";
 
 /** As without a setting. */
 const PARTITIONS = 4;
@@ -70,7 +71,7 @@ test.skipIf(!hasFerretDb()).each([
     const away = users("away", 5);
     await load.connect(online);
     load.start([...online, ...away]);
-    await load.untilAccepted(120);
+    await load.untilAccepted(sized(120, 80));
     const before = await untilArchiveInStep(archive, PARTITIONS);
 
     await redis.kill();

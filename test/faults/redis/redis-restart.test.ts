@@ -106,7 +106,7 @@ test("a lost tail: new epochs, nothing new taken for seen, and only what came af
   await listener.frame("subscribed");
 
   under.start([...online, ...away]);
-  await under.untilAccepted(120);
+  await under.untilAccepted(sized(120, 80));
   await under.stop();
   for (let n = 1; n <= KEPT_NEWS; n++) await publishNews(n);
   const kept = under.accepted().length;
@@ -115,7 +115,7 @@ test("a lost tail: new epochs, nothing new taken for seen, and only what came af
   await waitFor(() => Date.now() >= (cutAtSeconds + 1) * 1000, { what: "the next second" });
 
   under.start([...online, ...away]);
-  await under.untilAccepted(kept + 120);
+  await under.untilAccepted(kept + sized(120, 80));
   await under.stop();
   for (let n = 1; n <= LOST_NEWS; n++) await publishNews(KEPT_NEWS + n);
   await waitFor(() => listener.topicMessages.length === KEPT_NEWS + LOST_NEWS, { what: "all news" });
@@ -127,7 +127,7 @@ test("a lost tail: new epochs, nothing new taken for seen, and only what came af
   await expectToldOfLostNews(listener, url);
 
   under.start([...online, ...away]);
-  await under.untilAccepted(afterCut + 120);
+  await under.untilAccepted(afterCut + sized(120, 80));
   await under.stop();
   await under.connect(away);
   const lost = await under.lost();
