@@ -186,7 +186,9 @@ test("replays the recorded sessions as they are on the page", { timeout: 60_000 
           connection.write(bytes);
         } else {
           const frame = await connection.takeFrame();
-          expect(frame.first).toBe(bytes[0]);
+          expect(frame.first, `${shown} is due; there came: ${frame.payload.toString("latin1")}`).toBe(
+            bytes[0],
+          );
           if (frame.first === 0x88) {
             expect(frame.payload).toEqual(bytes.subarray(2));
             continue;
