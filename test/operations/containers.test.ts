@@ -12,6 +12,7 @@ import {
   lastOf,
   readDockerfile,
 } from "../support/containers/read-dockerfile.js";
+import { nodeArgumentsOf } from "@petrel/shared/kernel/node-arguments";
 import { imageNames, problemsOf } from "../support/containers/service-settings.js";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
@@ -91,8 +92,10 @@ describe("the Dockerfile", () => {
       expect(own("USER")?.text).toMatch(/^[1-9]\d{3,}:[1-9]\d{3,}$/);
       expect(own("STOPSIGNAL")?.text).toBe("SIGTERM");
       expect(own("HEALTHCHECK")?.words).toEqual(["node", "healthcheck.mjs"]);
-      const [program, script = ""] = own("ENTRYPOINT")?.words ?? [];
+      const [program, ...words] = own("ENTRYPOINT")?.words ?? [];
       expect(program).toBe("node");
+      const script = words.at(-1) ?? "";
+      expect(words.slice(0, -1), "as every other way to start it").toEqual(nodeArgumentsOf(name));
       expect(existsSync(join(root, script.replace("/dist/", "/src/").replace(/\.js$/, ".ts"))), script).toBe(
         true,
       );

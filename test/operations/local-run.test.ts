@@ -11,6 +11,7 @@ import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { probeRedis, RespError } from "@petrel/shared/embedded-redis/resp-probe";
+import { nodeArgumentsOf } from "@petrel/shared/kernel/node-arguments";
 import { EMPTY_BODY_SHA256, signRequest } from "@petrel/shared/security/producers/request-signature";
 import { serviceFile } from "@petrel/shared/testing/cluster/service-files";
 import { freePortRange } from "@petrel/shared/testing/free-port";
@@ -178,6 +179,12 @@ test("petrel listen and a plain client receive the README's curl; the state read
   };
   await waitFor(async () => (await state()) === "delivered", { what: "the state to read delivered" });
   plain.close();
+});
+
+test.runIf(process.platform === "linux")("collect runs on Node with its own arguments", () => {
+  const pids = JSON.parse(readFileSync(join(directory, "pids.json"), "utf8")) as Record<string, number>;
+  const words = readFileSync(`/proc/${pids["collect"]}/cmdline`, "utf8").split("\0");
+  expect(words).toEqual(expect.arrayContaining([...nodeArgumentsOf("collect")]));
 });
 
 test("restarts a service that dies, and says so in a line", async () => {

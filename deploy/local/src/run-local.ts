@@ -5,6 +5,7 @@ import { dieWithParentPrefix } from "@petrel/shared/embedded-redis/die-with-pare
 import { EmbeddedRedisError } from "@petrel/shared/embedded-redis/embedded-redis-error";
 import type { Environment } from "@petrel/shared/embedded-redis/run-command";
 import { describeError } from "@petrel/shared/kernel/errors";
+import { nodeArgumentsOf } from "@petrel/shared/kernel/node-arguments";
 import { awaitHealth } from "./processes/await-health.js";
 import { describeEphemeral, readEphemeralPorts } from "./ports/ephemeral-ports.js";
 import { checkPorts, type WantedPort } from "./ports/check-ports.js";
@@ -150,7 +151,8 @@ function superviseService(
   const process = superviseProcess({
     name,
     logFile: shownPath(logFile),
-    launch: () => launchService({ name, script, environment, logFile, prefix }),
+    launch: () =>
+      launchService({ name, nodeArguments: nodeArgumentsOf(kind), script, environment, logFile, prefix }),
     untilReady: (signal) => awaitHealth(origin, signal),
     restart: options.restart,
     say,

@@ -10,6 +10,8 @@ const logTurnoverBytes = 32 * 1024 * 1024;
 
 export interface LaunchServiceOptions {
   readonly name: string;
+  /** For Node itself, before the script. */
+  readonly nodeArguments?: readonly string[];
   /** The service's `dist/main.js`. */
   readonly script: string;
   readonly environment: Environment;
@@ -20,9 +22,9 @@ export interface LaunchServiceOptions {
 
 /** @throws LocalRunError if the process cannot be created at all */
 export async function launchService(options: LaunchServiceOptions): Promise<RunningProcess> {
-  const { name, script, environment, logFile, prefix } = options;
+  const { name, nodeArguments = [], script, environment, logFile, prefix } = options;
   await turnOver(logFile);
-  const [command, ...args] = [...prefix, process.execPath, script];
+  const [command, ...args] = [...prefix, process.execPath, ...nodeArguments, script];
   const log = await open(logFile, "a", 0o600);
   const child = spawn(command, args, {
     env: { ...environment },

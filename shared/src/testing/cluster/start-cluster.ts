@@ -4,6 +4,7 @@ import { randomBytes } from "node:crypto";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { nodeArgumentsOf } from "../../kernel/node-arguments.js";
 import { freePort } from "../free-port.js";
 import { borrowRedis } from "../redis/kept-redis.js";
 import { startRedis, type TestRedis } from "../redis/start-redis.js";
@@ -129,7 +130,12 @@ export async function startCluster(options: StartClusterOptions = {}): Promise<T
       ? workerHost.start({ kind, name, port: chosen, logFile, environment: settings })
       : launchService(
           release,
-          [...(options.nodeArguments ?? []), serviceFile(`services/${kind}/dist/main.js`, release)],
+          [
+            // Another release is started without them.
+            ...(release === builtTree ? nodeArgumentsOf(kind) : []),
+            ...(options.nodeArguments ?? []),
+            serviceFile(`services/${kind}/dist/main.js`, release),
+          ],
           name,
           chosen,
           logFile,
