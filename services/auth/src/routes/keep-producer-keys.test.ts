@@ -32,7 +32,7 @@ describe("if Redis' answer is lost", () => {
   beforeEach(async () => {
     proxy = await startFaultProxy({ targetPort: Number(new URL(keys.store.server.url).port) });
     const url = `redis://127.0.0.1:${proxy.port}`;
-    redis = await connectRedis({ url, role: "cut", logger, commandTimeoutMs: 300 });
+    redis = await connectRedis({ url, role: "cut", logger, commandTimeoutMs: 1_000 });
     cut = await keys.open(keys.depsOn({ redis, scripts: new ScriptRunner(redis) }));
     // The key that asks is known from now on: the clock stands still.
     expect((await keys.ask("GET", "/v1/keys?limit=1", undefined, cut)).status).toBe(200);
