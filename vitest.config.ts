@@ -46,7 +46,7 @@ const notOurs = ["**/{node_modules,dist,.cache}/**"];
 const plugins = isBuilt ? [runBuiltTests()] : [];
 
 /** More than there are cores: most of their time these wait for a lease, a restart, a deadline. */
-const MANY_WORKERS = 7;
+const MANY_WORKERS = 9;
 
 /** A worker serves one project and loads its own code, so whatever can share a process is one project. */
 const onDefaultServer: TestProjectConfiguration[] = [

@@ -1,5 +1,5 @@
 // vitest.config -> here: which test file starts when.
-// Guarantees: the projects come in the order given; in each the files that took longest in the last full run come first,
+// Guarantees: the projects come in the order given; in each the files that took longest in the last full run come early,
 // so that none is left alone at the end. A file that the list does not know only comes later.
 import { BaseSequencer, type TestSequencerConstructor, type TestSpecification } from "vitest/node";
 
@@ -122,13 +122,25 @@ const longest: readonly string[] = [
   "services/push-node/src/connect/connect-route.test.ts",
 ];
 
+/**
+ * The longer half in turn with the shorter one: those that load the machine for a minute would else run beside each
+ * other, and those that mostly wait would, too.
+ * @param sorted the longest first
+ */
+export function inTurn(sorted: readonly string[]): string[] {
+  const half = Math.ceil(sorted.length / 2);
+  return sorted.slice(0, half).flatMap((file, i) => [file, ...sorted.slice(half).slice(i, i + 1)]);
+}
+
+const early = inTurn(longest);
+
 /** @param projects by name, in the order in which their files start */
 export function longestFirst(projects: readonly string[]): TestSequencerConstructor {
   const placeIn = (list: readonly string[], found: number): number => (found === -1 ? list.length : found);
   const rank = ({ moduleId }: TestSpecification): number =>
     placeIn(
-      longest,
-      longest.findIndex((file) => moduleId.endsWith(`/${file}`)),
+      early,
+      early.findIndex((file) => moduleId.endsWith(`/${file}`)),
     );
   const place = ({ project }: TestSpecification): number => placeIn(projects, projects.indexOf(project.name));
   return class extends BaseSequencer {
