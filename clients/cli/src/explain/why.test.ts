@@ -32,3 +32,15 @@ test("describes the timeline even if collect does not explain", async () => {
   expect(run.out[1]).toBe("Delivered: a client acknowledged it 2 s after it was accepted.");
   expect(run.err.join()).toContain("does not explain");
 });
+
+test("says so if the text cannot be a message's id", async () => {
+  const error = {
+    code: "PETREL_INVALID_REQUEST",
+    message: "params/id must match pattern",
+    retryable: false,
+  };
+  bench.answers.set("GET /v1/messages/foo%20bar?explain=true", [{ status: 400, body: { error } }]);
+  const run = bench.run(["why", "foo bar"]);
+  expect(await run.exitCode).toBe(2);
+  expect(run.err.join()).toContain('"foo bar" cannot be a message\'s id');
+});

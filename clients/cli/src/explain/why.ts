@@ -51,6 +51,12 @@ export async function readMessage(
         { cause: error },
       );
     }
+    if (error.message.includes(" PETREL_INVALID_REQUEST: params")) {
+      throw new CliError(`"${id}" cannot be a message's id: those have only letters, digits, - and _`, {
+        exitCode: 2,
+        cause: error,
+      });
+    }
     // An earlier release refuses the parameter.
     if (!error.message.includes("answered 400 PETREL_INVALID_REQUEST: querystring")) throw error;
     note("collect is of a release that does not explain: only the timeline is known");
