@@ -12,12 +12,28 @@ import tempfile
 
 from schemathesis.cli import schemathesis
 
-# The command loads these when it runs. A version that has moved them loads them then, in each fork.
-for module in ("schemathesis.cli.commands.run.executor", "schemathesis.specs.openapi.schemas"):
+# What a run would load otherwise, in its own time. A version that has moved one of them loads it then.
+for module in (
+    "hypothesis.strategies._internal.regex",
+    "rich.live",
+    "rich.progress",
+    "schemathesis.cli.commands.run.executor",
+    "schemathesis.engine.run.unit",
+    "schemathesis.specs.openapi.schemas",
+    "schemathesis.transport.asgi",
+):
     try:
         __import__(module)
     except ImportError:
         pass
+# Hypothesis' table of characters, kept where it runs: more than a second of computing, which on a busy machine took
+# all the time of the first run.
+try:
+    from hypothesis.internal.charmap import intervals_from_codec
+
+    intervals_from_codec("utf-8")
+except ImportError:
+    pass
 
 
 def run(arguments, file):
