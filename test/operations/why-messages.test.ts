@@ -101,7 +101,7 @@ describe("petrel why", () => {
     const open = await why(id);
     expect(open.state).toBe("queued");
     expect(open.why.join(" ")).toMatch(
-      /Not pushed by apns yet: 1 attempt, .*ServiceUnavailable.* tried again/,
+      /Not pushed by apns yet: \d+ attempts?, .*ServiceUnavailable.* tried again/,
     );
     const client = await connect("quick");
     await client.untilMessages(1);
@@ -114,7 +114,8 @@ describe("petrel why", () => {
       { what: "the look that finds it acknowledged", deadlineMs: 60_000 },
     );
     expect(seen.join(" ")).toMatch(/Not pushed: acknowledged \S+ (ms|s|min) before apns was to be asked\./);
-    expect(seen.join(" ")).toContain("Not pushed by apns: 1 attempt");
+    // A retry waits for a random part of its time: there may have been another one before the acknowledgement.
+    expect(seen.join(" ")).toMatch(/Not pushed by apns: \d+ attempts?,/);
     expect(await simulator.notifications(tokenOf(1))).toEqual([]);
   });
 

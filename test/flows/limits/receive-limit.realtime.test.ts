@@ -15,14 +15,14 @@ import {
 } from "../../../services/dispatch/src/testing/webhook-receiver.js";
 import { sized } from "../../support/sizes.js";
 
-const FLOOD = sized(10_000, 800);
-/** A burst of ten seconds' worth goes out at once, the rest takes fifteen seconds, or six. */
-const PER_SECOND = FLOOD / sized(25, 16);
-const BATCH = sized(500, 200);
+const FLOOD = sized(10_000, 840);
+/** A burst of ten seconds' worth goes out at once, the rest takes fifteen seconds, or four. */
+const PER_SECOND = FLOOD / sized(25, 14);
+const BATCH = sized(500, 210);
 const OTHERS = sized(20, 8);
 const EVERY_MS = 50;
 /** Elapses several times while the rest waits. */
-const ACK_TIMEOUT_MS = 2_000;
+const ACK_TIMEOUT_MS = sized(2_000, 800);
 
 let directory: string;
 let receiver: WebhookReceiver;
@@ -105,7 +105,10 @@ test(`${FLOOD} messages to one user, who is sent ${PER_SECOND} a second`, async 
   const others = await Promise.all(Array.from({ length: OTHERS }, (_, i) => joinAs(`other-${i}`)));
   const flooded = await joinAs("flooded");
   const watch = watchOthers(others);
-  await waitFor(() => watch.count() >= OTHERS * 60, { what: "figures before the flood", deadlineMs: 30_000 });
+  await waitFor(() => watch.count() >= OTHERS * sized(60, 30), {
+    what: "figures before the flood",
+    deadlineMs: 30_000,
+  });
   const before = watch.cut();
 
   const startMs = performance.now();
