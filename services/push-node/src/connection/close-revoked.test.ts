@@ -110,6 +110,17 @@ describe("announced to every node", () => {
     expect(client.frames.at(-1)).toMatchObject({ code: "PETREL_USER_ERASED", action: "stop" });
   });
 
+  test("an erasure that is heard late: only the tokens from before it; the user has signed in anew", async () => {
+    const userId = newUser();
+    const { control } = bench.keysOf(userId);
+    const erasedAtMs = await bench.store.nowMs();
+    const before = await signIn(nodes[0], userId, { generation: erasedAtMs - 1 });
+    const since = await signIn(nodes[0], userId, { generation: erasedAtMs });
+    await bench.store.redis.spublish(control, `erase-user\n${userId}\n\t${erasedAtMs}`);
+    expect(await before.untilClosed()).toMatchObject({ code: 4403 });
+    await expectOpen(since);
+  });
+
   test("nothing queued for the client is sent after it: no more messages come", async () => {
     const userId = newUser();
     const client = await signIn(nodes[0], userId);

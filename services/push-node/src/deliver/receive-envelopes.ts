@@ -93,10 +93,13 @@ export function createReceiveEnvelopes({
         closeTokens(message.jtis);
         return;
       case "erase-user":
-        for (const userId of message.userIds) {
-          for (const connection of registry.ofUser(userId)) closeErased(connection);
+        for (const { userId, generation } of message.erasures) {
+          for (const connection of registry.ofUser(userId)) {
+            if (livesUnder(connection, (token) => token.generation < generation)) closeErased(connection);
+          }
         }
-        onErased(message.userIds);
+        // Not who has signed in anew meanwhile.
+        onErased(message.erasures.map(({ userId }) => userId).filter((userId) => !isHere(registry, userId)));
         return;
       case "topics":
         onKeptTopics(message.changes);
@@ -105,4 +108,9 @@ export function createReceiveEnvelopes({
         return;
     }
   };
+}
+
+function isHere(registry: ConnectionRegistry, userId: string): boolean {
+  for (const connection of registry.ofUser(userId)) if (connection.isOpen) return true;
+  return false;
 }

@@ -247,6 +247,20 @@ describe("counted users", () => {
     watcher.close();
   });
 
+  test("do include one who has signed in anew when an erasure is heard late", async () => {
+    const watcher = await enter(nodes[1], "watcher");
+    watcher.send({ type: "subscribe", topic, presence: true });
+    const alice = await enter(nodes[0], "alice");
+    alice.send({ type: "subscribe", topic });
+    await untilTold(watcher, ["alice", "watcher"]);
+    // Of the tokens before generation 0: hers is of that.
+    await bench.store.redis.spublish(bench.keysOf("alice").control, "erase-user\nalice\n\t0");
+    const bob = await enter(nodes[0], "bob");
+    bob.send({ type: "subscribe", topic });
+    await untilTold(watcher, ["alice", "bob", "watcher"]);
+    for (const one of [alice, bob, watcher]) one.close();
+  });
+
   test("are none once the rule says off; and again some once it says list", async () => {
     const alice = await enter(nodes[0], "alice");
     alice.send({ type: "subscribe", topic });

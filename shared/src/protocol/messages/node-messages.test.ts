@@ -69,7 +69,18 @@ test("reads revocations as the scripts write them", () => {
     revocations: [{ userId: "u1", sessionId: "s1" }],
   });
   expect(decodeNodeMessage("revoke-token\nj1")).toEqual({ kind: "revoke-token", jtis: ["j1"] });
-  expect(decodeNodeMessage("erase-user\nu1")).toEqual({ kind: "erase-user", userIds: ["u1"] });
+  expect(decodeNodeMessage("erase-user\nu1\n\t1800000000000")).toEqual({
+    kind: "erase-user",
+    erasures: [{ userId: "u1", generation: 1_800_000_000_000 }],
+  });
+  // Of the release before.
+  expect(decodeNodeMessage("erase-user\nu1\nu2")).toEqual({
+    kind: "erase-user",
+    erasures: [
+      { userId: "u1", generation: Infinity },
+      { userId: "u2", generation: Infinity },
+    ],
+  });
 });
 
 test.each(["", "topic\nx", "toString\n", "delivered\nu"])("%j is of an unknown kind", (text) => {

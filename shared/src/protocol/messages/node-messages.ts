@@ -36,8 +36,11 @@ export type NodeMessage =
     }
   /** A `jti` does not name its user, so each partition announces it once. */
   | { readonly kind: "revoke-token"; readonly jtis: readonly string[] }
-  /** These users were erased. */
-  | { readonly kind: "erase-user"; readonly userIds: readonly string[] }
+  /** These users were erased, with all tokens of a generation below this one. */
+  | {
+      readonly kind: "erase-user";
+      readonly erasures: readonly { readonly userId: string; readonly generation: number }[];
+    }
   /** Messages that were cancelled after they had been stored. */
   | { readonly kind: "recalled"; readonly recalls: readonly RecalledMessage[] }
   /** Subscriptions that the server keeps for users, added or removed. */
@@ -73,8 +76,9 @@ export function decodeNodeMessage(text: string): NodeMessage | undefined {
       return { kind, envelopes: lines.map(decodeEnvelope) };
     case "nudge":
     case "disconnect":
-    case "erase-user":
       return { kind, userIds: lines };
+    case "erase-user":
+      return { kind, erasures: decodeErasures(lines) };
     case "evict":
       return {
         kind,
@@ -120,6 +124,15 @@ export function decodeNodeMessage(text: string): NodeMessage | undefined {
     default:
       return undefined;
   }
+}
+
+/** A user, then TAB generation; from a script of an older release users alone, with all of their tokens. */
+function decodeErasures(lines: readonly string[]): { userId: string; generation: number }[] {
+  return lines.flatMap((userId, i) => {
+    if (userId.startsWith("\t")) return [];
+    const next = lines[i + 1] ?? "";
+    return [{ userId, generation: next.startsWith("\t") ? Number(next.slice(1)) : Infinity }];
+  });
 }
 
 export function encodeDeliver(envelopes: readonly Envelope[]): string {

@@ -152,7 +152,8 @@ test("leaves nothing of the person but the generation of their tokens; the neigh
   expect(await keysThatName(person)).toEqual([store.keys.tokenGeneration(person)]);
   expect(Number(await store.redis.get(store.keys.tokenGeneration(person)))).toBeGreaterThanOrEqual(nowMs);
   expect(await store.redis.pttl(store.keys.tokenGeneration(person))).toBeGreaterThan(366 * 24 * HOUR_MS);
-  expect(heard).toEqual([`erase-user\n${person}`]);
+  const generation = await store.redis.get(store.keys.tokenGeneration(person));
+  expect(heard).toEqual([`erase-user\n${person}\n\t${generation}`]);
 
   const after = await store.snapshot();
   for (const neighbour of neighbours) {
@@ -261,7 +262,7 @@ describe("messages that are accepted while their user is being erased", () => {
 });
 
 describe.each([
-  "erase-user.v4",
+  "erase-user.v5",
   "erase-entries.v1",
   "erase-retries.v1",
   "release-device.v1",

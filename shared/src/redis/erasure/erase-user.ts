@@ -89,7 +89,7 @@ export class UserEraser {
         String(MAX_RECORDS - 1),
       );
       const answer = await this.#scripts.run(
-        "erase-user.v4",
+        "erase-user.v5",
         [
           keys.user(userId),
           keys.inbox(userId),

@@ -27,7 +27,7 @@ export const scriptsByRoom = {
     "remove-device.v1",
     "touch-device.v2",
   ],
-  erasure: ["erase-entries.v1", "erase-records.v3", "erase-retries.v1", "erase-user.v4"],
+  erasure: ["erase-entries.v1", "erase-records.v3", "erase-retries.v1", "erase-user.v5"],
   events: ["look-online.v1", "read-events.v1", "trim-events.v1"],
   fallback: [
     "agree-provider-token.v1",

@@ -13,6 +13,9 @@
 --
 -- v4: the user is no longer among those online: no event says so, since none may name them.
 --
+-- v5: the nodes are told the generation, too: a node may hear it late, when its user has signed in anew. It has a line of
+-- its own, which a node of the release before takes for the name of nobody.
+--
 -- KEYS[1] user · KEYS[2] inbox · KEYS[3] routes · KEYS[4] sessions · KEYS[5] due · KEYS[6] token generation ·
 -- KEYS[7] kept topics · KEYS[8] collapsed · KEYS[9] scheduled · KEYS[10] schedules of the user ·
 -- KEYS[11] online, then the records of some of the schedules
@@ -46,5 +49,5 @@ redis.call('SET', KEYS[6], ms(generation), 'PX', ARGV[3])
 redis.call('UNLINK', KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[7], KEYS[8])
 redis.call('ZREM', KEYS[5], ARGV[1])
 redis.call('ZREM', KEYS[11], ARGV[1])
-redis.call('SPUBLISH', ARGV[2], 'erase-user\n' .. ARGV[1])
+redis.call('SPUBLISH', ARGV[2], 'erase-user\n' .. ARGV[1] .. '\n\t' .. ms(generation))
 return ms(tonumber(messages) or 0)
