@@ -99,14 +99,19 @@ export function createLeaseRenewal(options: RenewOptions): LeaseRenewal {
     const calls = [...groupBy(registered, ({ keys }) => keys)].flatMap(([keys, ofPartition]) =>
       inSlices(ofPartition, MAX_PER_CALL).map((batch) => renewBatch(keys, batch, keeps)),
     );
-    await Promise.all(calls);
+    const failures = (await Promise.all(calls)).filter(isPresent);
+    // One line, however many calls failed: in an outage all of them do, batch after batch.
+    const [first] = failures;
+    if (first === undefined) return;
+    logger.warn({ reason: first, calls: failures.length }, "leases not renewed yet");
   }
 
+  /** @returns why it failed */
   async function renewBatch(
     keys: PartitionKeys,
     batch: readonly Connection[],
     keeps: boolean,
-  ): Promise<void> {
+  ): Promise<string | undefined> {
     try {
       const missing = await routes.renew(keys, batch, keeps);
       await Promise.all(
@@ -115,9 +120,10 @@ export function createLeaseRenewal(options: RenewOptions): LeaseRenewal {
           .filter(isPresent)
           .map(registerAgain),
       );
+      return undefined;
     } catch (error) {
       for (const connection of batch) overdue.add(connection);
-      logger.warn({ reason: describeError(error) }, "leases not renewed yet");
+      return describeError(error);
     }
   }
 
