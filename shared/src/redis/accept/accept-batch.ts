@@ -135,14 +135,14 @@ export class MessageAccepter {
       args.push(plainTtlMs);
       const counts = addPlain(keys, batch, keyList, args);
       return {
-        script: "accept-plain.v1",
+        script: "accept-plain.v2",
         keys: keyList,
         args,
         read: (lines) => readPlainAnswer(lines, counts),
       };
     }
     keyList.push(...priorities.map((priority) => keys.fallback(priority)));
-    args.push(fallbackCap, "");
+    args.push(fallbackCap);
     if (collapses) {
       keyList.push(keys.events, keys.eventLog);
       args.push(scripts.events.argument("message.expired"));
@@ -158,7 +158,7 @@ export class MessageAccepter {
       args.push(collapseKey);
     }
     return {
-      script: collapses ? "accept-collapsing.v2" : "accept.v5",
+      script: collapses ? "accept-collapsing.v3" : "accept.v6",
       keys: keyList,
       args,
       read: (lines) => {

@@ -106,7 +106,7 @@ export async function promoteMessages(
 ): Promise<Promotion | "busy" | "stale"> {
   const { ackTimeoutMs, recordKeepMs } = rules;
   const answer = await scripts.run(
-    "promote-messages.v2",
+    "promote-messages.v3",
     [
       keys.owner,
       keys.scheduled,

@@ -7,7 +7,7 @@ import { basename } from "node:path";
 
 /** Scripts by room: each stands beside the store that calls it. */
 export const scriptsByRoom = {
-  accept: ["accept-collapsing.v2", "accept-plain.v1", "accept.v5", "trim-ready.v1"],
+  accept: ["accept-collapsing.v3", "accept-plain.v2", "accept.v6", "trim-ready.v1"],
   auth: [
     "agree-signing-keys.v1",
     "append-audit.v2",
@@ -60,7 +60,7 @@ export const scriptsByRoom = {
     "cancel-schedule.v2",
     "find-due-schedules.v2",
     "list-schedules.v1",
-    "promote-messages.v2",
+    "promote-messages.v3",
     "promote-publications.v2",
     "replay-schedule.v2",
     "schedule.v2",
@@ -89,7 +89,7 @@ export const ownerScripts: readonly ScriptName[] = [
   "look-online.v1",
   "look.v1",
   "offer.v2",
-  "promote-messages.v2",
+  "promote-messages.v3",
   "promote-publications.v2",
   "reconcile.v2",
   "remove-holder.v2",
@@ -163,11 +163,11 @@ function readIncludes(folder: URL): ReadonlyMap<string, string> {
   return new Map(files.map((file) => [basename(file, ".lua"), readFileSync(new URL(file, folder), "utf8")]));
 }
 
-/** Replaces a line `--@include NAME` with the text of `NAME.lua`. */
+/** Replaces a line `--@include NAME` with the text of `NAME.lua`, which may have such lines too. */
 function withIncludes(source: string, includes: ReadonlyMap<string, string>): string {
-  return source.replace(/^--@include (\S+)$/gm, (_line, name: string) => {
+  return source.replace(/^ *--@include (\S+)$/gm, (_line, name: string) => {
     const text = includes.get(name);
     if (text === undefined) throw new Error(`no script may include ${name}: there is no such file`);
-    return text;
+    return withIncludes(text, includes);
   });
 }

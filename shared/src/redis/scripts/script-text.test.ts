@@ -30,8 +30,8 @@ describe("every script's text", () => {
       ...code.matchAll(/redis\.p?call\(\s*'([A-Z]+)'\s*(?:,\s*'[A-Z]+'\s*)?(?:,\s*([^,)]+))?/g),
     ];
     const aliases = new Set(
-      [...code.matchAll(/local ([\w, ]+?) = ((?:KEYS\[[^\]]+\](?:, )?)+)/g)].flatMap(([, names = ""]) =>
-        names.split(", "),
+      [...code.matchAll(/^ *(?:local )?([\w, ]+?) = ((?:KEYS\[[^\]]+\](?:, )?)+)/gm)].flatMap(
+        ([, names = ""]) => names.split(", "),
       ),
     );
     for (const [, command = "", first] of firstArguments) {
@@ -44,7 +44,7 @@ describe("every script's text", () => {
         table !== "" && new RegExp(`local ${table} = { (\\w = KEYS\\[\\d\\](, )?)+ }`).test(code);
       const [, field = ""] = /^u\.(\w+)$/.exec(key) ?? [];
       const isKept = aliases.has(field) && code.includes(`${field} = ${field},`);
-      // The exceptions that the heads of accept/accept.lua and keep-records name: made from a declared key, and of its
+      // The exceptions that includes/namesake and keep-records name: made from a declared key, and of its
       // slot.
       const isOfNamesake = command === "UNLINK" && key === "attemptsOfNamesake";
       const isOfEntry = key === "recordOfEntry";

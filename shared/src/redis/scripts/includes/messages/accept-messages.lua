@@ -10,8 +10,6 @@ local keepMs, recordKeepMs = tonumber(ARGV[7]), tonumber(ARGV[8])
 local receiveLimit = tonumber(ARGV[9])
 local receiveSubMs, receiveHeld = tonumber(ARGV[10]), tonumber(ARGV[11])
 local subWindow = math.floor(now / receiveSubMs)
-local arePlain = ARGV[13] ~= ''
-local perMessage = arePlain and 1 or 4
 local count = (#KEYS - 6) / 4
 local dayMs = 86400000
 
@@ -45,20 +43,17 @@ local userIds, armed = {}, { 'ZADD', KEYS[2], 'LT' }
 for i = 1, count do
   local userId = string.sub(KEYS[3 + i * 4], userFrom)
   userIds[i] = userId
-  armed[i * 2 + 2] = expiryOf(arePlain and ARGV[13] or ARGV[11 + i * 4])[3]
+  armed[i * 2 + 2] = expiryOf(ARGV[10 + i * 4])[3]
   armed[i * 2 + 3] = userId
 end
 if count > 0 then redis.call(unpack(armed)) end
 
 -- No inbox bounds what goes to the fallback at once: users may acknowledge it before it is sent on.
 local fallback = { h = KEYS[4], n = KEYS[5], l = KEYS[6] }
-local roomFor = {}
-if not arePlain then
-  local fallbackCap = tonumber(ARGV[12])
-  roomFor.h = fallbackCap - redis.call('XLEN', KEYS[4])
-  roomFor.n = fallbackCap - redis.call('XLEN', KEYS[5])
-  roomFor.l = fallbackCap - redis.call('XLEN', KEYS[6])
-end
+local fallbackCap, roomFor = tonumber(ARGV[12]), {}
+roomFor.h = fallbackCap - redis.call('XLEN', KEYS[4])
+roomFor.n = fallbackCap - redis.call('XLEN', KEYS[5])
+roomFor.l = fallbackCap - redis.call('XLEN', KEYS[6])
 
 -- A user's hash and inbox outlive every record. They are extended by whole days, so the online path pays once a day.
 local keepUntil, keepUntilText = now + keepMs, ms(now + keepMs + dayMs)
@@ -66,11 +61,6 @@ local function keepUser(userKey, inboxKey)
   redis.call('HSET', userKey, 'keepUntil', keepUntilText)
   redis.call('PEXPIRE', userKey, ms(keepMs + 2 * dayMs))
   redis.call('PEXPIRE', inboxKey, ms(keepMs + dayMs))
-end
-
--- Not: of a message that waits for its time, or ended before it had a number.
-local function isOfOtherHistory(known, epoch)
-  return not hasNoNumber(known) and not isOfHistory(string.match(known, '^%d+\t([^\t]*)'), epoch)
 end
 
 -- Returns what is recorded under this id already, or false.
@@ -81,24 +71,15 @@ local function record(recordKey, value, ttlText, epoch)
   end
   local known = redis.call('SET', recordKey, value, 'NX', 'GET', 'PX', ttlText)
   if not known or not isOfOtherHistory(known, epoch) then return known end
-  local attemptsOfNamesake = string.gsub(recordKey, ':record:', ':attempts:', 1)
-  local sendsOfNamesake = string.gsub(recordKey, ':record:', ':device-sends:', 1)
-  -- Before the record: while a slot is being moved, an undeclared key may be refused. Had the record been written by
-  -- then, it would tell the next attempt that the message is stored.
-  redis.call('UNLINK', attemptsOfNamesake, sendsOfNamesake)
-  redis.call('SET', recordKey, value, 'PX', ttlText)
+  replaceNamesake(recordKey, value, ttlText)
   return false
 end
 
 for i = 1, count do
-  local k, a = 3 + i * 4, 13 + (i - 1) * perMessage
+  local k, a = 3 + i * 4, 8 + i * 4
   local userKey, inboxKey, routesKey, recordKey = KEYS[k], KEYS[k + 1], KEYS[k + 2], KEYS[k + 3]
-  local userId, body = userIds[i], ARGV[a + 1]
-  local ttlText, identity, letter = ARGV[13], '-\t-', nil
-  if not arePlain then
-    ttlText, identity = ARGV[a + 2], ARGV[a + 3]
-    letter = fallback[ARGV[a + 4]] and ARGV[a + 4]
-  end
+  local userId, body, ttlText, identity = userIds[i], ARGV[a + 1], ARGV[a + 2], ARGV[a + 3]
+  local letter = fallback[ARGV[a + 4]] and ARGV[a + 4]
   local expiry = expiryOf(ttlText)
   local expiresAtText = expiry[2]
 
@@ -108,22 +89,8 @@ for i = 1, count do
   else
     lastId, lastUser, lastNodes = userId, nil, nil
   end
-  if user then
-    -- Read already.
-  elseif receiveLimit > 0 then
-    user = redis.call('HMGET', userKey, 'seq', 'epoch', 'generation', 'acked', 'nextExpiry', 'keepUntil', 'received')
-  else
-    user = redis.call('HMGET', userKey, 'seq', 'epoch', 'generation', 'acked', 'nextExpiry', 'keepUntil')
-  end
-  -- (Arithmetic reads a text's number once, `tonumber` twice; if all is acknowledged, the texts are the same.)
-  local isNew, seq, epoch, acked = not user[1], nil, user[2], nil
-  if isNew then
-    seq, acked, epoch = missingUser(inboxKey, seed)
-  else
-    seq = user[1] + 0
-    acked = user[4] == user[1] and seq or user[4] + 0
-    if user[3] ~= generation then epoch = nextEpoch(epoch, seed) end
-  end
+  local isNew, seq, epoch, acked
+  --@include read-user
 
   local isLimited, notes, areMoved = false, nil, false
   if receiveLimit > 0 then

@@ -1,5 +1,6 @@
 #!lua
 -- accept: stores messages for users of one partition, numbers them, and hands them to the nodes that hold their users.
+-- Plain ones, which most are, have a script of their own (accept-plain.lua).
 --
 -- When memory is full the whole call is refused. (That is what the first line does: without it, Redis would let a
 -- script go on once it has written something harmless.)
@@ -25,26 +26,16 @@
 -- ARGV[10] receiveSubMs a sub-window's length, for that
 -- ARGV[11] receiveHeld  how many sub-windows after its own a message counts
 -- ARGV[12] fallbackCap  entries that a fallback stream may hold before it refuses messages that go there at once
--- ARGV[13] ttlMs      of all messages, if they are plain: of one TTL, without idempotency key, none for the fallback at
---                     once. "" if any is not
--- then for each message:
---   body    id TAB policy TAB notification TAB data [TAB trace]
---   and if they are not plain:
---   ttlMs · identity (fingerprint TAB attempt) · always (its priority's letter if it goes to the fallback at once, else
---   "")
---
--- Most messages are plain. Each text that a call takes costs Redis and its caller about as much as a hundredth of a
--- message, so plain ones bring one, and the user is read from the key.
+-- then four for each message:
+--   body (id TAB policy TAB notification TAB data [TAB trace]) · ttlMs · identity (fingerprint TAB attempt) ·
+--   always (its priority's letter if it goes to the fallback at once, else "")
 --
 -- One text serves the inbox (epoch TAB now TAB expiresAt TAB body) and, behind userId TAB seq TAB, `ready` and the
 -- nodes' channels: each text that a script makes costs time.
 --
 -- Since v2:
 -- - A full fallback stream refuses each message that would go there at once, and no other.
--- - A record may belong to a history that its user no longer has: the user was erased, and the eraser has not reached
---   the record yet. Such a record is no duplicate. It is overwritten, and what was tried for its namesake is removed.
---   The names of those two keys are made here from the record's: declaring them would cost every message what almost
---   none needs.
+-- - A record of a history that its user no longer has is no duplicate (includes/namesake).
 -- Since v3 a record lives `recordKeepMs`. (An older release adds that to the message's TTL: longer than needed.) Only a
 -- message that goes to the fallback at once still gets the longer time: an acknowledgement does not stop its fallback.
 -- Since v4 the users of a call are armed together, before anything is stored: most are in `due` already
@@ -52,6 +43,7 @@
 -- wake. The record of a message without idempotency key has neither fingerprint nor attempt: nobody else has its id.
 -- Since v5 a user's messages come side by side, and those after the first read neither the user nor the routes again.
 -- (In another order they are stored as well.)
+-- Since v6 plain messages come in the form of all others.
 --
 -- Result: lines. First "now <ms>" or "busy" (ready is full: nothing was stored). Then one for each message:
 --   "+" seq TAB epoch      stored
@@ -70,6 +62,7 @@
 --@include trace-of
 --@include end-keep
 --@include scheduled-record
+--@include namesake
 
 -- None: a message that waits for its time is one that exists, and those with a collapse key have their own script.
 local promoted, collapsing = nil, nil

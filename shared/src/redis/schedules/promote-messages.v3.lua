@@ -8,6 +8,7 @@
 -- When memory is full the whole call is refused. (That is what the first line does.)
 --
 -- v2: each end is an event, in the same step, if its type is written.
+-- v3: accept's arguments are those of its v6.
 --
 -- KEYS[1] owner · KEYS[2] scheduled · KEYS[3] dead letters of the cause inbox-full
 -- KEYS[4..9] generation · due · ready · fallback streams: high, normal, low   as accept's KEYS[1..6]
@@ -45,6 +46,7 @@ if isStale(KEYS[1], ARGV[1], now) then return 'stale' end
 --@include trace-of
 --@include end-keep
 --@include scheduled-record
+--@include namesake
 --@include due-schedules
 --@include taken-out
 --@include collapse-messages
@@ -60,7 +62,6 @@ local found = readDue(scheduled, records, members)
 
 -- What accept gets, and which message of this call each of its messages is.
 local acceptKeys, acceptArgs, promoted, places = { unpack(KEYS, 4, 9) }, { unpack(ARGV, 2, 13) }, {}, {}
-acceptArgs[13] = '' -- they are not plain
 local withKey, hasKey = {}, false
 -- Keys of another kind fail here, before anything is written: accept overwrites the record before it would fail.
 local function isOfKind(key, kind)

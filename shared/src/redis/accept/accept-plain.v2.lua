@@ -31,6 +31,7 @@
 --@include live-nodes
 --@include received-lately
 --@include scheduled-record
+--@include namesake
 local call, format, sub, byte = redis.call, string.format, string.sub, string.byte
 if call('XLEN', KEYS[3]) >= tonumber(ARGV[4]) then return 'busy' end
 
@@ -113,39 +114,13 @@ local function writeUser()
   if #changes > 0 then call('HSET', userKey, unpack(changes)) end
 end
 
--- Not: of a message that waits for its time, or ended before it had a number.
-local function isOfOtherHistory(known)
-  return not hasNoNumber(known) and not isOfHistory(string.match(known, '^%d+\t([^\t]*)'), epoch)
-end
-
-local function replaceNamesake(recordKey, value)
-  writeUser()
-  local attemptsOfNamesake = string.gsub(recordKey, ':record:', ':attempts:', 1)
-  local sendsOfNamesake = string.gsub(recordKey, ':record:', ':device-sends:', 1)
-  -- Before the record: while a slot is being moved, an undeclared key may be refused. Had the record been written by
-  -- then, it would tell the next attempt that the message is stored.
-  call('UNLINK', attemptsOfNamesake, sendsOfNamesake)
-  call('SET', recordKey, value, 'PX', recordTtl)
-end
-
 local k, a = 4, 13
 for u = 1, userCount do
   local count = byte(counts, u) - 32
-  userId, userKey, inboxKey = userIds[u], KEYS[k], KEYS[k + 1]
-  if receiveLimit > 0 then
-    user = call('HMGET', userKey, 'seq', 'epoch', 'generation', 'acked', 'nextExpiry', 'keepUntil', 'received')
-  else
-    user = call('HMGET', userKey, 'seq', 'epoch', 'generation', 'acked', 'nextExpiry', 'keepUntil')
-  end
-  -- (Arithmetic reads a text's number once, `tonumber` twice; if all is acknowledged, the texts are the same.)
-  isNew, epoch = not user[1], user[2]
-  if isNew then
-    seq, acked, epoch = missingUser(inboxKey, seed)
-  else
-    seq = user[1] + 0
-    acked = user[4] == user[1] and seq or user[4] + 0
-    if user[3] ~= generation then epoch = nextEpoch(epoch, seed) end
-  end
+  userKey, inboxKey = KEYS[k], KEYS[k + 1]
+  userId = userIds[u]
+  user = nil
+  --@include read-user
   writtenSeq, notes, areNotesNew = seq, user[7], false
 
   local firstSeq, isInRow, mustKeep = seq, true, false
@@ -166,7 +141,7 @@ for u = 1, userCount do
     local known, line
     if isFull or isLimited then
       known = call('GET', recordKey)
-      if known and isOfOtherHistory(known) then known = false end
+      if known and isOfOtherHistory(known, epoch) then known = false end
       line = isFull and '!' or '~' .. ms(waitForRoom(notes, seq, receiveLimit, subWindow, receiveSubMs, receiveHeld))
       -- Else a clock that was set back would move the notes at each call, and the user would wait for ever.
       if areMoved then notes, areNotesNew = noteBeginning(kept, subWindow, seq), true end
@@ -179,8 +154,9 @@ for u = 1, userCount do
         value = nextText .. recordTail
       end
       known = call('SET', recordKey, value, 'NX', 'GET', 'PX', recordTtl)
-      if known and isOfOtherHistory(known) then
-        replaceNamesake(recordKey, value)
+      if known and isOfOtherHistory(known, epoch) then
+        writeUser()
+        replaceNamesake(recordKey, value, recordTtl)
         known = false
       end
       if not known then

@@ -3,11 +3,12 @@
 -- key that nobody has acknowledged, only the newest stays in the inbox (includes/collapse-messages).
 --
 -- v2: each end is an event, in the same step, if `message.expired` is written.
+-- v3: no argument says that messages are not plain.
 --
 -- KEYS[1..6] as accept's · KEYS[7] events · KEYS[8] event log
 -- then five for each message: accept's four · collapsed (hash: collapse key -> the user's messages)
--- ARGV[1..13] as accept's, if messages are not plain
--- ARGV[14] events  see includes/event-log
+-- ARGV[1..12] as accept's
+-- ARGV[13] events  see includes/event-log
 -- then five for each message: accept's four · collapse key, "" for none
 --
 -- The names of the older messages' keys are made from a declared record's, which is in the same slot, and the ids that
@@ -24,12 +25,13 @@
 --@include trace-of
 --@include end-keep
 --@include scheduled-record
+--@include namesake
 --@include taken-out
 --@include collapse-messages
 --@include event-log
-local acceptKeys, acceptArgs, withKey = { unpack(KEYS, 1, 6) }, { unpack(ARGV, 1, 13) }, {}
+local acceptKeys, acceptArgs, withKey = { unpack(KEYS, 1, 6) }, { unpack(ARGV, 1, 12) }, {}
 for i = 1, (#KEYS - 8) / 5 do
-  local k, a = 8 + 5 * (i - 1), 14 + 5 * (i - 1)
+  local k, a = 8 + 5 * (i - 1), 13 + 5 * (i - 1)
   for f = 1, 4 do
     acceptKeys[#acceptKeys + 1], acceptArgs[#acceptArgs + 1] = KEYS[k + f], ARGV[a + f]
   end
@@ -39,7 +41,7 @@ for i = 1, (#KEYS - 8) / 5 do
   end
 end
 
-local events = ARGV[14] ~= '' and openEvents(ARGV[14], KEYS[7], KEYS[8], currentGeneration(KEYS[1])) or nil
+local events = ARGV[13] ~= '' and openEvents(ARGV[13], KEYS[7], KEYS[8], currentGeneration(KEYS[1])) or nil
 local promoted, collapsing = nil, makeCollapsing(withKey, tonumber(ARGV[7]) + 86400000, events)
 local KEYS, ARGV = acceptKeys, acceptArgs
 --@include accept-messages
