@@ -23,7 +23,7 @@ export async function keepTime(
   isSetBack = false,
 ): Promise<PartitionTime | "stale"> {
   const answer = await scripts.run(
-    "keep-time.v1",
+    "keep-time.v2",
     [keys.owner, keys.generation],
     [token, isSetBack ? "1" : ""],
   );

@@ -20,7 +20,7 @@ export async function lookAtPartition(
   token: string,
 ): Promise<PartitionLook | "stale"> {
   const answer = await scripts.run(
-    "look.v1",
+    "look.v2",
     [keys.owner, keys.generation, keys.due, keys.scheduled, keys.presenceLeases],
     [token],
   );

@@ -43,7 +43,7 @@ export const scriptsByRoom = {
   inbox: ["ack.v4", "expire.v5", "find-expired.v2", "hold-history.v1", "keep-records.v1", "read-inbox.v2"],
   limits: ["take-from-window.v1"],
   nodes: ["announce.v1", "report-load.v1", "report-node.v1"],
-  partitions: ["hold-absence.v1", "keep-time.v1", "lease.v3", "look.v1", "renew-member.v1", "set-back.v1"],
+  partitions: ["hold-absence.v1", "keep-time.v2", "lease.v3", "look.v2", "renew-member.v1", "set-back.v1"],
   presence: [
     "find-gone-holders.v1",
     "list-presence.v1",
@@ -85,9 +85,9 @@ export const scriptNames: readonly ScriptName[] = Object.values(scriptsByRoom).f
  * Scripts that only a partition's owner may run: each takes the owner key and a fencing token, and refuses a stale one.
  */
 export const ownerScripts: readonly ScriptName[] = [
-  "keep-time.v1",
+  "keep-time.v2",
   "look-online.v1",
-  "look.v1",
+  "look.v2",
   "offer.v2",
   "promote-messages.v3",
   "promote-publications.v2",

@@ -17,19 +17,10 @@
 --@include server-time
 --@include refuse-stale
 --@include current-generation
+--@include note-clock
 if isStale(KEYS[1], ARGV[1], now) then return 'stale' end
 
-currentGeneration(KEYS[2])
-local replid, run, noted = unpack(redis.call('HMGET', KEYS[2], 'replid', 'run', 'at'))
--- A release that knows `replid` alone wrote it: the next change of it must be judged by the process too.
-if string.match(run or '', '^%x*') ~= replid then noteRun(KEYS[2], replid, redis.call('INFO', 'server')) end
-local at = tonumber(noted)
-local back = at and at - now or 0
-if back <= 1000 then
-  if not at or back <= -1000 then redis.call('HSET', KEYS[2], 'at', ms(now)) end
-  back = 0
-end
-
+local back = noteClock(KEYS[2])
 local function first(key) return redis.call('ZRANGE', key, 0, 0, 'WITHSCORES')[2] or '' end
 return ms(now) .. '\t' .. ms(back) .. '\t' .. first(KEYS[3]) .. '\t' .. first(KEYS[4]) .. '\t'
   .. redis.call('ZCARD', KEYS[5])
