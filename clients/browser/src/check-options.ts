@@ -3,6 +3,7 @@
 import { defaultTiming, type ClientTiming } from "./client-timing.js";
 import type { NetworkEvents } from "./connection/network-watch.js";
 import type { Position } from "./delivery/user-sequence.js";
+import { parseUrl } from "./parse-url.js";
 
 /** Told what is wrong with an option that the client can do without. That option is dropped. */
 export type Complain = (problem: string) => void;
@@ -33,7 +34,7 @@ export function checkUrls(given: unknown): string[] {
     const isText = typeof text === "string" && text !== "";
     // A server that renders the page knows no address to be relative to; it does not connect either.
     if (isText && page === undefined && text.startsWith("/")) return text;
-    const url = isText && URL.canParse(text, page) ? new URL(text, page) : undefined;
+    const url = isText ? parseUrl(text, page) : undefined;
     const scheme = schemes[url?.protocol ?? ""];
     if (typeof text !== "string" || url === undefined || scheme === undefined) {
       throw new TypeError(`url: ${shown(text)} is not a ws:, wss:, http: or https: URL`);
@@ -43,7 +44,7 @@ export function checkUrls(given: unknown): string[] {
       throw new TypeError("url: it holds a credential, and a server takes one only: leave it to getToken");
     }
     // Unchanged, if nothing has to be changed.
-    if (scheme === url.protocol && URL.canParse(text)) return text;
+    if (scheme === url.protocol && parseUrl(text) !== undefined) return text;
     url.protocol = scheme;
     return url.href;
   });

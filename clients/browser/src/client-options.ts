@@ -23,6 +23,7 @@ import type { GetTicket } from "./credentials/ticket-source.js";
 import type { GetToken } from "./credentials/token-source.js";
 import type { Position } from "./delivery/user-sequence.js";
 import type { TopicPosition } from "./frames.js";
+import { parseUrl } from "./parse-url.js";
 
 /**
  * `handled`: the client acknowledges a message when its handlers have finished · `visible`: when they have finished
@@ -185,7 +186,7 @@ export function checkConnectable({ WebSocket, urls }: ResolvedOptions): void {
   if ((WebSocket ?? globalWebSocket()) === undefined) {
     throw new TypeError("WebSocket: there is no global one here; pass the default export of the package ws");
   }
-  const relative = urls.find((url) => !URL.canParse(url));
+  const relative = urls.find((url) => parseUrl(url) === undefined);
   if (relative !== undefined)
     throw new TypeError(`url: ${shown(relative)} is relative, and there is no page here`);
 }

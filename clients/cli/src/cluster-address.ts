@@ -4,6 +4,7 @@ import { existsSync, readFileSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
 import { CliError, describeError, usageError } from "./cli-error.js";
 import type { Terminal } from "./terminal.js";
+import { parseUrl } from "./parse-url.js";
 
 export interface ClusterAddress {
   readonly auth: string;
@@ -75,7 +76,7 @@ function check(name: keyof ClusterAddress, value: string | readonly string[] | u
   }
   const protocols = name === "nodes" ? ["ws:", "wss:"] : ["http:", "https:"];
   for (const url of [value].flat()) {
-    if (!URL.canParse(url) || !protocols.includes(new URL(url).protocol)) {
+    if (!protocols.includes(parseUrl(url)?.protocol ?? "")) {
       throw usageError(
         `${option} must be a URL with ${protocols.join("// or ")}//, not ${JSON.stringify(url)}`,
       );

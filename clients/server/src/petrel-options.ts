@@ -90,10 +90,12 @@ export function resolveOptions(options: PetrelOptions): ResolvedOptions {
 }
 
 function checkUrl(name: string, url: unknown): string {
-  if (typeof url === "string" && URL.canParse(url)) {
-    const { protocol, search, hash, username } = new URL(url);
+  try {
+    const { protocol, search, hash, username } = new URL(url as string);
     const isHttp = protocol === "http:" || protocol === "https:";
-    if (isHttp && search === "" && hash === "" && username === "") return url;
+    if (typeof url === "string" && isHttp && search === "" && hash === "" && username === "") return url;
+  } catch {
+    // Said below. (Not `URL.canParse`: that of Node 20 misreads international names.)
   }
   throw new TypeError(`new Petrel: ${name} must be an http:// or https:// URL without query or user`);
 }

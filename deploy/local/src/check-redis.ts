@@ -4,16 +4,18 @@ import { probeRedis, RespError } from "@petrel/shared/embedded-redis/resp-probe"
 import { isSupported, parseInfo, supportedVersions } from "@petrel/shared/embedded-redis/server-version";
 import { describeError } from "@petrel/shared/kernel/errors";
 import { LocalRunError } from "./local-run-error.js";
+import { parseUrl } from "@petrel/shared/kernel/parse-url";
 
 /**
  * @returns the product and version, such as "Redis 7.0.15"
  * @throws LocalRunError
  */
 export async function checkRedis(url: string): Promise<string> {
-  if (!URL.canParse(url) || !["redis:", "rediss:"].includes(new URL(url).protocol)) {
+  const parsed = parseUrl(url);
+  if (parsed === undefined || !["redis:", "rediss:"].includes(parsed.protocol)) {
     throw new LocalRunError("REDIS_URL must be redis://[user:password@]host:port[/db] or rediss://…");
   }
-  const where = `the Redis of REDIS_URL (${new URL(url).host})`;
+  const where = `the Redis of REDIS_URL (${parsed.host})`;
   const [info] = await probeRedis(url, [["INFO"]]).catch((error: unknown) => {
     throw new LocalRunError(`${where} cannot be reached: ${describeError(error)}`, { cause: error });
   });

@@ -15,6 +15,7 @@ import {
   type SupervisedOptions,
   type SupervisedProcess,
 } from "./processes/supervised-process.js";
+import { parseUrl } from "@petrel/shared/kernel/parse-url";
 
 export interface LocalRedis {
   /** Includes the password, if there is one. */
@@ -86,11 +87,11 @@ export async function prepareRedis(options: LocalRedisOptions): Promise<LocalRed
  */
 function withPasswordOf(file: string | undefined, own: string): string {
   // An invalid URL is reported by the later check.
-  if (file === undefined || file === "" || !URL.canParse(own)) return own;
+  const url = parseUrl(own);
+  if (file === undefined || file === "" || url === undefined) return own;
   try {
     const { access } = readRedisTarget({ redisUrl: own, redisPasswordFile: file });
     const { password = "" } = access.credentials;
-    const url = new URL(own);
     url.password = encodeURIComponent(password);
     return url.href;
   } catch (error) {

@@ -3,6 +3,7 @@
 import { commonSettings, portSetting } from "@petrel/shared/kernel/common-settings";
 import { ConfigError, list, optionalText, readConfig, text, url } from "@petrel/shared/kernel/config";
 import { readKeyFile } from "./read-key-file.js";
+import { parseUrl } from "@petrel/shared/kernel/parse-url";
 
 export const consoleConfigSchema = {
   ...commonSettings,
@@ -66,7 +67,7 @@ export function readConsoleSettings(
 ): ConsoleSettings {
   const config = readConfig(consoleConfigSchema, environment);
   for (const nodeUrl of config.nodeUrls) {
-    if (!/^wss?:\/\//.test(nodeUrl) || !URL.canParse(nodeUrl)) {
+    if (!/^wss?:\/\//.test(nodeUrl) || parseUrl(nodeUrl) === undefined) {
       throw new ConfigError(`NODE_URLS must be ws:// or wss:// URLs, not ${JSON.stringify(nodeUrl)}`);
     }
   }

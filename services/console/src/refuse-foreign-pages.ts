@@ -3,6 +3,7 @@
 // browser sends for a page of another origin is refused, which defeats cross-site requests.
 import { PetrelError } from "@petrel/shared/kernel/errors";
 import type { HttpApp } from "@petrel/shared/kernel/http/http-app";
+import { parseUrl } from "@petrel/shared/kernel/parse-url";
 
 /** For probes, which may use any address; these routes reveal and change nothing. */
 const openPaths = ["/health/live", "/health/ready", "/version"];
@@ -37,15 +38,12 @@ function refused(message: string): PetrelError {
 
 /** Without the port; undefined if the header is not a host. */
 function hostName(host: string): string | undefined {
-  return URL.canParse(`http://${host}`) && /^[\w.:[\]-]+$/.test(host)
-    ? new URL(`http://${host}`).hostname
-    : undefined;
+  return /^[\w.:[\]-]+$/.test(host) ? parseUrl(`http://${host}`)?.hostname : undefined;
 }
 
 function hostOf(origin: string): string | undefined {
-  if (!URL.canParse(origin)) return undefined;
-  const { protocol, host } = new URL(origin);
-  return protocol === "http:" || protocol === "https:" ? host : undefined;
+  const url = parseUrl(origin);
+  return url?.protocol === "http:" || url?.protocol === "https:" ? url.host : undefined;
 }
 
 function isLoopback(name: string): boolean {

@@ -1,6 +1,7 @@
 // Reads a service's environment by a schema, which also documents it.
 // Guarantees: the result is validated and frozen; all errors are reported at once, by name.
 import { describeError } from "./errors.js";
+import { parseUrl } from "./parse-url.js";
 
 export interface Setting<T> {
   readonly describe: string;
@@ -117,7 +118,7 @@ export function url(
     env,
     describe,
     (value) => {
-      if (!URL.canParse(value) || !protocols.includes(new URL(value).protocol.slice(0, -1))) {
+      if (!protocols.includes(parseUrl(value)?.protocol.slice(0, -1) ?? "")) {
         throw new Error(`a URL with ${protocols.map((p) => `${p}://`).join(" or ")}`);
       }
       return value;

@@ -6,6 +6,7 @@ import { readArguments, wholeNumber } from "../read-arguments.js";
 import { failOver } from "../redis/redis-failover.js";
 import type { RedisAccess, RedisAddress } from "../redis/redis-link.js";
 import type { Terminal } from "../terminal.js";
+import { parseUrl } from "../parse-url.js";
 
 export const redisOptions = {
   sentinels: { type: "string" },
@@ -85,7 +86,7 @@ export function readAccess(text: string, files: AccessFiles): RedisAccess {
   }
   const scheme = /^(rediss?):\/\//.exec(text)?.[1];
   if (scheme === undefined) throw usageError("--url must begin with redis:// or rediss://");
-  const url = URL.canParse(text) ? new URL(text) : undefined;
+  const url = parseUrl(text);
   const username = url?.username === "" ? undefined : url?.username;
   const password = url?.password === "" ? undefined : url?.password;
   const isEncrypted = scheme === "rediss";

@@ -6,6 +6,7 @@ import { readAccess } from "../commands/redis.js";
 import { RedisLink } from "../redis/redis-link.js";
 import type { Terminal } from "../terminal.js";
 import type { ServerFacts } from "./judge-redis.js";
+import { parseUrl } from "../parse-url.js";
 
 export interface RedisRead {
   readonly facts: ServerFacts;
@@ -24,7 +25,7 @@ export async function readRedis(
   text: string,
   { environment }: Pick<Terminal, "environment">,
 ): Promise<RedisRead> {
-  const url = URL.canParse(text) ? new URL(text) : undefined;
+  const url = parseUrl(text);
   if (url === undefined || !["redis:", "rediss:"].includes(url.protocol)) {
     throw usageError("--redis-url must begin with redis:// or rediss://");
   }

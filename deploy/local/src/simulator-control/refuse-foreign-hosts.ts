@@ -4,6 +4,7 @@
 // everybody.
 import { PetrelError } from "@petrel/shared/kernel/errors";
 import type { HttpApp } from "@petrel/shared/kernel/http/http-app";
+import { parseUrl } from "@petrel/shared/kernel/parse-url";
 
 const openPaths = ["/health/live", "/health/ready", "/version"];
 
@@ -23,8 +24,7 @@ export function refuseForeignHosts(app: HttpApp): void {
 
 /** Without the port; undefined if the header is not a host. */
 function nameOf(host: string): string | undefined {
-  const isHost = /^[\w.:[\]-]+$/.test(host) && URL.canParse(`http://${host}`);
-  return isHost ? new URL(`http://${host}`).hostname : undefined;
+  return /^[\w.:[\]-]+$/.test(host) ? parseUrl(`http://${host}`)?.hostname : undefined;
 }
 
 function isOwn(name: string): boolean {

@@ -2,6 +2,7 @@
 // Guarantees: `null`, which any sandboxed page sends, never matches. A wildcard matches sub-domains, never the domain
 // itself, another scheme or another port. An invalid list ends the start.
 import { ConfigError } from "../../kernel/config.js";
+import { parseUrl } from "../../kernel/parse-url.js";
 
 /**
  * @param origin the value of an `Origin` header
@@ -62,17 +63,14 @@ export function createMatchOrigin(allowed: readonly string[]): MatchOrigin {
 
 /** @returns undefined for `null`, and for anything that is not an origin */
 function readOrigin(text: string): URL | undefined {
-  if (!ORIGIN.test(text) || !URL.canParse(text)) return undefined;
-  const url = new URL(text);
-  return url.hostname === "" ? undefined : url;
+  const url = ORIGIN.test(text) ? parseUrl(text) : undefined;
+  return url?.hostname === "" ? undefined : url;
 }
 
 /** The default port is that of the origin's scheme: TLS may end before us. */
 function isSelf({ protocol, hostname, port }: URL, host: string): boolean {
-  const url = `${protocol}//${host}`;
-  const isHost = /^[^@/?#\\]+$/.test(host) && URL.canParse(url);
-  if (!isHost || !/^(?:https?|wss?):$/.test(protocol)) return false;
-  const own = new URL(url);
+  const own = /^[^@/?#\\]+$/.test(host) ? parseUrl(`${protocol}//${host}`) : undefined;
+  if (own === undefined || !/^(?:https?|wss?):$/.test(protocol)) return false;
   return own.hostname === hostname && own.port === port;
 }
 

@@ -15,6 +15,7 @@ import {
   type TrustedTokenCache,
   type VerificationKey,
 } from "./verify-token.js";
+import { parseUrl } from "../../kernel/parse-url.js";
 
 /** As read by `tokenSettings`. */
 export interface TokenSettings {
@@ -77,7 +78,7 @@ function readExternalIssuer(settings: TokenSettings): ExternalIssuer | undefined
   if (issuer === settings.tokenIssuer) {
     throw new ConfigError("EXTERNAL_ISSUER must differ from TOKEN_ISSUER");
   }
-  const url = URL.canParse(jwksUrl) ? new URL(jwksUrl) : undefined;
+  const url = parseUrl(jwksUrl);
   if (url?.protocol !== "https:" && !(url?.protocol === "http:" && LOOPBACK.includes(url.hostname))) {
     // Anyone who can change it in transit could sign as anybody.
     throw new ConfigError("EXTERNAL_JWKS_URL must be a URL with https://, or http:// to this machine");

@@ -2,6 +2,7 @@
 // Guarantees: https to a listed host on its usual port, or an origin that is listed as such; without a user, password or
 // fragment. Whatever a URL parser would read differently from what is written is refused.
 import { ConfigError } from "../../kernel/config.js";
+import { parseUrl } from "../../kernel/parse-url.js";
 
 export type EndpointVerdict =
   | {
@@ -28,7 +29,7 @@ export class PushHosts {
       if (HOST.test(entry)) {
         if (entry.startsWith("*.")) this.#ends.push(entry.slice(1));
         else this.#hosts.add(entry);
-      } else if (/^https?:\/\/[^*]+$/.test(entry) && URL.canParse(entry) && new URL(entry).origin === entry) {
+      } else if (/^https?:\/\/[^*]+$/.test(entry) && parseUrl(entry)?.origin === entry) {
         this.#origins.add(entry);
       } else {
         throw new ConfigError(
@@ -40,8 +41,9 @@ export class PushHosts {
   }
 
   judge(endpoint: string): EndpointVerdict {
-    if (!/^https?:\/\/[!-~]+$/.test(endpoint) || !URL.canParse(endpoint)) return refused("must be a URL");
-    const { href, origin, protocol, hostname, port, username, password, hash } = new URL(endpoint);
+    const url = parseUrl(endpoint);
+    if (!/^https?:\/\/[!-~]+$/.test(endpoint) || url === undefined) return refused("must be a URL");
+    const { href, origin, protocol, hostname, port, username, password, hash } = url;
     if (username !== "" || password !== "") return refused("must not contain a user and password");
     if (hash !== "" || endpoint.includes("#")) return refused("must not contain a fragment");
     // One spelling only, because the endpoint is what distinguishes browsers.

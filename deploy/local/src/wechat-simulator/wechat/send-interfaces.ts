@@ -6,6 +6,7 @@ import type { Simulation } from "../state/simulation.js";
 import { findWrongField } from "./check-fields.js";
 import { findCaller } from "./find-caller.js";
 import { wechatError, type WechatAnswer } from "./wechat-error.js";
+import { parseUrl } from "@petrel/shared/kernel/parse-url";
 
 const known: Readonly<Record<SimulatedApp["kind"], readonly string[]>> = {
   "service-account": ["touser", "template_id", "url", "miniprogram", "data", "client_msg_id", "color"],
@@ -66,7 +67,7 @@ function findWrongLink({
   miniprogram_state: state,
   lang,
 }: Readonly<Record<string, unknown>>) {
-  if (url !== undefined && (typeof url !== "string" || !URL.canParse(url)))
+  if (url !== undefined && (typeof url !== "string" || parseUrl(url) === undefined))
     return "argument invalid! url invalid";
   if (page !== undefined && (typeof page !== "string" || page.includes("://")))
     return "argument invalid! page invalid";

@@ -7,6 +7,7 @@ import { ConfigError } from "@petrel/shared/kernel/config";
 import { describeError } from "@petrel/shared/kernel/errors";
 import { WECHAT_ID_PATTERN } from "@petrel/shared/protocol/fallback/device";
 import { FIELD_NAME_PATTERN } from "./template-fields.js";
+import { parseUrl } from "@petrel/shared/kernel/parse-url";
 
 export const wechatKinds = ["service-account", "mini-program"] as const;
 /** A service account sends template messages, a mini program subscribe messages. */
@@ -158,7 +159,10 @@ export function readLinks(kind: WechatKind, value: unknown): WechatLinks | strin
 
 function isWebAddress(value: unknown): boolean {
   return (
-    typeof value === "string" && value.length <= 2_048 && /^https?:\/\//.test(value) && URL.canParse(value)
+    typeof value === "string" &&
+    value.length <= 2_048 &&
+    /^https?:\/\//.test(value) &&
+    parseUrl(value) !== undefined
   );
 }
 

@@ -3,13 +3,14 @@
 // parser normalises them. A name passes here; checked-lookup checks its addresses.
 import { isIP } from "node:net";
 import { isRefusedAddress } from "./refused-address.js";
+import { parseUrl } from "@petrel/shared/kernel/parse-url";
 
 const MAX_LENGTH = 2_048;
 
 /** @returns what is wrong with it, to complete "url …"; undefined if nothing is */
 export function problemOfUrl(text: string, allowPrivate: boolean): string | undefined {
   if (text.length > MAX_LENGTH) return `must not be longer than ${MAX_LENGTH} characters`;
-  const url = parse(text);
+  const url = parseUrl(text);
   // The parser drops tabs and newlines and trims the text, so what was checked would differ from what was written.
   if (/[^!-~\u00a0-\u{10ffff}]/u.test(text) || url === undefined) return "must be a URL";
   const { protocol, username, password, hash, hostname } = url;
@@ -21,15 +22,6 @@ export function problemOfUrl(text: string, allowPrivate: boolean): string | unde
   }
   if (hash !== "") return "must not contain a fragment: it is never sent";
   return refusedHost(hostname, allowPrivate);
-}
-
-/** Not `URL.canParse`: once compiled for speed, that of Node 20 takes `https://bücher.example` for no URL. */
-function parse(text: string): URL | undefined {
-  try {
-    return new URL(text);
-  } catch {
-    return undefined;
-  }
 }
 
 /** @param hostname as in a URL: IPv6 in brackets */
