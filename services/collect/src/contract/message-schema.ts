@@ -17,18 +17,28 @@ const userIdSchema = Type.String({ pattern: USER_ID_PATTERN, description: "A use
 
 const text = (maxLength: number) => Type.Optional(Type.String({ minLength: 1, maxLength }));
 const address = () => text(2_048);
+/**
+ * http:, https: or relative, as URL parsers read it: they skip spaces and control characters before a scheme, and tabs
+ * and newlines within it.
+ */
+export const NAVIGATE_PATTERN =
+  "^(?:[Hh][Tt][Tt][Pp][Ss]?:|(?! |[A-Za-z][A-Za-z0-9+.-]*:))[^\\u0000-\\u001f]*$";
+const target = (description: string) =>
+  Type.Optional(
+    Type.String({
+      minLength: 1,
+      maxLength: 2_048,
+      pattern: NAVIGATE_PATTERN,
+      description: `${description} An http: or https: URL, or one relative to the page's service worker.`,
+    }),
+  );
 const yesOrNo = () => Type.Optional(Type.Boolean());
 
 /** The members of a notification that a page may show: https://notifications.spec.whatwg.org/#api */
 const webSchema = Type.Object(
   {
-    navigate: Type.Optional(
-      Type.String({
-        minLength: 1,
-        maxLength: 2_048,
-        description:
-          "What a click opens. It makes the push declarative: Safari shows it without a service worker.",
-      }),
+    navigate: target(
+      "What a click opens. It makes the push declarative: Safari shows it without a service worker.",
     ),
     icon: address(),
     image: address(),
@@ -45,7 +55,7 @@ const webSchema = Type.Object(
             action: Type.String({ minLength: 1, maxLength: 256 }),
             title: Type.String({ minLength: 1, maxLength: 256 }),
             icon: address(),
-            navigate: address(),
+            navigate: target("What a click on this action opens."),
           },
           closed,
         ),

@@ -115,6 +115,28 @@ describe("a message that violates its schema: 400, naming the field", () => {
       { ...good, notification: { title: "t", body: "b", badge: -1 } },
       "body/notification/badge",
     ],
+    ...[
+      "javascript:alert(1)",
+      " javascript:1",
+      "java\tscript:1",
+      "\u0001javascript:1",
+      "data:,a",
+      "app://a",
+    ].flatMap((navigate): [string, unknown, string][] => [
+      [
+        `${JSON.stringify(navigate)} to open`,
+        { ...good, notification: { title: "t", body: "b", web: { navigate } } },
+        "body/notification/web/navigate",
+      ],
+      [
+        `an action with ${JSON.stringify(navigate)} to open`,
+        {
+          ...good,
+          notification: { title: "t", body: "b", web: { actions: [{ action: "a", title: "t", navigate }] } },
+        },
+        "body/notification/web/actions/0/navigate",
+      ],
+    ]),
     ["an empty collapse key", { ...good, collapseKey: "" }, "body/collapseKey"],
     ["a collapse key of 65", { ...good, collapseKey: "k".repeat(65) }, "body/collapseKey"],
     ["a collapse key that is not ASCII", { ...good, collapseKey: "spiel-é" }, "body/collapseKey"],
