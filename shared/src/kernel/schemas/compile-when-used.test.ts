@@ -51,6 +51,12 @@ test.each<[string, string, unknown, number]>([
   expect(answer.statusCode).toBe(status);
 });
 
+test("a query parameter that is given twice is called that", async () => {
+  const answer = await late.inject({ method: "POST", url: "/things?flag=a&flag=a", payload: { count: 2 } });
+  expect(answer.statusCode).toBe(400);
+  expect(answer.json()).toMatchObject({ message: "querystring/flag is given more than once" });
+});
+
 test("compiles a schema once, and not before its route is called", async () => {
   const { buildSerializer } = compileWhenUsed();
   let reads = 0;

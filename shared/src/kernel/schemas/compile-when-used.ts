@@ -1,5 +1,6 @@
 // kernel/http/http-app -> here: the framework's own schema compilers, loaded and run on a schema's first use.
-// Guarantees: requests are checked and answers written as the framework would. A process pays only for the routes that
+// Guarantees: requests are checked and answers written as the framework would; but a query parameter that is given twice
+// is called that, not "no string". A process pays only for the routes that
 // it serves; a push node has no schema and pays nothing.
 import { createRequire } from "node:module";
 import type { FastifyServerOptions } from "fastify";
@@ -8,8 +9,15 @@ type SchemaController = NonNullable<FastifyServerOptions["schemaController"]>;
 export type CompilersFactory = Required<NonNullable<SchemaController["compilersFactory"]>>;
 
 /** @param schemas shared ones @param options of the application @param route one schema of a route */
-type Factory<F> = (schemas: unknown, options: unknown) => (route: { readonly schema?: unknown }) => F;
-type Validate = ((data: unknown) => unknown) & { errors?: unknown };
+type Factory<F> = (
+  schemas: unknown,
+  options: unknown,
+) => (route: { readonly schema?: unknown; readonly httpPart?: string }) => F;
+interface Fault {
+  readonly instancePath: string;
+  readonly message?: string;
+}
+type Validate = ((data: unknown) => unknown) & { errors?: readonly Fault[] | null | undefined };
 type Serialize = (data: unknown) => string;
 
 /** Resolved from the framework, so that they are the versions it was built for. */
@@ -60,12 +68,21 @@ const buildValidator =
       const compiled = once(() => known.validator(schemas, route.schema, () => compiler()(route)));
       const validate: Validate = (data) => {
         const result = compiled()(data);
-        validate.errors = compiled().errors;
+        const { errors } = compiled();
+        validate.errors =
+          route.httpPart === "querystring" ? errors?.map((one) => nameRepeated(one, data)) : errors;
         return result;
       };
       return validate;
     };
   };
+
+/** The framework reads what is given more than once as a list, and no parameter of ours is one. */
+function nameRepeated(fault: Fault, query: unknown): Fault {
+  const name = fault.instancePath.slice(1).replaceAll("~1", "/").replaceAll("~0", "~");
+  const isRepeated = Array.isArray((query as Readonly<Record<string, unknown>>)[name]);
+  return isRepeated ? { ...fault, message: "is given more than once" } : fault;
+}
 
 const buildSerializer =
   (known: CompiledSchemas): Factory<Serialize> =>
