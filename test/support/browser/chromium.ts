@@ -13,6 +13,7 @@ const NO_OWN_PAGES = [
   "PreloadTopChromeWebUI",
   "WebUIReloadButton",
   "WebUIOmniboxPopup",
+  "WebUIOmniboxAimPopup",
   "WebUIToolbar",
   // Playwright's own list, of which only the last is heard: what concerns a page.
   "HttpsUpgrades",
