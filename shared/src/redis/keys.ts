@@ -157,7 +157,7 @@ export function partitionKeys(partition: number): PartitionKeys {
     user: (userId: string) => `${tag}user:${userId}`,
     inbox: (userId: string) => `${tag}inbox:${userId}`,
     routes: (userId: string) => `${tag}routes:${userId}`,
-    connects: (userId: string) => `${tag}connects:${userId}`,
+    connects: (userId: string) => `${tag}connect-ring:${userId}`,
     record: (messageId: string) => `${tag}record:${messageId}`,
     devices: (userId: string) => `${tag}devices:${userId}`,
     wechatToken: (appid: string) => `${tag}wechat-token:${appid}`,

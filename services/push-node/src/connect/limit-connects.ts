@@ -1,5 +1,5 @@
 // push-node/connect/{connect-route, open-connection, register-connection} -> here -> limits/sliding-window-limiter: how
-// often clients may connect. A user's connects are counted by the script that registers them (connect.v6.lua).
+// often clients may connect. A user's connects are counted by the script that registers them (connect.v7.lua).
 // Guarantees: each limit applies to the whole cluster. A refusal is repeated here until its time is up, without asking
 // Redis.
 import type { Clock } from "@petrel/shared/kernel/clock";

@@ -30,7 +30,7 @@ function holdConnectAnswers(): () => void {
   const run = node.scripts.run.bind(node.scripts);
   vi.spyOn(node.scripts, "run").mockImplementation(async (name, keys, args) => {
     const answer = await run(name, keys, args);
-    if (name === "connect.v6") await released;
+    if (name === "connect.v7") await released;
     return answer;
   });
   return () => {

@@ -90,7 +90,7 @@ test("a registration stuck on its way to Redis replaces nobody when it runs at l
   const answers: string[] = [];
   vi.spyOn(scripts, "run").mockImplementation(async (name, keys, args) => {
     const answer = await run(name, keys, args);
-    if (name !== "connect.v6") return answer;
+    if (name !== "connect.v7") return answer;
     answers.push(answer);
     throw new Error("no answer in time");
   });

@@ -149,7 +149,7 @@ describe("found by the connection itself", () => {
     const run = scripts.run.bind(scripts);
     vi.spyOn(scripts, "run").mockImplementation(async (name, keys, args) => {
       const answer = await run(name, keys, args);
-      if (name === "connect.v6") {
+      if (name === "connect.v7") {
         await revocations.revokeUser(userId);
         await waitFor(() => [...nodes[0].registry.ofUser(userId)].every(({ isOpen }) => !isOpen), {
           what: "the message",
@@ -183,7 +183,7 @@ describe("found by the connection itself", () => {
     let first = true;
     vi.spyOn(scripts, "run").mockImplementation(async (name, keys, args) => {
       const answer = await run(name, keys, args);
-      if (name === "connect.v6" && first) {
+      if (name === "connect.v7" && first) {
         first = false;
         await revokeUnheard(userId);
         await nodes[0].renewal.renewAll("resubscribed");

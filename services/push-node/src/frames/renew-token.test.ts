@@ -171,7 +171,7 @@ describe("a token's expiry", () => {
     const run = slow.scripts.run.bind(slow.scripts);
     slow.scripts.run = async (name, keys, args) => {
       const answer = await run(name, keys, args);
-      if (name === "connect.v6") await released;
+      if (name === "connect.v7") await released;
       return answer;
     };
     const userId = newUser();

@@ -136,7 +136,7 @@ describe("kept topics", () => {
     let isHeld = false;
     slow.scripts.run = async (name, keys, args) => {
       const answer = await run(name, keys, args);
-      if (name === "connect.v6" && isHeld) await new Promise<void>((resolve) => (release = resolve));
+      if (name === "connect.v7" && isHeld) await new Promise<void>((resolve) => (release = resolve));
       return answer;
     };
     const userId = newUser();

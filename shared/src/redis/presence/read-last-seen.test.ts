@@ -86,3 +86,21 @@ test("an erased user is not recreated by a connection that closes", async () => 
   expect(await store.redis.exists(store.keys.user("alice"))).toBe(0);
   expect(await read("alice")).toEqual([unknown]);
 });
+
+test("a connect leaves a time of the last ten minutes as it is, and no other", async () => {
+  const nowMs = await store.nowMs();
+  const kept = String(nowMs - 500_000);
+  for (const [found, isKept] of [
+    [kept, true],
+    [String(nowMs - 700_000), false],
+    [String(nowMs + 60_000), false],
+  ] as const) {
+    await leave("alice", await connect("alice", "c1"), 0);
+    await store.redis.hset(store.keys.user("alice"), "seenAt", found);
+    await connect("alice", "c2");
+    const seenAt = await store.redis.hget(store.keys.user("alice"), "seenAt");
+    if (isKept) expect(seenAt).toBe(found);
+    else expect(Math.abs(Number(seenAt) - nowMs)).toBeLessThan(30_000);
+    await store.clear();
+  }
+});

@@ -168,7 +168,7 @@ export async function connectRoutes(
     names.push(keys.online, keys.events, keys.eventLog);
     values.push(events);
   }
-  const lines = (await scripts.run("connect.v6", names, values)).split("\n");
+  const lines = (await scripts.run("connect.v7", names, values)).split("\n");
   return routes.map((route, i) => readConnected(lines[i] ?? "", route));
 }
 

@@ -40,8 +40,9 @@ async function outcomes(count: number, more: Partial<RouteToConnect> = {}): Prom
 async function begun(...parts: readonly (readonly [ago: number, count: number])[]): Promise<number> {
   const nowMs = await store.nowMs();
   const current = Math.floor(nowMs / SUB_MS);
-  const ring = parts.map(([ago, count]) => `${current - ago}:${count}`).join(" ");
-  await store.redis.set(store.keys.connects("u1"), ring);
+  const ring = parts.map(([ago, count]) => `${current - ago}:${count}`);
+  const used = parts.reduce((sum, [, count]) => sum + count, 0);
+  await store.redis.set(store.keys.connects("u1"), [used, ...ring].join(" "));
   return nowMs;
 }
 
@@ -82,8 +83,19 @@ test("forgets what has left the window, and counts on in the present sub-window"
     await connect({}, { ...limits, connectsPerMinute: 4 });
     const twice = await ring();
     if (Math.floor((await store.nowMs()) / SUB_MS) !== current) continue;
-    expect(once).toEqual([`${current - 40}:1`, `${current - 2}:1`, `${current}:1`]);
-    expect(twice).toEqual([`${current - 40}:1`, `${current - 2}:1`, `${current}:2`]);
+    expect(once).toEqual(["3", `${current - 40}:1`, `${current - 2}:1`, `${current}:1`]);
+    expect(twice).toEqual(["4", `${current - 40}:1`, `${current - 2}:1`, `${current}:2`]);
+    return;
+  }
+});
+
+test("begins anew once all have left the window", async () => {
+  for (;;) {
+    const current = Math.floor((await begun([60, 9], [41, 7])) / SUB_MS);
+    await connect();
+    const ring = await store.redis.get(store.keys.connects("u1"));
+    if (Math.floor((await store.nowMs()) / SUB_MS) !== current) continue;
+    expect(ring).toBe(`1 ${current}:1`);
     return;
   }
 });
@@ -94,7 +106,8 @@ test("after the clock was set back, nobody waits longer than a window", async ()
   if (refused.outcome !== "too-often") throw new Error(refused.outcome);
   expect(refused.retryAfterMs).toBeLessThanOrEqual(WINDOW_MS + SUB_MS);
   const current = Math.floor((await store.nowMs()) / SUB_MS);
-  const [index = ""] = ((await store.redis.get(store.keys.connects("u1"))) ?? "").split(":");
+  const [used, index = ""] = ((await store.redis.get(store.keys.connects("u1"))) ?? "").split(/[ :]/);
+  expect(used).toBe(String(LIMIT));
   expect(Number(index)).toBeLessThanOrEqual(current);
 });
 

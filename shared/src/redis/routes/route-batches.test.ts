@@ -67,7 +67,7 @@ test("one turn makes a call per partition, and each connection has its own answe
     ...users(20).map((user) => connect(user)),
     ...users(20).map((user) => connect(user, 1)),
   ]);
-  expect(calls).toEqual(["connect.v6", "connect.v6"]);
+  expect(calls).toEqual(["connect.v7", "connect.v7"]);
   for (const [i, result] of results.entries()) {
     const partition = store.partitions[i < 20 ? 0 : 1] ?? store.keys;
     const userId = `u${i % 20}`;
@@ -79,14 +79,14 @@ test("one turn makes a call per partition, and each connection has its own answe
 test("splits more than a call may hold into several, all answered", async () => {
   const results = await Promise.all(users(120).map((user) => connect(user)));
   expect(results.map(({ outcome }) => outcome)).toEqual(users(120).map(() => "connected"));
-  expect(calls).toEqual(["connect.v6", "connect.v6", "connect.v6"]);
+  expect(calls).toEqual(["connect.v7", "connect.v7", "connect.v7"]);
   calls = [];
   await Promise.all(
     results.map((result, i) =>
       batches.remove(store.keys, { userId: `u${i}`, member: memberOf(result), graceMs: 0 }),
     ),
   );
-  expect(calls).toEqual(["leave.v4", "leave.v4", "leave.v4"]);
+  expect(calls).toEqual(["leave.v5", "leave.v5", "leave.v5"]);
   expect(await store.redis.exists(...users(120).map((user) => store.keys.routes(user)))).toBe(0);
 });
 
@@ -122,14 +122,14 @@ test("sends the first at once; in a crowd the others linger", async () => {
   try {
     const first = connect("u1");
     await turn();
-    expect(calls).toEqual(["connect.v6"]);
+    expect(calls).toEqual(["connect.v7"]);
     await first;
     const second = connect("u2");
     await turn();
-    expect(calls).toEqual(["connect.v6"]);
+    expect(calls).toEqual(["connect.v7"]);
     const third = connect("u3");
     vi.advanceTimersByTime(2);
-    expect(calls).toEqual(["connect.v6", "connect.v6"]);
+    expect(calls).toEqual(["connect.v7", "connect.v7"]);
     await Promise.all([second, third]);
   } finally {
     vi.useRealTimers();
@@ -149,11 +149,11 @@ test("a leave with grace lingers a little, but goes along with earlier leaves; a
     expect(calls).toEqual([]);
     leaving.push(leave(1, 0));
     vi.advanceTimersByTime(2);
-    expect(calls).toEqual(["leave.v4"]);
+    expect(calls).toEqual(["leave.v5"]);
     isStopping = true;
     leaving.push(leave(2, 3_000));
     await turn();
-    expect(calls).toEqual(["leave.v4", "leave.v4"]);
+    expect(calls).toEqual(["leave.v5", "leave.v5"]);
     await Promise.all(leaving);
   } finally {
     vi.useRealTimers();
@@ -173,7 +173,7 @@ test.each([
     vi.advanceTimersByTime(waitsMs - 1);
     expect(calls).toEqual([]);
     vi.advanceTimersByTime(1);
-    expect(calls).toEqual(["leave.v4"]);
+    expect(calls).toEqual(["leave.v5"]);
     await leaving;
   } finally {
     vi.useRealTimers();

@@ -40,7 +40,7 @@ export async function removeRoutes(
   routes: readonly RouteToRemove[],
 ): Promise<(Error | void)[]> {
   const answer = await scripts.run(
-    "leave.v4",
+    "leave.v5",
     [
       ...routes.flatMap(({ userId }) => [keys.routes(userId), keys.user(userId)]),
       ...(scripts.events.argument("user.online", "user.offline") === "" ? [] : [keys.online]),

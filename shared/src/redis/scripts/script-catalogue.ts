@@ -55,7 +55,7 @@ export const scriptsByRoom = {
   ],
   producers: ["reseal-producer-key.v1", "rotate-producer-key.v1", "write-producer-key.v1"],
   recall: ["begin-send.v1", "cancel-message.v2"],
-  routes: ["connect.v6", "heartbeat.v3", "leave.v4", "mark-leaving.v1", "read-routes.v1"],
+  routes: ["connect.v7", "heartbeat.v3", "leave.v5", "mark-leaving.v1", "read-routes.v1"],
   schedules: [
     "cancel-schedule.v2",
     "find-due-schedules.v2",

@@ -3,3 +3,7 @@
 -- the parts are counted: a platform that ends in "leaving" is not a mark.
 local function platformOf(member) return string.match(member, '^[^/]*/[^/]*/[^/]*/([^/]*)') end
 local function isMarkedLeaving(member) return string.match(member, '^[^/]*/[^/]*/[^/]*/[^/]*/leaving') ~= nil end
+-- A connect time, in ms.
+local function memberTime(atMs) return string.format('%013d', atMs) end
+-- A lease of a closed connection, for a user about to return: routes/leave.lua.
+local function isGraceLease(member) return string.sub(member, 14, 16) == '/-/' end

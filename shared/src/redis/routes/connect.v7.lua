@@ -26,6 +26,9 @@
 -- v6: the same in fewer steps. What is asked of a token and of the limit is read in one; a user's hash gets its time to
 -- live once a day: `keptOn` is the day of the last time. It gets two days more than it must have.
 --
+-- v7: fewer commands and texts for a user who comes back. `seenAt` is left as it is for ten minutes: a user who is
+-- connected is there, and a connection that closes writes it anyway.
+--
 -- KEYS[1] due · KEYS[2] generation, then for the i-th connection, with k = 8i - 6:
 -- KEYS[k+1] user · KEYS[k+2] inbox · KEYS[k+3] routes
 -- KEYS[k+4] tokenGeneration · KEYS[k+5] revokedSession · KEYS[k+6] revokedToken   of the connection's token
@@ -76,10 +79,10 @@
 --@include event-log
 --@include delivered-events
 
-local dayMs = 86400000
+local DAY_MS, SEEN_MS = 86400000, 600000
 local node, leaseMs, limit = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
-local leaseEnd, setTtl, seenAt = ms(now + leaseMs), ms(2 * leaseMs), ms(now)
-local today, userTtl = ms(math.floor(now / dayMs)), ms(tonumber(ARGV[7]) + 2 * dayMs)
+local leaseEnd, routesTtl, nowText = ms(now + leaseMs), ms(3 * leaseMs), ms(now)
+local today, userTtl = ms(math.floor(now / DAY_MS)), ms(tonumber(ARGV[7]) + 2 * DAY_MS)
 local connectLimit, connectSubMs, connectsHeld = tonumber(ARGV[13]), tonumber(ARGV[14]), tonumber(ARGV[15])
 
 -- Asked of Redis once a call.
@@ -93,6 +96,60 @@ local count, events, isOnlineKept = math.floor((#KEYS - 2) / 8), nil, false
 if (#KEYS - 2) % 8 == 3 then
   events = openEvents(ARGV[#ARGV], KEYS[#KEYS - 1], KEYS[#KEYS], generationNow())
   isOnlineKept = events.isWanted('n') or events.isWanted('o')
+end
+
+-- The user's other connections that count. What ended is removed, and so are grace leases: the user is back.
+local function pruned(routesKey, member)
+  local others, hasEnded = {}, false
+  local members = redis.call('ZRANGE', routesKey, 0, -1, 'WITHSCORES')
+  for m = 1, #members, 2 do
+    local other, ends = members[m], tonumber(members[m + 1])
+    if ends < now then
+      hasEnded = true
+    else
+      -- A lease that ends further ahead than its length was written by a clock that was since set back. A dead one must
+      -- not count against the limit for that much longer.
+      if ends > now + leaseMs then redis.call('ZADD', routesKey, 'XX', leaseEnd, other) end
+      if isGraceLease(other) then
+        redis.call('ZREM', routesKey, other)
+      elseif other ~= member and not isMarkedLeaving(other) then
+        others[#others + 1] = other
+      end
+    end
+  end
+  if hasEnded then redis.call('ZREMRANGEBYSCORE', routesKey, '-inf', '(' .. nowText) end
+  return others
+end
+
+-- Makes room for a member among others. Returns what to answer if it is not to be added.
+local function makeRoom(routesKey, userId, platform, member, others)
+  local replaced, kept, newest = {}, others, member
+  if ARGV[5] ~= 'multi' then
+    kept = {}
+    for _, other in ipairs(others) do
+      if ARGV[5] == 'one-per-platform' and platformOf(other) ~= platform then
+        kept[#kept + 1] = other
+      else
+        replaced[#replaced + 1] = { other, 'elsewhere' }
+        if other > newest then newest = other end
+      end
+    end
+    if newest ~= member then return 'elsewhere\t' .. platformOf(newest) end
+  end
+  if #kept >= limit then
+    if ARGV[4] == 'refuse' then return 'refused\t' .. #kept end
+    kept[#kept + 1] = member
+    table.sort(kept)
+    for i = 1, #kept - limit do
+      if kept[i] == member then return 'refused\t' .. (#kept - 1) end
+      replaced[#replaced + 1] = { kept[i], 'limit' }
+    end
+  end
+  for _, one in ipairs(replaced) do
+    redis.call('ZREM', routesKey, one[1])
+    local at, evicted = string.match(one[1], '^%d+/([^/]+)/([^/]+)/')
+    redis.call('SPUBLISH', ARGV[8] .. at, table.concat({ 'evict\n' .. userId, evicted, one[2], platform }, '\t'))
+  end
 end
 
 local function connect(k, a)
@@ -115,89 +172,43 @@ local function connect(k, a)
     or marks[2] and tonumber(tokenGeneration) < tonumber(marks[2])) then return 'revoked' end
 
   -- By connect time, which leads the member: the score is the lease's end and says nothing about age.
-  local connectTime = isNew and now or tonumber(givenTime)
-  local function memberAt(time)
-    local plain = string.format('%013d', time) .. '/' .. node .. '/' .. connection .. '/' .. platform
-    return leaving and plain .. '/leaving' or plain
-  end
-  local member = memberAt(connectTime)
-  local others, hasEnded = {}, false
-  local members = redis.call('ZRANGE', routesKey, 0, -1, 'WITHSCORES')
-  for m = 1, #members, 2 do
-    local other, ends = members[m], tonumber(members[m + 1])
-    if ends < now then
-      hasEnded = true
-    else
-      -- A lease that ends further ahead than its length was written by a clock that was since set back. A dead one must
-      -- not count against the limit for that much longer.
-      if ends > now + leaseMs then redis.call('ZADD', routesKey, 'XX', leaseEnd, other) end
-      if string.match(other, '^%d+/%-/') then
-        -- The grace lease of a closed socket: the user is back.
-        redis.call('ZREM', routesKey, other)
-      elseif other ~= member and not isMarkedLeaving(other) then
-        others[#others + 1] = other
-      end
-    end
-  end
-  if hasEnded then redis.call('ZREMRANGEBYSCORE', routesKey, '-inf', '(' .. seenAt) end
-
-  -- The connections that this one replaces, each with the reason. A leaving connection replaces none, and none replaces
-  -- it.
-  local replaced = {}
-  if not leaving then
+  local place = '/' .. node .. '/' .. connection .. '/' .. platform
+  if leaving then place = place .. '/leaving' end
+  local member = memberTime(isNew and now or tonumber(givenTime)) .. place
+  local others = pruned(routesKey, member)
+  -- A leaving connection replaces none, and none replaces it.
+  if others[1] and not leaving then
     if isNew then
       -- The newcomer is the newest, even within one millisecond or on a clock that was set back.
+      local connectTime = now
       for _, other in ipairs(others) do
         connectTime = math.max(connectTime, tonumber(string.match(other, '^%d+')) + 1)
       end
-      member = memberAt(connectTime)
+      member = memberTime(connectTime) .. place
     end
-    local kept, newest = others, member
-    if ARGV[5] ~= 'multi' then
-      kept = {}
-      for _, other in ipairs(others) do
-        if ARGV[5] == 'one-per-platform' and platformOf(other) ~= platform then
-          kept[#kept + 1] = other
-        else
-          replaced[#replaced + 1] = { other, 'elsewhere' }
-          if other > newest then newest = other end
-        end
-      end
-      if newest ~= member then return 'elsewhere\t' .. platformOf(newest) end
-    end
-    if #kept >= limit then
-      if ARGV[4] == 'refuse' then return 'refused\t' .. #kept end
-      kept[#kept + 1] = member
-      table.sort(kept)
-      for i = 1, #kept - limit do
-        if kept[i] == member then return 'refused\t' .. (#kept - 1) end
-        replaced[#replaced + 1] = { kept[i], 'limit' }
-      end
-    end
-  end
-  for _, one in ipairs(replaced) do
-    redis.call('ZREM', routesKey, one[1])
-    local at, evicted = string.match(one[1], '^%d+/([^/]+)/([^/]+)/')
-    redis.call('SPUBLISH', ARGV[8] .. at, table.concat({ 'evict\n' .. userId, evicted, one[2], platform }, '\t'))
+    local refusal = makeRoom(routesKey, userId, platform, member, others)
+    if refusal then return refusal end
   end
   redis.call('ZADD', routesKey, leaseEnd, member)
   -- If no connection is left to prune it, the whole set ends by itself.
-  redis.call('PEXPIRE', routesKey, setTtl)
+  redis.call('PEXPIRE', routesKey, routesTtl)
 
   local present = generationNow()
   local user = redis.call('HMGET', userKey, 'seq', 'epoch', 'acked', 'generation', 'unheardAt', 'slow', 'recalls', 'ended',
-    'keptOn')
+    'keptOn', 'seenAt')
   local seq, epoch, acked = tonumber(user[1]), user[2], tonumber(user[3])
   if not seq then
     seq, acked, epoch = missingUser(inboxKey, ARGV[6])
-    redis.call('HSET', userKey, 'seq', ms(seq), 'epoch', epoch, 'acked', ms(acked), 'generation', present, 'seenAt', seenAt)
+    redis.call('HSET', userKey, 'seq', ms(seq), 'epoch', epoch, 'acked', ms(acked), 'generation', present, 'seenAt', nowText)
     -- A rebuilt user's open messages may expire at any time: the next wake reads all of them.
-    if acked < seq then redis.call('HSET', userKey, 'nextExpiry', seenAt) end
+    if acked < seq then redis.call('HSET', userKey, 'nextExpiry', nowText) end
   elseif user[4] ~= present then
     epoch = nextEpoch(epoch, ARGV[6])
-    redis.call('HSET', userKey, 'epoch', epoch, 'generation', present, 'seenAt', seenAt)
+    redis.call('HSET', userKey, 'epoch', epoch, 'generation', present, 'seenAt', nowText)
   else
-    redis.call('HSET', userKey, 'seenAt', seenAt)
+    local seenAgoMs = now - (tonumber(user[10]) or 0)
+    -- (One from the future is of a clock that was since set back.)
+    if seenAgoMs >= SEEN_MS or seenAgoMs < 0 then redis.call('HSET', userKey, 'seenAt', nowText) end
   end
   if user[5] then redis.call('HDEL', userKey, 'unheardAt') end
   -- `keepUntil` is left as it is: only accept extends the inbox's time to live, and it says until when it did.
@@ -218,7 +229,7 @@ local function connect(k, a)
     end
     if reached > acked then
       acked = reached
-      redis.call('HSET', userKey, 'acked', ms(acked), 'ackedAt', seenAt)
+      redis.call('HSET', userKey, 'acked', ms(acked), 'ackedAt', nowText)
       if delivered then writeDelivered(events, delivered) end
       if acked == seq then redis.call('ZREM', KEYS[1], userId) end
       trimAcked(inboxKey, acked, tonumber(ARGV[10]), tonumber(ARGV[11]), slow)
