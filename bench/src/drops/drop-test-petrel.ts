@@ -7,7 +7,17 @@ import type { DropTarget } from "./drop-test-run.js";
 
 const NODES = 2;
 
-export async function openPetrelTarget(): Promise<DropTarget> {
+/** So many of the newest frames of the connection before come again on the next one. */
+const REPEATED_FRAMES = 5;
+
+interface PetrelTargetOptions {
+  /** As after a fault of the servers: the client then has to notice that it had these messages. */
+  readonly repeatsFrames?: boolean;
+}
+
+export async function openPetrelTarget({
+  repeatsFrames = false,
+}: PetrelTargetOptions = {}): Promise<DropTarget> {
   const cluster = await startCluster({
     nodes: NODES,
     appendOnly: true,
@@ -24,8 +34,9 @@ export async function openPetrelTarget(): Promise<DropTarget> {
     connect: async (index, recorder) => {
       const token = await cluster.tokenFor(userOf(index));
       let socket: WebSocket | undefined;
-      const remember = (newest: WebSocket): void => {
-        socket = newest;
+      let newest: Buffer[] = [];
+      const remember = (one: WebSocket): void => {
+        socket = one;
       };
       // The client makes its sockets itself, so this one remembers the newest.
       class RememberedSocket extends WebSocket {
@@ -33,6 +44,29 @@ export async function openPetrelTarget(): Promise<DropTarget> {
           super(url, protocols, { perMessageDeflate: false });
           remember(this);
           this.on("open", () => recorder.opened());
+          if (repeatsFrames) this.#repeatFrames();
+        }
+
+        /** Right after the welcome. Also checks what a connection promises: its numbers increase. */
+        #repeatFrames(): void {
+          let highest = -1;
+          let isRepeat = false;
+          this.on("message", (frame: Buffer) => {
+            const { type, seq = 0 } = JSON.parse(frame.toString("utf8")) as { type: string; seq?: number };
+            if (type === "welcome") {
+              const repeated = newest;
+              recorder.repeated += repeated.length;
+              setImmediate(() => {
+                isRepeat = true;
+                for (const one of repeated) this.emit("message", one, false);
+                isRepeat = false;
+              });
+            }
+            if (type !== "message" || isRepeat) return;
+            if (seq <= highest) recorder.backwards++;
+            highest = seq;
+            newest = [...newest, frame].slice(-REPEATED_FRAMES);
+          });
         }
       }
       const urls = cluster.nodeUrls;

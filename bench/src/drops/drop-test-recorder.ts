@@ -8,6 +8,10 @@ export class DropRecorder {
   delivered = 0;
   duplicates = 0;
   outOfOrder = 0;
+  /** Frames that came again, so that the client had to notice. */
+  repeated = 0;
+  /** Frames whose number was not above the one before on the same connection. */
+  backwards = 0;
   /** Milliseconds each replay took. */
   readonly replaysMs: number[] = [];
   /** Replays still incomplete when the connection was lost again, or at the end. */

@@ -45,6 +45,8 @@ export interface DropResult {
   readonly delivered: number;
   readonly duplicates: number;
   readonly outOfOrder: number;
+  readonly repeated: number;
+  readonly backwards: number;
   readonly replaysMs: readonly number[];
   readonly incompleteReplays: number;
   /** Of all server processes, user and system. */
@@ -114,6 +116,8 @@ async function run(target: DropTarget, options: DropOptions): Promise<DropResult
     delivered: sum(recorders, ({ delivered }) => delivered),
     duplicates: sum(recorders, ({ duplicates }) => duplicates),
     outOfOrder: sum(recorders, ({ outOfOrder }) => outOfOrder),
+    repeated: sum(recorders, ({ repeated }) => repeated),
+    backwards: sum(recorders, ({ backwards }) => backwards),
     replaysMs: recorders.flatMap(({ replaysMs }) => replaysMs).sort((a, b) => a - b),
     incompleteReplays: sum(recorders, ({ incomplete }) => incomplete),
     cpuUsPerMessage: [...cpuByProcess.values()].reduce((total, one) => total + one, 0),
