@@ -56,3 +56,22 @@ it("a start that fails leaves no compiled code, the first that ends well leaves 
   rmSync(join(bundles, "services/small/dist", compiled()[0] ?? ""));
   expect(start()).toBe("other\n");
 });
+
+it("what a service resolves as it runs, from the framework's place, is in the bundle", async () => {
+  const main = "services/resolving/dist/main.js";
+  const compiler = join(tree, "node_modules/small-compiler");
+  for (const folder of [compiler, join(tree, "services/resolving/dist")])
+    mkdirSync(folder, { recursive: true });
+  writeFileSync(join(compiler, "index.js"), `module.exports = "compiled";\n`);
+  writeFileSync(
+    join(tree, main),
+    `import { createRequire } from "node:module";
+const requireOfFramework = createRequire(import.meta.url);
+console.log(requireOfFramework("small-compiler"));
+`,
+  );
+  const directory = join(tree, "resolved");
+  await bundleProcesses(tree, [main], directory);
+  rmSync(compiler, { recursive: true });
+  expect(execFileSync(process.execPath, [join(directory, main)], { encoding: "utf8" })).toBe("compiled\n");
+});

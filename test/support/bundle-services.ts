@@ -107,6 +107,14 @@ async function bundle(
             : null,
       },
       {
+        // Resolved as it runs, it would be some hundred files of its own.
+        name: "bundle-the-compilers",
+        transform: (code) =>
+          format === "cjs" && code.includes("requireOfFramework(")
+            ? code.replaceAll(/\brequireOfFramework\((?=")/g, "require(")
+            : null,
+      },
+      {
         // The last statement of a main, which a script cannot await.
         name: "start-from-a-script",
         transform: (code, id) =>
