@@ -5,6 +5,7 @@ import { openArchive } from "@petrel/shared/archive/open-archive";
 import type { ArchivedRow, MessageArchive, NewRow } from "@petrel/shared/archive/message-archive";
 import { systemClock } from "@petrel/shared/kernel/clock";
 import { PetrelError } from "@petrel/shared/kernel/errors";
+import { decodeMessageRecord } from "@petrel/shared/protocol/messages/stored-message";
 import { createLogger } from "@petrel/shared/kernel/logging/logging";
 import { Registry } from "@petrel/shared/kernel/metrics/metrics";
 import { readInbox } from "@petrel/shared/redis/inbox/read-inbox";
@@ -212,6 +213,25 @@ describe.skipIf(!hasFerretDb())("the archiver", () => {
     await until(lost.id, { state: "queued", seq: 3 });
     const { askedAtMs, answeredMs, driven } = (await archive.progress(0)) ?? {};
     expect([answeredMs, driven]).toEqual([askedAtMs, 1]);
+  });
+
+  test("what is sent again keeps its time of acceptance, due or not", async () => {
+    await archiver.stop();
+    const at = { acceptedAtMs: Date.now() - AGE_MS, expiresAtMs: Date.now() + 3_600_000, ttlMs: 3_600_000 };
+    const due = newRow({ ...at, recipient: "u1" });
+    const [later, collapsing] = [
+      newRow({ ...at, recipient: "u2", deliverAtMs: Date.now() + 3_600_000 }),
+      newRow({ ...at, recipient: "u3", collapseKey: "score" }),
+    ];
+    await archive.write([due, later, collapsing]);
+    await begin();
+    await until(due.id, { state: "queued", seq: 1 });
+    await until(collapsing.id, { state: "queued", seq: 1 });
+    await until(later.id, { state: "scheduled" });
+    for (const { id } of [due, later, collapsing]) {
+      const record = await store.redis.get(store.keys.record(id));
+      expect(decodeMessageRecord(record ?? "").atMs, id).toBe(at.acceptedAtMs);
+    }
   });
 
   test("takes back what it sent again while its user was being erased, even if the archive goes away in between", async () => {

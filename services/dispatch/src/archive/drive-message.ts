@@ -1,7 +1,7 @@
 // archiver -> here -> shared/redis/{accept/accept-batch, schedules/schedule-messages}: stores again a message that
 // Redis has lost.
-// Guarantees: keeps its id, so that no client takes it for another message, and the rest of its TTL. Never replaces a
-// message that exists. Needs no fence: of two processes that re-drive the same message, the second finds it.
+// Guarantees: keeps its id, so that no client takes it for another message, its time of acceptance, and the rest of its
+// TTL. Never replaces a message that exists. Needs no fence: of two processes that re-drive the same message, the second finds it.
 import type { ArchivedRow } from "@petrel/shared/archive/message-archive";
 import { PetrelError } from "@petrel/shared/kernel/errors";
 import type { MessageAccepter, MessageToAccept } from "@petrel/shared/redis/accept/accept-batch";
@@ -44,7 +44,10 @@ export async function driveMessage(
   }
 }
 
-/** Through the schedules, also where its time has come: promotion publishes it. */
+/**
+ * Through the schedules, also where its time has come: promotion publishes it. It is accepted anew: when it was published
+ * is told by that.
+ */
 async function driveToTopic(
   scheduler: DriveDeps["scheduler"],
   row: ArchivedRow,
@@ -70,7 +73,7 @@ async function driveToTopic(
 
 function messageOf(row: ArchivedRow, nowMs: number): MessageToAccept {
   const { id, partition, recipient: userId, data, notification, fallback, priority, collapseKey } = row;
-  const { fingerprint, attempt, expiresAtMs, deliverAtMs = 0, ttlMs } = row;
+  const { fingerprint, attempt, expiresAtMs, deliverAtMs = 0, ttlMs, acceptedAtMs } = row;
   return {
     id,
     partition,
@@ -83,5 +86,6 @@ function messageOf(row: ArchivedRow, nowMs: number): MessageToAccept {
     fingerprint,
     attempt,
     ttlMs: deliverAtMs > nowMs ? ttlMs : expiresAtMs - nowMs,
+    acceptedAtMs,
   };
 }

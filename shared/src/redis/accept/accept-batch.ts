@@ -27,6 +27,8 @@ export interface MessageToAccept extends DeliveryPolicy, Traced {
   readonly partition: number;
   readonly id: string;
   readonly ttlMs: number;
+  /** When it was accepted first, if Redis has lost it since; by default it is accepted now. */
+  readonly acceptedAtMs?: number;
   /** NO_IDENTITY if it has no idempotency key; then nobody else can send its id. */
   readonly fingerprint: string;
   /** Identifies this attempt of the producer's request; our own retries keep it. NO_IDENTITY as above. */
@@ -148,11 +150,11 @@ export class MessageAccepter {
       args.push(scripts.events.argument("message.expired"));
     }
     for (const { message } of batch) {
-      const { userId, id, ttlMs, fingerprint, attempt, priority, collapseKey = "" } = message;
+      const { userId, id, fingerprint, attempt, priority, collapseKey = "" } = message;
       keyList.push(keys.user(userId), keys.inbox(userId), keys.routes(userId), keys.record(id));
       args.push(encodeBody(message));
       const always = goesAtOnce(message) ? priorityLetters[priority] : "";
-      args.push(ttlMs, encodeIdentity(fingerprint, attempt), always);
+      args.push(encodeTtl(message), encodeIdentity(fingerprint, attempt), always);
       if (!collapses) continue;
       keyList.push(keys.collapsed(userId));
       args.push(collapseKey);
@@ -182,6 +184,7 @@ function ttlOfPlain(batch: readonly Waiting[]): number | undefined {
       message.ttlMs === ttlMs &&
       message.fingerprint === NO_IDENTITY &&
       message.attempt === NO_IDENTITY &&
+      message.acceptedAtMs === undefined &&
       !goesAtOnce(message),
   );
   return arePlain ? ttlMs : undefined;
@@ -216,6 +219,11 @@ function addPlain(
   counts.push(count);
   args[countsAt] = String.fromCharCode(...counts.map((count) => COUNT_OFFSET + count));
   return counts;
+}
+
+/** A TTL, with the time of acceptance behind it if that was earlier. */
+export function encodeTtl({ ttlMs, acceptedAtMs }: Pick<MessageToAccept, "ttlMs" | "acceptedAtMs">): string {
+  return acceptedAtMs === undefined ? String(ttlMs) : `${ttlMs} ${acceptedAtMs}`;
 }
 
 function goesAtOnce({ fallback, notification }: MessageToAccept): boolean {

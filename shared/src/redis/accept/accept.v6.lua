@@ -27,8 +27,8 @@
 -- ARGV[11] receiveHeld  how many sub-windows after its own a message counts
 -- ARGV[12] fallbackCap  entries that a fallback stream may hold before it refuses messages that go there at once
 -- then four for each message:
---   body (id TAB policy TAB notification TAB data [TAB trace]) · ttlMs · identity (fingerprint TAB attempt) ·
---   always (its priority's letter if it goes to the fallback at once, else "")
+--   body (id TAB policy TAB notification TAB data [TAB trace]) · ttlMs [SPACE acceptedAt, if it was accepted before] ·
+--   identity (fingerprint TAB attempt) · always (its priority's letter if it goes to the fallback at once, else "")
 --
 -- One text serves the inbox (epoch TAB now TAB expiresAt TAB body) and, behind userId TAB seq TAB, `ready` and the
 -- nodes' channels: each text that a script makes costs time.
@@ -43,7 +43,8 @@
 -- wake. The record of a message without idempotency key has neither fingerprint nor attempt: nobody else has its id.
 -- Since v5 a user's messages come side by side, and those after the first read neither the user nor the routes again.
 -- (In another order they are stored as well.)
--- Since v6 plain messages come in the form of all others.
+-- Since v6 plain messages come in the form of all others, and a message that Redis had lost keeps its time of
+-- acceptance.
 --
 -- Result: lines. First "now <ms>" or "busy" (ready is full: nothing was stored). Then one for each message:
 --   "+" seq TAB epoch      stored

@@ -143,7 +143,7 @@ describe("every script", () => {
     // Then nobody is asked to move either.
     "report-load.v1",
     "report-presence.v2",
-    "schedule.v2",
+    "schedule.v3",
     // A refused caller counts alone, see sliding-window-limiter.
     "take-from-window.v1",
   ];

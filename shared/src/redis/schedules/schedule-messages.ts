@@ -14,7 +14,7 @@ import {
 import { priorityShiftUs } from "../../protocol/messages/scheduled-message.js";
 import { encodeTopicBody } from "../../protocol/topics/topic-messages.js";
 import { recipientOfTopic } from "../../protocol/topics/topic-name.js";
-import type { MessageToAccept } from "../accept/accept-batch.js";
+import { encodeTtl, type MessageToAccept } from "../accept/accept-batch.js";
 import { splitBySize } from "../accept/split-by-size.js";
 import { type BatchCall, type PendingRequest, TurnBatches } from "../accept/turn-batches.js";
 import type { ConfirmOptions } from "../accept/confirm-by-server.js";
@@ -28,6 +28,8 @@ type TopicMessageToSchedule = TopicMessageToPublish & Required<Pick<TopicMessage
 export type MessageToSchedule = (MessageToAccept | TopicMessageToSchedule) & {
   /** Its TTL starts then. */
   readonly deliverAtMs: number;
+  /** As a MessageToAccept's. */
+  readonly acceptedAtMs?: number;
 };
 
 export type ScheduleResult =
@@ -79,17 +81,17 @@ function callFor(keys: PartitionKeys, batch: readonly Waiting[], cap: number): B
   const keyList: [string, ...string[]] = [keys.owner, keys.scheduled];
   const args: (string | number)[] = [cap];
   for (const { message } of batch) {
-    const { id, deliverAtMs, ttlMs } = message;
+    const { id, deliverAtMs } = message;
     const recipient = "topic" in message ? recipientOfTopic(message.topic) : message.userId;
     const { fingerprint, attempt } = "topic" in message ? message.record : message;
     keyList.push(keys.record(id), keys.schedulesOf(recipient), keys.user(recipient));
     const tail = encodeRecordTail(recipient, fingerprint, attempt);
     // A topic message has no priority: its time alone decides when it is published.
     const shiftUs = priorityShiftUs("topic" in message ? "normal" : message.priority);
-    args.push(id, tail, deliverAtMs, ttlMs, shiftUs, encodePayload(message));
+    args.push(id, tail, deliverAtMs, encodeTtl(message), shiftUs, encodePayload(message));
   }
   return {
-    script: "schedule.v2",
+    script: "schedule.v3",
     keys: keyList,
     args,
     read: (lines) => {

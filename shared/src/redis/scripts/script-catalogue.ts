@@ -63,7 +63,7 @@ export const scriptsByRoom = {
     "promote-messages.v3",
     "promote-publications.v2",
     "replay-schedule.v2",
-    "schedule.v2",
+    "schedule.v3",
   ],
   topics: ["drop-topic.v1", "keep-topic.v1", "look-at-topics.v1", "publish-topic.v2", "read-topic.v1"],
   wake: ["offer.v2", "reconcile.v2", "wake.v3"],

@@ -22,13 +22,15 @@ local lines = { 'now ' .. nowText }
 local forNode, nodes = {}, {}     -- node -> { line, … } and the nodes in the order of their first line
 local stored, storedFor, storedCount = {}, {}, 0 -- line, and its nodes or false, in order
 
-local ofTtl = {} -- ttlMs as text -> { expiresAt, expiresAt as text, when to look at its user }
+-- ttlMs [SPACE acceptedAt] -> { expiresAt, expiresAt as text, when to look at its user, acceptedAt as text }
+local ofTtl = {}
 local function expiryOf(ttlText)
   local expiry = ofTtl[ttlText]
   if not expiry then
-    local expiresAt = now + tonumber(ttlText)
+    local ttl, acceptedAt = string.match(ttlText, '^(%d+) ?(%d*)$')
+    local expiresAt = now + ttl
     local text = ms(expiresAt)
-    expiry = { expiresAt, text, expiresAt < wakeAt and text or wakeAtText }
+    expiry = { expiresAt, text, expiresAt < wakeAt and text or wakeAtText, acceptedAt ~= '' and acceptedAt or nowText }
     ofTtl[ttlText] = expiry
   end
   return expiry
@@ -107,7 +109,7 @@ for i = 1, count do
     local leaving = collapsing and collapsing.leaving(i, inboxKey, acked, epoch) or 0
     isFull = redis.call('XLEN', inboxKey) - leaving >= inboxCap
   end
-  local recordTtl = letter and ms(tonumber(ttlText) + recordKeepMs) or recordKeepText
+  local recordTtl = letter and ms(expiry[1] - now + recordKeepMs) or recordKeepText
   local isRefused = isFull or isLimited or (letter and roomFor[letter] <= 0)
   if isRefused then
     known = redis.call('GET', recordKey)
@@ -119,7 +121,7 @@ for i = 1, count do
     -- Else a clock that was set back would move the notes at each call, and the user would wait for ever.
     if areMoved then redis.call('HSET', userKey, 'received', noteBeginning(notes, subWindow, seq)) end
   else
-    local acceptedAt = promoted and promoted[i].acceptedAt or nowText
+    local acceptedAt = promoted and promoted[i].acceptedAt or expiry[4]
     local value = seqText .. '\t' .. epoch .. '\t' .. acceptedAt .. '\t' .. expiresAtText .. '\t' .. userId .. '\t'
       .. identity
     known = record(recordKey, value, recordTtl, epoch)

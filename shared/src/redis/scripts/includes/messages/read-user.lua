@@ -1,6 +1,6 @@
 -- Not a function, which would cost a hundredth of a message: reads the hash `userKey` into `user`, if that is nil, and
--- sets `isNew`, `seq`, `acked` and the `epoch` for this `generation`. Needs current-generation, missing-user, `inboxKey`,
--- `seed` and `receiveLimit`.
+-- sets `isNew`, `seq`, `acked` and the `epoch` for this `generation`. Needs current-generation, missing-user,
+-- `inboxKey`, `seed` and `receiveLimit`.
 if user then
   -- Read already.
 elseif receiveLimit > 0 then

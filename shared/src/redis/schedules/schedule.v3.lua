@@ -9,10 +9,12 @@
 -- then three for each message: record · schedules of its recipient (sorted set) · user (hash; read only)
 -- ARGV[1] cap  messages that may wait for a recipient
 -- then six for each message:
---   id · recordTail (recipient TAB fingerprint TAB attempt) · deliverAt (ms) · ttlMs · shift (µs, its priority's, see
---   protocol/messages/scheduled-message) · payload
+--   id · recordTail (recipient TAB fingerprint TAB attempt) · deliverAt (ms) · ttlMs [SPACE acceptedAt, if it was
+--   accepted before] · shift (µs, its priority's, see protocol/messages/scheduled-message) · payload
 --   payload of a user's message: policy TAB notification TAB data [TAB trace]; of a topic's: historySize SPACE
 --   historyMs SPACE historyBytes TAB from TAB data [TAB trace]
+--
+-- Since v3 a message that Redis had lost keeps its time of acceptance.
 --
 -- Result: "off" if the partition's owners cannot do it; else a line for each message:
 --   "+"         it waits
@@ -59,7 +61,9 @@ for i = 1, (#KEYS - 2) / 3 do
     local deliverAtText = ms(deliverAt)
     redis.call('ZADD', ofKey, deliverAtText, order .. id)
     redis.call('ZADD', KEYS[2], deliverAtText, order .. id .. '\t' .. recipient)
-    redis.call('SET', recordKey, '0\t@\t' .. nowText .. '\t' .. ms(deliverAt + tonumber(ARGV[a + 4])) .. '\t'
+    local ttl, acceptedAt = string.match(ARGV[a + 4], '^(%d+) ?(%d*)$')
+    if acceptedAt == '' then acceptedAt = nowText end
+    redis.call('SET', recordKey, '0\t@\t' .. acceptedAt .. '\t' .. ms(deliverAt + ttl) .. '\t'
       .. recordTail .. '\tscheduled ' .. deliverAtText .. ' ' .. order .. '\t' .. payload)
     lines[#lines + 1] = '+'
   end
