@@ -2,8 +2,10 @@
 import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
 import { createLogger } from "../../kernel/logging/logging.js";
 import { openStore, type OpenStore } from "../../testing/redis/open-store.js";
+import { startRedisCluster } from "../../testing/redis/start-redis-cluster.js";
 import { waitFor } from "../../testing/wait-for.js";
 import { connectRedis } from "../connection/connect.js";
+import { readRedisTarget } from "../connection/redis-target.js";
 import { ChannelLinks } from "./channel-links.js";
 
 const logger = createLogger({ service: "test", level: "silent" });
@@ -98,4 +100,34 @@ test("reports a lost link for each channel, and restores those that are still wa
   expect(subscribed.slice(3).sort()).toEqual(["{t}a", "{u}b"]);
   expect(await listeners("{t}c")).toBe(0);
   expect(links.isActive("{t}c")).toBe(false);
+});
+
+test("on a cluster, a channel whose master is gone is tried at its pace, however often the slot map is read", async () => {
+  const cluster = await startRedisCluster({ masters: 3, replicas: 0 });
+  const { REDIS_CLUSTER, REDIS_URL } = cluster.environment;
+  const target = readRedisTarget({ redisUrl: REDIS_URL, redisCluster: REDIS_CLUSTER });
+  const redis = await connectRedis({ target, role: "channels", logger });
+  let tries = 0;
+  let reads = 0;
+  redis.on("refresh", () => reads++);
+  const links = new ChannelLinks({
+    redis,
+    logger: { ...logger, warn: () => void tries++ },
+    onText: () => undefined,
+    onSubscribed: () => undefined,
+  });
+  try {
+    links.listen("{t}a");
+    await waitFor(() => links.isActive("{t}a"), { what: "the subscription" });
+    const master = await cluster.masterOf("{t}a");
+    master.signal("SIGKILL");
+    await master.exited;
+    [tries, reads] = [0, 0];
+    await waitFor(() => tries >= 6, { what: "some tries" });
+    // Each try has it read, and each end of a link; a busy machine lets the pool add a few.
+    expect(reads).toBeLessThan(8 * tries);
+  } finally {
+    await links.stop();
+    await cluster.stop();
+  }
 });

@@ -32,6 +32,8 @@ interface Channel {
   place: string | undefined;
   /** A command for it is in progress; the next one waits. */
   isBusy: boolean;
+  /** Where it could not be subscribed the last time. */
+  failedAt: string | undefined;
 }
 
 const RETRY = { baseMs: 50, capMs: 1_000 } as const;
@@ -70,7 +72,7 @@ export class ChannelLinks {
   listen(name: string): void {
     let channel = this.#channels.get(name);
     if (channel === undefined) {
-      channel = { name, isWanted: true, place: undefined, isBusy: false };
+      channel = { name, isWanted: true, place: undefined, isBusy: false, failedAt: undefined };
       this.#channels.set(name, channel);
     }
     channel.isWanted = true;
@@ -124,6 +126,9 @@ export class ChannelLinks {
         put(leaves, this.#groupOf(channel.place, channel), channel);
         this.#lose(channel);
       } else if (channel.place === undefined && to !== undefined) {
+        // Its retry is due. A slot map that still says so brings it no earlier: it is read after each failure, and would
+        // be the next one's cause.
+        if (this.#failed.has(channel) && channel.failedAt === to) continue;
         put(joins, this.#groupOf(to, channel), channel);
       } else if (channel.place === undefined) {
         if (channel.isWanted) this.#tryLater([channel], new Error(`no master for ${channel.name}`));
@@ -162,6 +167,7 @@ export class ChannelLinks {
     } catch (error) {
       // It may have subscribed nevertheless: only a new link certainly has not.
       if (!isAnswer(error) && link?.status === "ready") this.#links.leave(link);
+      for (const channel of channels) channel.failedAt = place;
       this.#tryLater(channels, error);
     }
     this.#release(channels);
