@@ -66,9 +66,13 @@ async function stopLocalRun(): Promise<number | null> {
   return exited;
 }
 
-/** A block of the README, adapted to this cluster instead of one on the default ports in the default place. */
+/** A block of a page, adapted to this cluster instead of one on the default ports in the default place. */
 function adapted(block: string): string {
-  return block.replaceAll(".data/dev.json", devFile()).replaceAll("7102", String(portBase + 2));
+  const ports = block.replaceAll(
+    /127\.0\.0\.1:71(\d\d)/g,
+    (_, digits) => `127.0.0.1:${portBase + Number(digits)}`,
+  );
+  return ports.replaceAll(".data/dev.json", devFile());
 }
 
 beforeAll(async () => {
@@ -179,6 +183,30 @@ test("petrel listen and a plain client receive the README's curl; the state read
   };
   await waitFor(async () => (await state()) === "delivered", { what: "the state to read delivered" });
   plain.close();
+});
+
+test("the steps of the local run's page reach a simulated browser and a WeChat user", async () => {
+  const blocks = readmeBlocks("sh", "test/operations/local-run.test.ts", "docs/start/local-run.md").map(
+    adapted,
+  );
+  expect(blocks).toHaveLength(2);
+  const before: string[] = [];
+  for (const block of blocks) {
+    const lines = block.trimEnd().split("\n");
+    const [pause, look = ""] = lines.splice(-2);
+    expect(pause).toBe("sleep 1");
+    // What was set stays set; what was sent is not sent again.
+    const env = { ...process.env, PETREL_DEV_JSON: devFile() };
+    const { stdout } = await run("bash", ["-ec", [...before, ...lines, "echo", 'echo "$ID"'].join("\n")], {
+      cwd: root,
+      env,
+    });
+    const id = stdout.trimEnd().split("\n").at(-1);
+    await waitFor(async () => (await run("bash", ["-ec", `ID=${id}\n${look}`])).stdout.includes("Order 7"), {
+      what: look,
+    });
+    before.push(...lines.filter((line) => line.startsWith("KEY=")));
+  }
 });
 
 test.runIf(process.platform === "linux")("collect runs on Node with its own arguments", () => {
