@@ -22,7 +22,7 @@ const common = {
   // Before any test is timed: fetches Redis where a machine has none, and makes tests and services quick to load.
   globalSetup: [
     at("shared/src/testing/redis/prepare-redis.ts"),
-    ...(isBuilt ? [at("test/support/build-tests.ts"), at("test/support/bundle-services.ts")] : []),
+    ...(isBuilt ? [at("test/support/prepare-built-run.ts")] : []),
   ],
   // Before each file.
   setupFiles: [at("test/support/real-module-paths.ts"), at("shared/src/testing/faults/seed-properties.ts")],

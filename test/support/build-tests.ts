@@ -1,4 +1,5 @@
-// vitest.config -> here: the test files in JavaScript, for `npm test`: what they import is what `tsc -b` made.
+// vitest.config, prepare-built-run -> here: the test files in JavaScript, for `npm test`: what they import is what `tsc -b`
+// made.
 // Guarantees: one file for each, read from the sources of this moment, so none is stale; a path that a test makes from
 // its own place is that of its source; failures name the source's lines.
 import { existsSync } from "node:fs";
@@ -21,7 +22,7 @@ const ownPackages: readonly (readonly [RegExp, string])[] = [
 /** In code, not in a string: a file finds what lies beside it. */
 const OWN_PLACE = /(?<!["`])import\.meta\.url(?!["`])/g;
 
-/** For vitest's `globalSetup`: once a run, though each project asks. */
+/** Once a run, though each project asks. */
 export async function setup(): Promise<(() => Promise<void>) | undefined> {
   if (process.env[BUILT_TESTS] !== undefined) return undefined;
   // Below the root, so that packages are found from there.

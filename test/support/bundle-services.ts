@@ -1,4 +1,4 @@
-// vitest.config -> here -> start-cluster: what was built of each service in one file, for the clusters of `npm test`.
+// prepare-built-run -> here -> start-cluster: what was built of each service in one file, for the clusters of `npm test`.
 // Guarantees: the code is what `tsc -b` made; only how it is loaded differs: a start reads one file instead of six hundred,
 // and what Node compiled of it at a former start. What tests packages, images and an `npm start` runs what was built
 // itself.
@@ -37,7 +37,7 @@ const LOADER = "load-compiled.cjs";
 /** What the local run looks for in the tree. */
 const besideLocalRun = [".cache", "deploy/local/certificates"];
 
-/** For vitest's `globalSetup`: once a run, though each project asks. */
+/** Once a run, though each project asks. */
 export async function setup(): Promise<(() => Promise<void>) | undefined> {
   if (process.env[SERVICE_BUNDLES] !== undefined) return undefined;
   // Below the root, so that packages are found from there.

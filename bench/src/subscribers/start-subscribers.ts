@@ -112,7 +112,8 @@ interface LoadProcess {
 }
 
 function startLoadProcess(entrances: readonly Entrance[]): LoadProcess {
-  const child: ChildProcess = fork(SCRIPT, { stdio: ["ignore", "ignore", "inherit", "ipc"] });
+  // Not with what this process was started with, such as a test runner's own modules.
+  const child: ChildProcess = fork(SCRIPT, { execArgv: [], stdio: ["ignore", "ignore", "inherit", "ipc"] });
   const killWithUs = (): void => void child.kill("SIGKILL");
   process.once("exit", killWithUs);
   let awaited: { kind: string; resolve: (answer: FromLoadProcess) => void } | undefined;
