@@ -3,7 +3,7 @@
 // Guarantees: nothing is lost and all is in order, whichever release stores, hands over, delivers and pushes; a phone
 // rings once; nobody is finally refused; each release reads what the other has written.
 import { randomBytes } from "node:crypto";
-import { readlinkSync } from "node:fs";
+import { readlinkSync, realpathSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath, pathToFileURL } from "node:url";
@@ -140,7 +140,7 @@ describe.runIf(isThere)("from the previous release to this one, and back", () =>
     await endBusy?.();
     const { pid } = await cluster.startAgain(former);
     over();
-    if (process.platform === "linux") expect(join(readlinkSync(`/proc/${pid}/cwd`), "/")).toBe(join(to, "/"));
+    if (process.platform === "linux") expect(readlinkSync(`/proc/${pid}/cwd`)).toBe(realpathSync(to));
     await sleep(SIDE_BY_SIDE_MS);
   }
 

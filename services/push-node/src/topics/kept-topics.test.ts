@@ -228,7 +228,11 @@ describe("what a token allows", () => {
     const shut = Array.from({ length: 9 }, (_, i) => `shut${i}`);
     client.send({ type: "subscribe", topics: [...shut, "open"].map((topic) => ({ topic })) });
     const errors = () => client.frames.filter(({ type }) => type === "error");
-    await waitFor(() => errors().length === shut.length, { what: "the answers", deadlineMs: 30_000 });
+    await waitFor(() => errors().length === shut.length, { what: "the answers", deadlineMs: 30_000 }).catch(
+      (cause: unknown) => {
+        throw new Error(`${String(cause)}: ${JSON.stringify(client.frames)}`, { cause });
+      },
+    );
     for (const [i, error] of errors().entries()) {
       const ref = shut[i];
       expect(error).toMatchObject({ code: "PETREL_UNAVAILABLE", ref, on: "subscribe", action: "backoff" });
