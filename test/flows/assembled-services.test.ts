@@ -163,10 +163,18 @@ describe.runIf(canMount || isRequired)("in a read-only root, as user 10001", { t
       .join(" ");
   }
 
-  /** Runs the words of the image's instruction in a root of its own. */
-  async function inRoot(image: ImageName, words: readonly string[], environment: Record<string, string>) {
-    const mountPoint = await mkdtemp(join(directory, "root-"));
-    const args = [mountPoint, assembled(image), secrets, filesOf(image), node, ...words];
+  /** Runs the words of the image's instruction, in a root of its own or, like a container's health check, beside another. */
+  async function inRoot(
+    image: ImageName,
+    words: readonly string[],
+    environment: Record<string, string>,
+    beside?: ChildProcess,
+  ) {
+    const mountPoint = beside === undefined ? await mkdtemp(join(directory, "root-")) : "";
+    const args =
+      beside === undefined
+        ? [mountPoint, assembled(image), secrets, filesOf(image), node, ...words]
+        : ["--beside", String(beside.pid), ...words];
     const child = spawn(join(root, "test/support/containers/run-in-read-only-root.sh"), args, {
       env: { PATH: process.env["PATH"], ...environment },
       stdio: ["ignore", "pipe", "pipe"],
@@ -178,9 +186,14 @@ describe.runIf(canMount || isRequired)("in a read-only root, as user 10001", { t
     return { child, exited, output: () => output };
   }
 
-  async function checkHealth(image: ImageName, environment: Record<string, string>): Promise<string> {
+  /** @param beside the running service; without one, nothing runs there */
+  async function checkHealth(
+    image: ImageName,
+    environment: Record<string, string>,
+    beside?: ChildProcess,
+  ): Promise<string> {
     const words = lastOf(inheritedInstructions(stages, image), "HEALTHCHECK")?.words ?? [];
-    const { exited, output } = await inRoot(image, words, environment);
+    const { exited, output } = await inRoot(image, words, environment, beside);
     return (await exited) === 0 ? "healthy" : output();
   }
 
@@ -193,7 +206,7 @@ describe.runIf(canMount || isRequired)("in a read-only root, as user 10001", { t
           if (service.child.exitCode !== null) return true;
           // A health check is its own process, so none starts before the port is open.
           if (!(await isListening(Number(environment["PORT"])))) return false;
-          const health = await checkHealth(image, environment);
+          const health = await checkHealth(image, environment, service.child);
           if (health !== "healthy") throw new Error(health);
           return true;
         },
@@ -261,11 +274,14 @@ describe.runIf(canMount || isRequired)("in a read-only root, as user 10001", { t
     const { child, exited } = await start("collect", environment);
     redis.signal("SIGSTOP");
     try {
-      await waitFor(async () => (await checkHealth("collect", environment)).startsWith("not ready: "), {
-        what: "collect without Redis",
-        deadlineMs: 90_000,
-        everyMs: 250,
-      });
+      await waitFor(
+        async () => (await checkHealth("collect", environment, child)).startsWith("not ready: "),
+        {
+          what: "collect without Redis",
+          deadlineMs: 90_000,
+          everyMs: 250,
+        },
+      );
     } finally {
       redis.signal("SIGCONT");
     }

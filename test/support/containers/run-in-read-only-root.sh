@@ -4,10 +4,20 @@
 # without capabilities or a way to gain any. Only the program sees its mounts, and they end with it.
 #
 #   run-in-read-only-root.sh <empty directory> <app> <secrets> <files> <node> <program> [<argument> …]
+#   run-in-read-only-root.sh --beside <pid> <program> [<argument> …]   in the root of one that runs, as its health check
 #
 # Needs root, on Linux. <files> are single files as Compose mounts them, "<file>:<place> …"; none holds a space. <node> is
 # the path of the `node` binary.
 set -eu
+inside_path=/opt/bin:/usr/sbin:/usr/bin:/sbin:/bin
+as_user="setpriv --reuid=10001 --regid=10001 --clear-groups --no-new-privs --inh-caps=-all --bounding-set=-all"
+if [ "${1:-}" = --beside ]; then
+  pid=$2
+  shift 2
+  # shellcheck disable=SC2086 # several words
+  exec nsenter --target "$pid" --mount --root --wd=/ -- env PATH="$inside_path" \
+    $as_user -- env --chdir=/app "$@"
+fi
 if [ "${1:-}" != --inside ]; then
   exec unshare --mount --propagation private "$0" --inside "$@"
 fi
@@ -59,6 +69,6 @@ for device in null urandom random; do
 done
 mount -t proc proc "$root/proc" 2>/dev/null || mount --bind /proc "$root/proc"
 mount -o remount,ro "$root"
-export PATH=/opt/bin:/usr/sbin:/usr/bin:/sbin:/bin
-exec chroot "$root" setpriv --reuid=10001 --regid=10001 --clear-groups --no-new-privs \
-  --inh-caps=-all --bounding-set=-all -- env --chdir=/app "$@"
+export PATH="$inside_path"
+# shellcheck disable=SC2086 # several words
+exec chroot "$root" $as_user -- env --chdir=/app "$@"
