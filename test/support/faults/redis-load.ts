@@ -24,7 +24,9 @@ export interface RedisLoad {
 }
 
 const EVERY_MS = sized(10, 30);
+/** Each look asks every service, and each of them Redis. */
 const READINESS_EVERY_MS = sized(100, 250);
+const READY_LOOK_EVERY_MS = sized(50, 150);
 /** Longer than the client's backoff and two rounds of the tests' ACK_TIMEOUT_MS. */
 const QUIET_MS = 6_000;
 
@@ -170,6 +172,6 @@ export async function untilReady(
         status === 200 && Object.values(checks).every((check) => check === "ok");
       return states.every((state) => isWell(state) === isReady) && states;
     },
-    { what: `all services to have ${isReady ? "" : "no "}Redis`, deadlineMs, everyMs: 50 },
+    { what: `all services to have ${isReady ? "" : "no "}Redis`, deadlineMs, everyMs: READY_LOOK_EVERY_MS },
   );
 }
