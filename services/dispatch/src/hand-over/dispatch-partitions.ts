@@ -8,7 +8,7 @@ import type { Clock } from "@petrel/shared/kernel/clock";
 import { describeError } from "@petrel/shared/kernel/errors";
 import { groupBy } from "@petrel/shared/kernel/group-by";
 import type { Logger } from "@petrel/shared/kernel/logging/logging";
-import { pause } from "@petrel/shared/kernel/pause";
+import { pause, settledOr } from "@petrel/shared/kernel/pause";
 import { traceIdsOf, type Tracing } from "@petrel/shared/kernel/tracing/tracing";
 import { isCluster } from "@petrel/shared/redis/connection/cluster-nodes";
 import { trimReady } from "@petrel/shared/redis/accept/ready-stream";
@@ -105,14 +105,8 @@ export class PartitionDispatcher {
     for (const batch of batches) {
       this.#underWay.set(batch.held, this.#handOverOne(batch, mayGoOn));
     }
-    const all = Promise.all(this.#underWay.values());
-    if (!mayGoOn) {
-      await all;
-      return;
-    }
-    const over = new AbortController();
-    await Promise.race([all, pause(STRAGGLER_MS, over.signal)]);
-    over.abort();
+    if (mayGoOn) await settledOr(this.#underWay.values(), STRAGGLER_MS);
+    else await Promise.all(this.#underWay.values());
   }
 
   async #handOverOne(batch: ReadyBatch, mayGoOn: boolean): Promise<void> {

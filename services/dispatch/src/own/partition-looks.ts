@@ -7,7 +7,7 @@ import type { CommonTicks } from "@petrel/shared/kernel/common-tick";
 import { describeError } from "@petrel/shared/kernel/errors";
 import type { Logger } from "@petrel/shared/kernel/logging/logging";
 import { Loop } from "@petrel/shared/kernel/loop";
-import { pause } from "@petrel/shared/kernel/pause";
+import { settledOr } from "@petrel/shared/kernel/pause";
 import type { ScriptRunner } from "@petrel/shared/redis/scripts/script-runner";
 import type { HeldPartition } from "./held-partition.js";
 import type { PartitionOwner } from "./own-partitions.js";
@@ -62,9 +62,7 @@ export class PartitionLooks {
         this.#underWay.set(held, this.#look(held, signal));
       }
     });
-    const over = new AbortController();
-    await Promise.race([Promise.all(this.#underWay.values()), pause(everyMs, over.signal)]);
-    over.abort();
+    await settledOr(this.#underWay.values(), everyMs);
     const { open } = owner;
     // With no partitions, one may be taken at any moment.
     const nextMs = open.length === 0 ? 0 : Math.min(...open.map((held) => this.#next(held)));

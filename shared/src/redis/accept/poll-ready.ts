@@ -1,6 +1,6 @@
 // accept/accept.lua -> here -> dispatch/read-ready: like ready-stream, for partitions on several servers.
 // Guarantees: a slow or absent master delays only its own partitions. One read per partition at a time.
-import { pause } from "../../kernel/pause.js";
+import { pause, settledOr } from "../../kernel/pause.js";
 import type { Redis } from "../connection/connect.js";
 import type { PartitionKeys } from "../keys.js";
 import { decodeStreams, type ReadReadyOptions, type ReadyEntry } from "./ready-stream.js";
@@ -90,11 +90,4 @@ export class ReadyPolls {
     if (errors.length > 0 && errors.length === partitions.length) throw errors[0];
     return decodeStreams(streams);
   }
-}
-
-/** Resolves when all are done, or the time is up. */
-async function settledOr(all: readonly Promise<void>[], ms: number): Promise<void> {
-  const over = new AbortController();
-  await Promise.race([Promise.all(all), pause(ms, over.signal)]);
-  over.abort();
 }
