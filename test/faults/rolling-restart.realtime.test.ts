@@ -12,7 +12,7 @@ import { InOrderRecorder } from "../support/faults/in-order-recorder.js";
 import { sized } from "../support/sizes.js";
 
 const CLIENTS = sized(2_000, 120);
-const WINDOW_MS = sized(20_000, 2_000);
+const WINDOW_MS = sized(20_000, 1_200);
 const BATCH = 100;
 /** Between two batches: 500 and 250 messages a second. */
 const EVERY_MS = sized(200, 400);
