@@ -89,7 +89,7 @@ const DEFAULTS = {
   rate: "1000",
   seconds: "4",
   connects: "1000",
-  connections: "2000",
+  connections: "5000",
   "idle-seconds": "30",
   sockets: "2000",
   registered: "100000",
@@ -128,7 +128,7 @@ The contenders' rounds alternate; each delivery is checked.
   --rate 1000             messages a second, for latencies
   --seconds 4             length of such a round
   --connects 1000         connections opened and closed a round
-  --connections 2000      idle connections
+  --connections 5000      idle connections
   --idle-seconds 30       how long they idle
   --sockets 2000          subscribers of the one topic
   --registered 100000     registered users, compared with 1,000
