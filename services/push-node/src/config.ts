@@ -179,7 +179,7 @@ export const pushNodeSettings = {
   connectsPerSecond: integer(
     "CONNECTS_PER_SECOND",
     "handshakes admitted per second, so that a returning crowd does not starve the connected",
-    { default: 500, min: 1, max: 100_000 },
+    { default: 1_000, min: 1, max: 100_000 },
   ),
   connectWaitMs: integer(
     "CONNECT_WAIT_MS",
