@@ -127,7 +127,7 @@ test("over TLS the socket is ended in order, with TLS' own goodbye", async () =>
 test("a close without a code is answered by one and reported as 1005", async () => {
   const { client, got, heard } = await open();
   client.end(maskedFrame(8, Buffer.alloc(0), true));
-  await waitFor(() => heard.length > 0, { what: "the close", everyMs: 2 });
+  await waitFor(() => heard.length > 0 && got() !== "", { what: "the close and its answer", everyMs: 2 });
   expect([got(), heard]).toEqual(["8800", [1005]]);
 });
 
