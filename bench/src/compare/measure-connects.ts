@@ -6,7 +6,7 @@ import { readCpu } from "../process-cpu.js";
 import { startSubscribers, type Subscribers } from "../subscribers/start-subscribers.js";
 import type { WorkloadFigures } from "./figures.js";
 import { inRounds } from "./in-rounds.js";
-import { userEntrances, type CompareContext } from "./measure-messages.js";
+import { manyRounds, userEntrances, type CompareContext } from "./measure-messages.js";
 
 const LOAD_PROCESSES = 2;
 /**
@@ -56,7 +56,7 @@ export async function measureConnects({
       workload: "connect",
       title: `${connects} connections, there and back, by users whom the server has seen`,
       unit: "µs CPU a connection",
-      contenders: await inRounds(competitors, { rounds: options.rounds, warmUps: WARM_UPS, say }),
+      contenders: await inRounds(competitors, { rounds: manyRounds(options), warmUps: WARM_UPS, say }),
     };
   } finally {
     await Promise.all(opened.map((subscribers) => subscribers.close()));

@@ -33,6 +33,11 @@ export function fewRounds({ rounds }: Pick<CompareOptions, "rounds">): number {
   return Math.min(2, rounds);
 }
 
+/** Where a round is short, and differs much from the next. */
+export function manyRounds({ rounds }: Pick<CompareOptions, "rounds">): number {
+  return rounds < 3 ? rounds : 2 * rounds - 1;
+}
+
 /** The users of one contender, connected. */
 export interface ConnectedUsers {
   readonly names: readonly string[];

@@ -14,7 +14,7 @@ import { inRounds } from "./in-rounds.js";
 import { usedMemory } from "./measure-storage.js";
 import {
   connectUsers,
-  fewRounds,
+  manyRounds,
   singlePlan,
   type CompareContext,
   type ConnectedUsers,
@@ -51,7 +51,7 @@ export async function measureRegistered(context: CompareContext): Promise<Worklo
       workload: "registered",
       title: `One message per POST, with ${FEW} and with ${options.registered} registered users`,
       unit: "µs CPU a message",
-      contenders: await inRounds(competitors, { rounds: fewRounds(options), say }),
+      contenders: await inRounds(competitors, { rounds: manyRounds(options), say }),
     };
   } finally {
     for (const stop of stops.reverse()) await stop();
