@@ -89,6 +89,8 @@ export class NodeTopic {
   isReadingLog = false;
   /** Members that wait for such a read. */
   logReaders = 0;
+  /** How many requests of clients will be answered with it, whatever they wait for until then. */
+  requests = 0;
   /** The subscription was lost during a read, whose answer may therefore be out of date. */
   mustReadAgain = false;
   isLooking = false;
@@ -114,7 +116,7 @@ export class NodeTopic {
   }
 
   get isAwaited(): boolean {
-    return this.waiters.length > 0 || this.logWaiters.length > 0 || this.logReaders > 0;
+    return this.requests > 0 || this.waiters.length > 0 || this.logWaiters.length > 0 || this.logReaders > 0;
   }
 
   get ringBytes(): number {

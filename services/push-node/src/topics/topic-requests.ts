@@ -52,6 +52,8 @@ interface WaitingRequest {
   readonly request: TopicRequest;
   /** When it is answered in any case, monotonic ms: requests behind one that cannot be answered do not wait again. */
   readonly dueMs: number;
+  /** Opened for it, and kept open until it is answered: it may wait for another topic meanwhile. */
+  readonly topic: NodeTopic | undefined;
 }
 
 interface Queue {
@@ -74,9 +76,12 @@ export class TopicRequests {
 
   take(connection: Connection, requests: readonly TopicRequest[]): void {
     const known = this.#queues.get(connection);
-    for (const request of requests) this.#prepare(connection, request);
     const dueMs = performance.now() + this.#deps.timeoutMs;
-    const waiting = requests.map((request) => ({ request, dueMs }));
+    const waiting = requests.map((request) => ({
+      request,
+      dueMs,
+      topic: this.#prepare(connection, request),
+    }));
     if (known !== undefined) {
       known.requests.push(...waiting);
       return;
@@ -99,15 +104,23 @@ export class TopicRequests {
   }
 
   /** Topics are opened concurrently, although they are answered in order. */
-  #prepare(connection: Connection, request: TopicRequest): void {
-    if (request.kind !== "subscribe" || this.#refusalOf(connection, request) !== undefined) return;
+  #prepare(connection: Connection, request: TopicRequest): NodeTopic | undefined {
+    if (request.kind !== "subscribe" || this.#refusalOf(connection, request) !== undefined) return undefined;
     const topic = this.#deps.follow.open(request.topic);
+    topic.requests++;
     if (topic.phase === "opening" && request.position !== undefined) topic.wantLog();
+    return topic;
+  }
+
+  /** The first one is answered. */
+  #shift({ requests }: Queue): void {
+    const topic = requests.shift()?.topic;
+    if (topic !== undefined) topic.requests--;
   }
 
   #drop(queue: Queue): void {
     clearTimeout(queue.timer);
-    queue.requests.length = 0;
+    while (queue.requests.length > 0) this.#shift(queue);
     this.#queues.delete(queue.connection);
   }
 
@@ -120,7 +133,7 @@ export class TopicRequests {
         connection.flush();
         return;
       }
-      requests.shift();
+      this.#shift(queue);
     }
     this.#drop(queue);
     connection.flush();
@@ -134,7 +147,7 @@ export class TopicRequests {
     queue.timer = setTimeout(
       () => {
         if (queue.requests[0] !== waiting || request.kind !== "subscribe") return;
-        queue.requests.shift();
+        this.#shift(queue);
         this.#refuse(queue.connection, request, {
           code: "PETREL_UNAVAILABLE",
           message: "This topic cannot be opened now: try again.",
