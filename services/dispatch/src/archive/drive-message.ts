@@ -1,7 +1,8 @@
 // archiver -> here -> shared/redis/{accept/accept-batch, schedules/schedule-messages}: stores again a message that
 // Redis has lost.
 // Guarantees: keeps its id, so that no client takes it for another message, its time of acceptance, and the rest of its
-// TTL. Never replaces a message that exists. Needs no fence: of two processes that re-drive the same message, the second finds it.
+// TTL. Never replaces a message that exists. Needs no fence: of two processes that re-drive the same message, the second
+// finds it.
 import type { ArchivedRow } from "@petrel/shared/archive/message-archive";
 import { PetrelError } from "@petrel/shared/kernel/errors";
 import type { MessageAccepter, MessageToAccept } from "@petrel/shared/redis/accept/accept-batch";

@@ -1,7 +1,8 @@
 -- read-last-seen: which users are connected, and when the others' last connection ended.
 --
 -- A connection that closes leaves the time in its user's hash (routes/leave.lua). Of a node that died there is the lease:
--- the latest that has ended. Before the first connection's end, the hash has the time of the last connect.
+-- the latest that has ended. Before the first connection's end, the hash has the time of a
+-- connect: the last, or one at most ten minutes older (routes/connect.lua).
 --
 -- KEYS[2i-1] routes (sorted set) · KEYS[2i] user (hash)   of the i-th user
 --

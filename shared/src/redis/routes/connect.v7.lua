@@ -27,7 +27,8 @@
 -- live once a day: `keptOn` is the day of the last time. It gets two days more than it must have.
 --
 -- v7: fewer commands and texts for a user who comes back. `seenAt` is left as it is for ten minutes: a user who is
--- connected is there, and a connection that closes writes it anyway.
+-- connected is there, and a connection that closes writes it anyway. The routes are kept for three leases, as by a
+-- heartbeat.
 --
 -- KEYS[1] due · KEYS[2] generation, then for the i-th connection, with k = 8i - 6:
 -- KEYS[k+1] user · KEYS[k+2] inbox · KEYS[k+3] routes

@@ -10,7 +10,7 @@
 -- v3: of many connections in one call. A user whose keys Redis refuses delays nobody else.
 -- v4: if `user.online` or `user.offline` is written, the last one brings its user's next look forward
 -- (events/look-online.lua).
--- v5: one command less.
+-- v5: one command less: `seenAt` is written first, and the hash removed if that is all it has.
 -- Allowed when Redis is out of memory: a connection makes room, and the time replaces an earlier one.
 --
 -- KEYS[2i-1] routes · KEYS[2i] user (hash)   of the i-th connection's user
