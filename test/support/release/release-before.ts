@@ -10,7 +10,7 @@ import { promisify } from "node:util";
 import { RELEASE_BUNDLES } from "@petrel/shared/testing/cluster/service-files";
 
 /** The release before: the starting point of an upgrade to this tree. It moves on with each release. */
-export const RELEASE_BEFORE = "94db739467a43476229bcec9e22c5c6d082b9b5a";
+export const RELEASE_BEFORE = "66d891ed71e02487f5fef7f6c9344419343b3e8c";
 
 /** For the hook that calls `buildReleaseBefore`: on a busy machine with an empty cache. */
 export const BUILD_DEADLINE_MS = 600_000;
