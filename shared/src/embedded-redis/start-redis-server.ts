@@ -1,13 +1,18 @@
 // Embedded Redis: a real server as a child process, for `npm start` and for the tests.
 // Guarantees: once returned, it has loaded its data and answers; on Linux it does not outlive this process. Its
 // password appears in no error, and in no argument, which any user of the machine could read.
-import { spawn, type ChildProcess } from "node:child_process";
-import { mkdir, open, readFile } from "node:fs/promises";
+import { mkdir, readFile, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { dieWithParentPrefix } from "./die-with-parent.js";
 import { EmbeddedRedisError } from "./embedded-redis-error.js";
 import { runtimeEnvironment, type RedisBinary } from "./inspect-server.js";
+import {
+  launchProcess,
+  type LaunchedProcess,
+  type LaunchProcess,
+  type ProcessExit,
+} from "./launch-process.js";
 import { probeRedis } from "./resp-probe.js";
 import type { Environment } from "./run-command.js";
 
@@ -31,11 +36,8 @@ export interface StartRedisServerOptions {
   readonly readyDeadlineMs?: number;
   /** What `dieWithParentPrefix` has found, for a caller that starts many. */
   readonly prefix?: readonly string[];
-}
-
-export interface ServerExit {
-  readonly code: number | null;
-  readonly signal: NodeJS.Signals | null;
+  /** Starts its process; a child of this one by default. */
+  readonly launch?: LaunchProcess;
 }
 
 export interface RedisServer {
@@ -46,7 +48,7 @@ export interface RedisServer {
   readonly directory: string;
   readonly logFile: string;
   /** Resolves when the process has ended, whoever ended it. */
-  readonly exited: Promise<ServerExit>;
+  readonly exited: Promise<ProcessExit>;
   /** Asks it to shut down (its files are synced) and kills it after the deadline; resolves when it is gone. */
   stop(options?: { readonly deadlineMs?: number }): Promise<void>;
   /** Kills it as a crash would, or pauses and continues it. */
@@ -56,32 +58,31 @@ export interface RedisServer {
 /** @throws EmbeddedRedisError "did-not-start" with the last lines of its log */
 export async function startRedisServer(options: StartRedisServerOptions): Promise<RedisServer> {
   const { binary, port, directory, environment, password, readyDeadlineMs = 30_000 } = options;
+  const { launch = launchProcess } = options;
   await mkdir(directory, { recursive: true });
   const logFile = join(directory, "redis.log");
   const prefix = options.prefix ?? (await dieWithParentPrefix(environment));
   const [command = binary.path, ...args] = [...prefix, binary.path, ...serverArgs(options)];
-  const log = await open(logFile, "a", 0o600);
-  const { size: logStart } = await log.stat();
-  const child = spawn(command, args, {
+  const logStart = await sizeOf(logFile);
+  const server = await launch({
+    command,
+    args,
     cwd: directory,
-    env: { ...runtimeEnvironment(binary, environment) },
-    // Errors in its settings go to the same file as its log: one file has everything.
-    stdio: [password === undefined ? "ignore" : "pipe", log.fd, log.fd],
-    // Its own process group: Ctrl-C in a terminal must reach only us, so that we can stop the services first.
-    detached: true,
+    environment: runtimeEnvironment(binary, environment),
+    logFile,
+    ...(password === undefined ? {} : { input: `requirepass ${JSON.stringify(password)}\n` }),
   });
-  const exited = exitOf(child);
-  if (password !== undefined) giveSettings(child, `requirepass ${JSON.stringify(password)}\n`);
-  await log.close();
-  const killWithUs = (): void => void child.kill("SIGKILL");
+  if (server === undefined) throw new EmbeddedRedisError("did-not-start", `${command} does not run`);
+  const { pid, exited } = server;
+  const killWithUs = (): void => server.signal("SIGKILL");
   process.once("exit", killWithUs);
   void exited.then(() => process.off("exit", killWithUs));
 
   const login = password === undefined ? "" : `:${encodeURIComponent(password)}@`;
   const url = `redis://${login}127.0.0.1:${port}`;
-  const problem = await untilReady(url, child, exited, readyDeadlineMs);
-  if (problem !== undefined || child.pid === undefined) {
-    child.kill("SIGKILL");
+  const problem = await untilReady(url, server, readyDeadlineMs);
+  if (problem !== undefined) {
+    server.signal("SIGKILL");
     await exited;
     const lines = await lastLines(logFile, logStart);
     const said = password === undefined ? lines : lines.replaceAll(password, "[redacted]");
@@ -90,12 +91,12 @@ export async function startRedisServer(options: StartRedisServerOptions): Promis
   return {
     url,
     port,
-    pid: child.pid,
+    pid,
     directory,
     logFile,
     exited,
-    stop: (stopOptions) => stop(child, exited, stopOptions?.deadlineMs ?? 10_000),
-    signal: (signal) => void child.kill(signal),
+    stop: (stopOptions) => stop(server, stopOptions?.deadlineMs ?? 10_000),
+    signal: (signal) => server.signal(signal),
   };
 }
 
@@ -129,24 +130,17 @@ function serverArgs({
   ];
 }
 
-function giveSettings(child: ChildProcess, settings: string): void {
-  // If the server ended before it read them, `exited` tells.
-  child.stdin?.on("error", () => undefined);
-  child.stdin?.end(settings);
-}
-
-function exitOf(child: ChildProcess): Promise<ServerExit> {
-  return new Promise((resolve) => {
-    child.once("error", () => resolve({ code: null, signal: null }));
-    child.once("exit", (code, signal) => resolve({ code, signal }));
-  });
+async function sizeOf(file: string): Promise<number> {
+  return stat(file).then(
+    ({ size }) => size,
+    () => 0,
+  );
 }
 
 /** @returns what went wrong, completing "redis-server …"; undefined once it answers */
 async function untilReady(
   url: string,
-  child: ChildProcess,
-  exited: Promise<ServerExit>,
+  { pid, exited }: LaunchedProcess,
   deadlineMs: number,
 ): Promise<string | undefined> {
   const end = performance.now() + deadlineMs;
@@ -158,7 +152,7 @@ async function untilReady(
     const [pong, info] = await probeRedis(url, [["PING"], ["INFO", "server"]], { deadlineMs: 1_000 }).catch(
       () => [],
     );
-    if (pong === "PONG" && typeof info === "string" && info.includes(`process_id:${child.pid}\r\n`))
+    if (pong === "PONG" && typeof info === "string" && info.includes(`process_id:${pid}\r\n`))
       return undefined;
     await Promise.race([sleep(15), exited]);
   }
@@ -171,13 +165,12 @@ async function lastLines(logFile: string, from: number): Promise<string> {
   return text.trim().split(/\n+/).slice(-3).join(" ");
 }
 
-async function stop(child: ChildProcess, exited: Promise<ServerExit>, deadlineMs: number): Promise<void> {
-  if (child.exitCode !== null || child.signalCode !== null) return;
+async function stop(server: LaunchedProcess, deadlineMs: number): Promise<void> {
   // On SIGTERM Redis does what SHUTDOWN does: https://redis.io/docs/latest/operate/oss_and_stack/reference/signals/
-  child.kill("SIGTERM");
+  server.signal("SIGTERM");
   // A paused process takes no SIGTERM.
-  child.kill("SIGCONT");
-  const timer = setTimeout(() => child.kill("SIGKILL"), deadlineMs);
-  await exited;
+  server.signal("SIGCONT");
+  const timer = setTimeout(() => server.signal("SIGKILL"), deadlineMs);
+  await server.exited;
   clearTimeout(timer);
 }

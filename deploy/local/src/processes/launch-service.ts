@@ -1,10 +1,11 @@
 // The local run: starts one service as a Node process of its own.
 // Guarantees: all its output goes to its log file. Ctrl-C reaches it only through us. On Linux it does not outlive us.
-import { spawn } from "node:child_process";
-import { open, rename, stat } from "node:fs/promises";
+import { rename, stat } from "node:fs/promises";
+import { execPath } from "node:process";
+import { launchProcess } from "@petrel/shared/embedded-redis/launch-process";
 import type { Environment } from "@petrel/shared/embedded-redis/run-command";
 import { LocalRunError } from "../local-run-error.js";
-import type { ProcessExit, RunningProcess } from "./running-process.js";
+import type { RunningProcess } from "./running-process.js";
 
 const logTurnoverBytes = 32 * 1024 * 1024;
 
@@ -24,31 +25,20 @@ export interface LaunchServiceOptions {
 export async function launchService(options: LaunchServiceOptions): Promise<RunningProcess> {
   const { name, nodeArguments = [], script, environment, logFile, prefix } = options;
   await turnOver(logFile);
-  const [command, ...args] = [...prefix, process.execPath, ...nodeArguments, script];
-  const log = await open(logFile, "a", 0o600);
-  const child = spawn(command, args, {
-    env: { ...environment },
-    stdio: ["ignore", log.fd, log.fd],
-    // Its own process group: a terminal's Ctrl-C goes to the supervisor, which stops the services in order.
-    detached: true,
-  });
-  const exited = new Promise<ProcessExit>((resolve) => {
-    child.once("error", () => resolve({ code: null, signal: null }));
-    child.once("exit", (code, signal) => resolve({ code, signal }));
-  });
-  await log.close();
-  const { pid } = child;
-  if (pid === undefined) throw new LocalRunError(`${name} could not be started: ${command} does not run`);
+  const [command, ...args] = [...prefix, execPath, ...nodeArguments, script];
+  const process = await launchProcess({ command, args, environment, logFile });
+  if (process === undefined) throw new LocalRunError(`${name} could not be started: ${command} does not run`);
+  const { pid, exited, signal } = process;
   return {
     pid,
     exited,
     stop: async () => {
-      child.kill("SIGTERM");
+      signal("SIGTERM");
       // A paused process does not receive SIGTERM.
-      child.kill("SIGCONT");
+      signal("SIGCONT");
       await exited;
     },
-    signal: (signal) => void child.kill(signal),
+    signal,
   };
 }
 

@@ -1,10 +1,6 @@
 // The local run: a child process that has been started.
 // Guarantees: `exited` resolves exactly once; `stop` asks politely, `signal("SIGKILL")` does not.
-
-export interface ProcessExit {
-  readonly code: number | null;
-  readonly signal: NodeJS.Signals | null;
-}
+import type { ProcessExit } from "@petrel/shared/embedded-redis/launch-process";
 
 export interface RunningProcess {
   readonly pid: number;

@@ -1,8 +1,7 @@
 // start-cluster -> here: one service of a test cluster, in a process of its own.
 // Guarantees: its output is kept; it does not outlive the process that started it.
-import { spawn, type ChildProcess } from "node:child_process";
-import { createWriteStream } from "node:fs";
 import { readFile } from "node:fs/promises";
+import { launchFromWorker } from "../launcher/worker-launcher.js";
 
 export interface ServiceProcess {
   /** Such as "collect" or "push-node-2". */
@@ -20,7 +19,8 @@ export interface ServiceProcess {
 
 const STOP_DEADLINE_MS = 15_000;
 
-export function launchService(
+/** @throws if Node does not run */
+export async function launchService(
   release: string,
   nodeArguments: readonly string[],
   name: string,
@@ -28,32 +28,32 @@ export function launchService(
   logFile: string,
   environment: NodeJS.ProcessEnv,
   nodeBinary: string = process.execPath,
-): ServiceProcess {
-  const child: ChildProcess = spawn(nodeBinary, nodeArguments, {
+): Promise<ServiceProcess> {
+  const launched = await launchFromWorker({
+    command: nodeBinary,
+    args: nodeArguments,
     cwd: release,
-    env: { ...environment, PORT: String(port) },
-    stdio: ["ignore", "pipe", "pipe"],
+    environment: { ...environment, PORT: String(port) },
+    logFile,
   });
-  // A restarted process appends to its predecessor's log.
-  const output = createWriteStream(logFile, { flags: "a" });
-  child.stdout?.pipe(output, { end: false });
-  child.stderr?.pipe(output, { end: false });
+  if (launched === undefined) throw new Error(`${nodeBinary} does not run`);
+  const { pid, signal } = launched;
   // However the test process ends, nothing is left running.
-  const killWithUs = (): void => void child.kill("SIGKILL");
+  const killWithUs = (): void => signal("SIGKILL");
   process.once("exit", killWithUs);
-  const exited = new Promise<number | string>((resolve) => {
-    child.once("exit", (code, signal) => {
-      process.off("exit", killWithUs);
-      resolve(code ?? signal ?? "unknown");
-    });
+  let isRunning = true;
+  const exited = launched.exited.then((exit) => {
+    isRunning = false;
+    process.off("exit", killWithUs);
+    return exit.code ?? exit.signal ?? "unknown";
   });
   return {
     name,
     port,
     url: `http://127.0.0.1:${port}`,
-    pid: child.pid ?? 0,
-    isRunning: () => child.exitCode === null && child.signalCode === null,
-    signal: (signal) => void child.kill(signal),
+    pid,
+    isRunning: () => isRunning,
+    signal,
     exited,
     log: () => readFile(logFile, "utf8").catch(() => ""),
   };

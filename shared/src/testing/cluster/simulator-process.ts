@@ -38,7 +38,7 @@ export async function startSimulatorProcess({
   const logFile = join(directory, "log");
   const settings = { PATH: process.env["PATH"], ...environment };
   const simulator = alone
-    ? launchService(
+    ? await launchService(
         builtTree,
         [serviceFile(`deploy/local/dist/${name}/main.js`)],
         name,

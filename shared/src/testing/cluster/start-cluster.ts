@@ -128,7 +128,7 @@ export async function startCluster(options: StartClusterOptions = {}): Promise<T
     const release = options.releaseOf?.(name) ?? builtTree;
     const started = isTogether
       ? workerHost.start({ kind, name, port: chosen, logFile, environment: settings })
-      : launchService(
+      : await launchService(
           release,
           [
             // Another release is started without them.

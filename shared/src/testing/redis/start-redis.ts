@@ -9,6 +9,7 @@ import { dieWithParentPrefix } from "../../embedded-redis/die-with-parent.js";
 import type { RedisBinary } from "../../embedded-redis/inspect-server.js";
 import { startRedisServer, type RedisServer } from "../../embedded-redis/start-redis-server.js";
 import { SHIFTED_CLOCK_FILE } from "../faults/shifted-clock.js";
+import { launchFromWorker } from "../launcher/worker-launcher.js";
 import { findTestServer } from "./find-test-server.js";
 import { freePort } from "../free-port.js";
 
@@ -81,6 +82,7 @@ export async function startRedis(options: StartRedisOptions = {}): Promise<TestR
       const server = await startRedisServer({
         binary,
         prefix: await found.prefix(),
+        launch: launchFromWorker,
         port: options.port ?? (await freePort()),
         directory,
         environment: { ...process.env, ...options.environment },
