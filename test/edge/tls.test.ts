@@ -8,12 +8,8 @@ import { connect, type TLSSocket } from "node:tls";
 import { ClientTlsFiles } from "@petrel/shared/kernel/tls/client-tls-files";
 import { createLogger } from "@petrel/shared/kernel/logging/logging";
 import { requestOverTls } from "@petrel/shared/kernel/tls/request-over-tls";
-import {
-  type AskAnswer,
-  type AskInit,
-  startCluster,
-  type TestCluster,
-} from "@petrel/shared/testing/cluster/start-cluster";
+import type { AskAnswer, AskInit } from "@petrel/shared/testing/cluster/ask-service";
+import { startCluster, type TestCluster } from "@petrel/shared/testing/cluster/start-cluster";
 import {
   intruderIdentity,
   otherIdentity,

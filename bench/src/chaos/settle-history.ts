@@ -2,6 +2,7 @@
 // Guarantees: gives up at its deadline; then unfinished messages stay in the history as they are.
 import { setTimeout as sleep } from "node:timers/promises";
 import { mayBeErased } from "@petrel/shared/testing/checks/check-erasures";
+import { askService } from "@petrel/shared/testing/cluster/ask-service";
 import type { MessageRecorder, PostRecord, StateRecord } from "@petrel/shared/testing/peers/message-recorder";
 
 export interface SettleOptions {
@@ -65,15 +66,14 @@ export async function settleHistory({
 
   async function readState(id: string): Promise<StateRecord> {
     for (let attempt = 0; ; attempt++) {
-      const answer = await fetch(`${collectUrl}/v1/messages/${id}`, {
+      const answer = await askService(`${collectUrl}/v1/messages/${id}`, {
         headers: { authorization: `Bearer ${apiKey}` },
       }).catch(() => undefined);
       if (answer?.ok === true) {
-        const found = (await answer.json()) as StateRecord & { readonly offset?: number };
+        const found = JSON.parse(await answer.text()) as StateRecord & { readonly offset?: number };
         const { state, seq, epoch, offset = seq } = found;
         return { id, state, seq: offset, epoch };
       }
-      await answer?.body?.cancel();
       if (answer?.status === 404) return { id, state: "missing", seq: 0, epoch: "" };
       if (performance.now() > end)
         throw new Error(`GET /v1/messages/${id}: ${answer?.status ?? "no answer"}`);

@@ -4,6 +4,7 @@
 // message has a false state; no service ever reports that it is not ready.
 import { PassThrough } from "node:stream";
 import { afterEach, expect, test } from "vitest";
+import { askService } from "@petrel/shared/testing/cluster/ask-service";
 import { startCluster, type TestCluster } from "@petrel/shared/testing/cluster/start-cluster";
 import {
   startRedisSentinels,
@@ -54,10 +55,10 @@ async function failOverByCommand(): Promise<{ readonly to: string; readonly writ
 }
 
 async function stateOf({ id = "" }: PostRecord): Promise<string> {
-  const response = await fetch(`${cluster.collect.url}/v1/messages/${id}`, {
+  const response = await askService(`${cluster.collect.url}/v1/messages/${id}`, {
     headers: { authorization: `Bearer ${cluster.apiKey}` },
   });
-  return response.status === 404 ? "unknown" : ((await response.json()) as { state: string }).state;
+  return response.status === 404 ? "unknown" : (JSON.parse(await response.text()) as { state: string }).state;
 }
 
 test("planned failovers under load: the command loses nothing, and every service stays ready", async () => {

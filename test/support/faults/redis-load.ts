@@ -1,6 +1,7 @@
 // What the tests of Redis' faults share: users with the client library, and a producer that retries until each message
 // has an answer.
 // Guarantees: a message counts as accepted only if its 202 came; what no application got is named.
+import { askService } from "@petrel/shared/testing/cluster/ask-service";
 import type { TestCluster } from "@petrel/shared/testing/cluster/start-cluster";
 import { MessageRecorder, type PostRecord } from "@petrel/shared/testing/peers/message-recorder";
 import { RecordingProducer } from "@petrel/shared/testing/peers/recording-producer";
@@ -152,8 +153,8 @@ export async function readReadiness(cluster: TestCluster): Promise<Readiness[]> 
   const running = cluster.processes.filter((service) => service.isRunning());
   return Promise.all(
     running.map(async ({ name, url }) => {
-      const response = await fetch(`${url}/health/ready`);
-      const { checks = {} } = (await response.json()) as { checks?: Record<string, string> };
+      const response = await askService(`${url}/health/ready`);
+      const { checks = {} } = JSON.parse(await response.text()) as { checks?: Record<string, string> };
       return { name, status: response.status, checks };
     }),
   );

@@ -1,5 +1,6 @@
 // Tests only: what the flows with iPhones ask of a cluster.
 // Guarantees: an unexpected answer is an error that shows it.
+import { askService } from "@petrel/shared/testing/cluster/ask-service";
 import type { TestCluster } from "@petrel/shared/testing/cluster/start-cluster";
 
 export const APP = { topic: "com.example.app", environment: "production" } as const;
@@ -21,7 +22,7 @@ export async function callCluster(
   url: string,
   body?: unknown,
 ): Promise<{ readonly status: number; readonly body: unknown }> {
-  const response = await fetch(url, {
+  const response = await askService(url, {
     method,
     headers: {
       authorization: `Bearer ${cluster.adminKey}`,
@@ -63,7 +64,7 @@ export async function metricOf(
 ): Promise<number> {
   let sum = 0;
   for (const url of urls) {
-    const text = await (await fetch(`${url}/metrics`)).text();
+    const text = await (await askService(`${url}/metrics`)).text();
     for (const line of text.split("\n")) {
       if (!line.startsWith(`${name}{`) && !line.startsWith(`${name} `)) continue;
       if (!Object.entries(labels).every(([label, word]) => line.includes(`${label}="${word}"`))) continue;

@@ -1,5 +1,6 @@
-// start-cluster -> here: closes the connections that `fetch` keeps for its next request, before the services stop.
-// Guarantees: requests under way are answered; the next `fetch` opens connections of its own.
+// start-cluster -> here: closes the connections that `fetch` and `askService` keep, before the services stop.
+// Guarantees: requests under way are answered; the next request opens a connection of its own.
+import { hangUpAsked } from "./ask-service.js";
 
 /** Where Node keeps the pool of its `fetch`: the undici package knows it by this name too. */
 const POOL = Symbol.for("undici.globalDispatcher.1");
@@ -10,6 +11,7 @@ interface Pool {
 
 /** A service that stops waits a moment for idle clients, who may be about to ask: a test is not. */
 export function hangUp(): void {
+  hangUpAsked();
   const holder = globalThis as { [POOL]?: Pool };
   const pool = holder[POOL];
   // Nothing was fetched, or this Node keeps it elsewhere.

@@ -5,6 +5,7 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { waitFor } from "../wait-for.js";
+import { askService } from "./ask-service.js";
 import { builtTree, serviceFile } from "./service-files.js";
 import type { HostedSimulator } from "./service-host.js";
 import { launchService, untilEnded } from "./service-process.js";
@@ -54,7 +55,7 @@ export async function startSimulatorProcess({
     await rm(directory, { recursive: true, force: true });
   };
   async function call<T>(method: string, path: string, body?: unknown): Promise<T> {
-    const response = await fetch(controlUrl + path, {
+    const response = await askService(controlUrl + path, {
       method,
       ...(body === undefined
         ? {}
@@ -69,7 +70,7 @@ export async function startSimulatorProcess({
     await waitFor(
       async () => {
         if (!simulator.isRunning()) return true;
-        return (await fetch(`${controlUrl}/health/ready`)).ok;
+        return (await askService(`${controlUrl}/health/ready`)).ok;
       },
       { what: `the ${name}`, deadlineMs: 20_000 },
     );

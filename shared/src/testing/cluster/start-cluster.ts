@@ -9,6 +9,7 @@ import { freePort } from "../free-port.js";
 import { borrowRedis } from "../redis/kept-redis.js";
 import { startRedis, type TestRedis } from "../redis/start-redis.js";
 import { waitFor } from "../wait-for.js";
+import { askService, type AskAnswer, type AskInit } from "./ask-service.js";
 import { hangUp } from "./hang-up.js";
 import type { HostedKind } from "./service-host.js";
 import { builtTree, serviceFile } from "./service-files.js";
@@ -28,7 +29,7 @@ export interface StartClusterOptions {
   readonly redis?: TestRedis;
   /** The environment makes every service speak TLS: URLs are https and wss. */
   readonly isTls?: boolean;
-  /** How to send requests to the services; `fetch` by default. */
+  /** How to send requests to the services; `askService` by default, which knows no TLS. */
   readonly ask?: (url: string, init?: AskInit) => Promise<AskAnswer>;
   /** Arguments for node itself, such as `--cpu-prof`. */
   readonly nodeArguments?: readonly string[];
@@ -43,18 +44,6 @@ export interface StartClusterOptions {
    * those of other clusters, and start in a tenth of the time. None by default.
    */
   readonly together?: boolean | ((name: string) => boolean);
-}
-
-export interface AskInit {
-  readonly method?: string;
-  readonly headers?: Readonly<Record<string, string>>;
-  readonly body?: string;
-}
-
-export interface AskAnswer {
-  readonly ok: boolean;
-  readonly status: number;
-  readonly text: () => Promise<string>;
 }
 
 export interface TestCluster {
@@ -89,7 +78,7 @@ export interface TestCluster {
 const START_ATTEMPTS = 3;
 
 export async function startCluster(options: StartClusterOptions = {}): Promise<TestCluster> {
-  const { nodes: nodeCount = 2, dispatchers: dispatcherCount = 1, isTls = false, ask = fetch } = options;
+  const { nodes: nodeCount = 2, dispatchers: dispatcherCount = 1, isTls = false, ask = askService } = options;
   const { choosePort = freePort, together = false } = options;
   const secure = isTls ? "s" : "";
   const redis =
