@@ -2,6 +2,7 @@
 // Guarantees: docs/operate/archive.md, "When the archive is away": a required one refuses and nothing is stored; one that
 // is not gets everything later, and its spool is empty then. Either way what was answered 202 is in the archive with its
 // end, and is delivered once; one that is slow within the timeout refuses nobody.
+import { askService } from "@petrel/shared/testing/cluster/ask-service";
 import type { MessageArchive } from "@petrel/shared/archive/message-archive";
 import { hasFerretDb, startFerretDb, type TestFerretDb } from "@petrel/shared/testing/archive/start-ferretdb";
 import { startCluster, type TestCluster } from "@petrel/shared/testing/cluster/start-cluster";
@@ -61,7 +62,7 @@ async function open(required: boolean): Promise<void> {
 let count = 0;
 async function post(): Promise<Posted> {
   const n = ++count;
-  const response = await fetch(`${cluster?.collect.url}/v1/messages`, {
+  const response = await askService(`${cluster?.collect.url}/v1/messages`, {
     method: "POST",
     headers: { authorization: `Bearer ${cluster?.apiKey}`, "content-type": "application/json" },
     body: JSON.stringify({ to: { user: "ann" }, data: n }),
@@ -94,7 +95,7 @@ async function untilAccepted(): Promise<Posted[]> {
 
 /** What waits for the archive, as `petrel archive status` shows it. */
 async function spooled(): Promise<number> {
-  const response = await fetch(`${cluster?.dispatchers[0]?.url}/v1/archive`, {
+  const response = await askService(`${cluster?.dispatchers[0]?.url}/v1/archive`, {
     headers: { authorization: `Bearer ${cluster?.adminKey}` },
   });
   if (!response.ok) return Number.NaN;

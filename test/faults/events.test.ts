@@ -1,6 +1,7 @@
 // Flow: users come and go under load while nodes and dispatchers are killed; then everything stops, and starts again.
 // Guarantees: every end has exactly its event, in order for each user; the set of online users, computed from events
 // alone, is the truth within lease and grace of a kill; a cursor goes on over a restart of everything.
+import { askService } from "@petrel/shared/testing/cluster/ask-service";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import type { EventItem } from "@petrel/shared/protocol/events/event-item";
 import { checkEvents, onlineUsers } from "@petrel/shared/testing/checks/check-events";
@@ -75,7 +76,7 @@ function follow(): Follower {
     while (!isOver) {
       const url = `${run.cluster.collect.url}/v1/events?limit=200&waitSeconds=1${after}`;
       const headers = { authorization: `Bearer ${run.cluster.apiKey}` };
-      const answer = await fetch(url, { headers }).catch(() => undefined);
+      const answer = await askService(url, { headers }).catch(() => undefined);
       if (answer?.ok !== true) {
         await new Promise((resolve) => setTimeout(resolve, 50));
         continue;
@@ -122,7 +123,7 @@ function watchStalls(url: string): { readonly stop: () => Promise<number> } {
     while (!isOver) {
       const startMs = performance.now();
       await new Promise((resolve) => setTimeout(resolve, PROBE_MS));
-      await fetch(`${url}/health/live`).catch(() => undefined);
+      await askService(`${url}/health/live`).catch(() => undefined);
       stalledMs += performance.now() - startMs - PROBE_MS;
     }
   };
@@ -222,7 +223,7 @@ test("a cursor continues over a restart of everything, without a hole", async ()
   await waitFor(() => keeper.away().size === 0, { what: "everybody to be back", deadlineMs: 60_000 });
   await keeper.stop();
   const read = async (query: string) => {
-    const answer = await fetch(`${cluster.collect.url}/v1/events?${query}`, {
+    const answer = await askService(`${cluster.collect.url}/v1/events?${query}`, {
       headers: { authorization: `Bearer ${cluster.apiKey}` },
     });
     expect(answer.status).toBe(200);
@@ -233,7 +234,7 @@ test("a cursor continues over a restart of everything, without a hole", async ()
     const { id } = (await cluster.post("/v1/messages", { to: { user }, data: 1, deliverAt: later() })) as {
       id: string;
     };
-    await fetch(`${cluster.collect.url}/v1/messages/${id}`, {
+    await askService(`${cluster.collect.url}/v1/messages/${id}`, {
       method: "DELETE",
       headers: { authorization: `Bearer ${cluster.apiKey}` },
     });

@@ -3,6 +3,7 @@
 // Guarantees: all of them arrive while the receiver has not answered once, and another endpoint gets its events
 // meanwhile; what a message takes is printed for each, and stays in its order of magnitude.
 import { setTimeout as pause } from "node:timers/promises";
+import { askService } from "@petrel/shared/testing/cluster/ask-service";
 import { startCluster, type TestCluster } from "@petrel/shared/testing/cluster/start-cluster";
 import { connectClient, type WsClient } from "@petrel/shared/testing/peers/ws-client";
 import { waitFor } from "@petrel/shared/testing/wait-for";
@@ -38,7 +39,7 @@ beforeAll(async () => {
     environment: { EVENTS: "message.delivered", WEBHOOK_ALLOW_PRIVATE: "true", LEASE_MS: "1500" },
   });
   for (const { url } of [sick, well]) {
-    const answer = await fetch(`${cluster.dispatchers[0]?.url}/v1/webhooks`, {
+    const answer = await askService(`${cluster.dispatchers[0]?.url}/v1/webhooks`, {
       method: "POST",
       headers: { authorization: `Bearer ${cluster.adminKey}`, "content-type": "application/json" },
       body: JSON.stringify({ url }),

@@ -4,6 +4,7 @@
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { askService } from "@petrel/shared/testing/cluster/ask-service";
 import { startCluster, type TestCluster } from "@petrel/shared/testing/cluster/start-cluster";
 import { connectClient, type WsClient } from "@petrel/shared/testing/peers/ws-client";
 import { waitFor } from "@petrel/shared/testing/wait-for";
@@ -62,7 +63,7 @@ const untilTold = (client: WsClient, users: number): Promise<Told> =>
   );
 
 async function read(path: string): Promise<unknown> {
-  const answer = await fetch(cluster.collect.url + path, {
+  const answer = await askService(cluster.collect.url + path, {
     headers: { authorization: `Bearer ${cluster.apiKey}` },
   });
   expect(answer.status).toBe(200);

@@ -1,6 +1,7 @@
 // Flow: `deliverAt` while collects and dispatchers of the release before work beside those of this one.
 // Guarantees: what either release has stored for later the other one promotes, lists and takes back: once, in order of
 // time and, for one time, of priority.
+import { askService } from "@petrel/shared/testing/cluster/ask-service";
 import { startCluster, type TestCluster } from "@petrel/shared/testing/cluster/start-cluster";
 import { waitFor } from "@petrel/shared/testing/wait-for";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
@@ -35,7 +36,7 @@ describe.runIf(isThere)("beside the previous release", () => {
   type Release = "this" | "before";
   async function ask(release: Release, method: string, path: string, body?: unknown) {
     const { url = "" } = cluster.collects[release === "this" ? 0 : 1] ?? {};
-    const answer = await fetch(`${url}${path}`, {
+    const answer = await askService(`${url}${path}`, {
       method,
       headers: { authorization: `Bearer ${cluster.apiKey}`, "content-type": "application/json" },
       ...(body === undefined ? {} : { body: JSON.stringify(body) }),

@@ -3,6 +3,7 @@
 // Guarantees: the receiver gets exactly one event for each end, whatever happens (repetitions with the same id only), in
 // order for each user; every request is signed, and an id has one body. Each run prints its seed.
 import { setTimeout as pause } from "node:timers/promises";
+import { askService } from "@petrel/shared/testing/cluster/ask-service";
 import { startCluster, type TestCluster } from "@petrel/shared/testing/cluster/start-cluster";
 import { chooseSeed, seededRandom } from "@petrel/shared/testing/faults/seeded-random";
 import { openClient } from "@petrel/shared/testing/peers/ws-client";
@@ -70,7 +71,7 @@ async function ask(
   url: string,
   body?: unknown,
 ): Promise<{ readonly status: number; readonly body: unknown }> {
-  const answer = await fetch(url, {
+  const answer = await askService(url, {
     method,
     headers: {
       authorization: `Bearer ${cluster.adminKey}`,

@@ -4,6 +4,7 @@
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { askService } from "@petrel/shared/testing/cluster/ask-service";
 import { PetrelClient, type PetrelClientError, type TopicLost } from "@petrel/client";
 import { startCluster, type TestCluster } from "@petrel/shared/testing/cluster/start-cluster";
 import { waitFor } from "@petrel/shared/testing/wait-for";
@@ -66,7 +67,7 @@ async function newClient(userId: string, urls: readonly string[] = cluster.nodeU
 
 const admin = async (method: string, path: string): Promise<unknown> => {
   const headers = { authorization: `Bearer ${cluster.adminKey}` };
-  const answer = await fetch(`${cluster.collect.url}${path}`, { method, headers });
+  const answer = await askService(`${cluster.collect.url}${path}`, { method, headers });
   expect(answer.ok).toBe(true);
   return answer.status === 204 ? undefined : answer.json();
 };
@@ -136,7 +137,11 @@ test("a node is killed while many publish: everyone gets all, once and in one or
     await cluster.post("/v1/messages", { to: { topic: "news" }, data: word });
     const headers = { authorization: `Bearer ${cluster.adminKey}`, "content-type": "application/json" };
     const body = JSON.stringify({ to: { all: true }, data: word });
-    const { status } = await fetch(`${cluster.collect.url}/v1/messages`, { method: "POST", headers, body });
+    const { status } = await askService(`${cluster.collect.url}/v1/messages`, {
+      method: "POST",
+      headers,
+      body,
+    });
     expect(status).toBe(202);
   };
   await waitFor(

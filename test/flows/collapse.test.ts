@@ -1,5 +1,6 @@
 // Flow: messages with one collapse key to a user who is away.
 // Guarantees: inbox and phone show the last one, and the others say why they have ended.
+import { askService } from "@petrel/shared/testing/cluster/ask-service";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import {
   startApnsSimulator,
@@ -31,7 +32,7 @@ interface State {
 }
 
 async function call(method: "GET" | "PUT", url: string, body?: object): Promise<unknown> {
-  const response = await fetch(url, {
+  const response = await askService(url, {
     method,
     headers: {
       authorization: `Bearer ${cluster.apiKey}`,

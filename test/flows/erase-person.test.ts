@@ -1,5 +1,6 @@
 // Over real processes: a person is erased while connected to two nodes. Everything of theirs ends at once, and Redis
 // keeps only what docs/operate/erasing-a-person.md says.
+import { askService } from "@petrel/shared/testing/cluster/ask-service";
 import { partitionKeys } from "@petrel/shared/redis/keys";
 import { partitionOfUser } from "@petrel/shared/protocol/messages/partition";
 import { connectRedis, type Redis } from "@petrel/shared/redis/connection/connect";
@@ -31,7 +32,7 @@ async function ask(
   bearer: string,
   body?: unknown,
 ): Promise<{ readonly status: number; readonly body: Record<string, unknown> }> {
-  const response = await fetch(url, {
+  const response = await askService(url, {
     method,
     headers: {
       authorization: `Bearer ${bearer}`,

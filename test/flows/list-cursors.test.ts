@@ -1,6 +1,7 @@
 // Tests the cursor of every list that any service answers, found in their OpenAPI documents: a matching text is
 // answered with a page, any other with 400.
 // Guarantees: real processes; whatever the pattern, its edges are tried.
+import { askService, type ServiceAnswer } from "@petrel/shared/testing/cluster/ask-service";
 import * as fc from "fast-check";
 import { chooseSeed } from "@petrel/shared/testing/faults/seeded-random";
 import { startCluster, type TestCluster } from "@petrel/shared/testing/cluster/start-cluster";
@@ -36,7 +37,7 @@ beforeAll(async () => {
 afterAll(() => cluster?.stop());
 
 async function listRoutesOf(service: string, url: string): Promise<ListRoute[]> {
-  const answer = await fetch(`${url}/openapi.json`);
+  const answer = await askService(`${url}/openapi.json`);
   if (!answer.ok) return [];
   const { paths } = (await answer.json()) as { paths: Record<string, Record<string, Operation>> };
   return Object.entries(paths).flatMap(([path, operations]) =>
@@ -49,12 +50,12 @@ async function listRoutesOf(service: string, url: string): Promise<ListRoute[]> 
   );
 }
 
-async function ask({ url, path, name }: ListRoute, position: string): Promise<Response> {
+async function ask({ url, path, name }: ListRoute, position: string): Promise<ServiceAnswer> {
   // A user's inbox goes on by number; only what waits for its time has a cursor.
   const isScheduled = path === "/v1/users/{id}/messages" && name === "cursor";
   const query = new URLSearchParams({ [name]: position, ...(isScheduled ? { state: "scheduled" } : {}) });
   const target = `${url}${path.replace(/\{\w+\}/g, "someone")}?${query}`;
-  return fetch(target, { headers: { authorization: `Bearer ${cluster.adminKey}` } });
+  return askService(target, { headers: { authorization: `Bearer ${cluster.adminKey}` } });
 }
 
 /** Texts that match a pattern, also with all digits at their lowest, and at their highest. */

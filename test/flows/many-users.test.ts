@@ -1,5 +1,6 @@
 // Flow: many messages to many connected users over two nodes.
 // Guarantees: each arrives once, in seq order, and is reported as delivered.
+import { askService } from "@petrel/shared/testing/cluster/ask-service";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { startCluster, type TestCluster } from "@petrel/shared/testing/cluster/start-cluster";
 import { waitFor } from "@petrel/shared/testing/wait-for";
@@ -50,7 +51,7 @@ test(`${MESSAGES} messages to ${USERS} users on two nodes: once, in order, deliv
 
   const states = new Map<string, number>();
   const isDelivered = async (id: string): Promise<boolean> => {
-    const response = await fetch(`${cluster.collect.url}/v1/messages/${id}`, {
+    const response = await askService(`${cluster.collect.url}/v1/messages/${id}`, {
       headers: { authorization: `Bearer ${cluster.apiKey}` },
     });
     return ((await response.json()) as { state: string }).state === "delivered";

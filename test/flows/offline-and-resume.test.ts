@@ -1,5 +1,6 @@
 // Flow: users who were away, and slow readers.
 // Guarantees: what was missed comes on return, exactly that, in order; a backlog beyond every buffer arrives whole.
+import { askService } from "@petrel/shared/testing/cluster/ask-service";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { startCluster, type TestCluster } from "@petrel/shared/testing/cluster/start-cluster";
 import { waitFor } from "@petrel/shared/testing/wait-for";
@@ -60,7 +61,7 @@ test("acked 40 of 100, left, back with since=40: gets 41 to 100", async () => {
 
   // Without its own position, acks on the other node count, once they are written.
   const lastIsDelivered = async (): Promise<boolean> => {
-    const response = await fetch(`${cluster.collect.url}/v1/messages/${messages.at(-1)?.id}`, {
+    const response = await askService(`${cluster.collect.url}/v1/messages/${messages.at(-1)?.id}`, {
       headers: { authorization: `Bearer ${cluster.apiKey}` },
     });
     return ((await response.json()) as { state: string }).state === "delivered";

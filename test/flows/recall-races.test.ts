@@ -2,6 +2,7 @@
 // Guarantees: each has exactly one end, and what DELETE answered is true: whether it raced acknowledgements, phones, or
 // the time for which it was scheduled. Who was sent one that is cancelled is told, once.
 import { setTimeout as pause } from "node:timers/promises";
+import { askService } from "@petrel/shared/testing/cluster/ask-service";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import {
   startApnsSimulator,
@@ -37,7 +38,7 @@ interface Cancelled {
 }
 
 async function cancel(id: string): Promise<Cancelled> {
-  const response = await fetch(`${cluster.collect.url}/v1/messages/${id}`, {
+  const response = await askService(`${cluster.collect.url}/v1/messages/${id}`, {
     method: "DELETE",
     headers: authorization(),
   });
@@ -52,7 +53,7 @@ interface State {
   readonly timeline: readonly { readonly event: string }[];
 }
 async function read(id: string): Promise<State> {
-  const response = await fetch(`${cluster.collect.url}/v1/messages/${id}`, { headers: authorization() });
+  const response = await askService(`${cluster.collect.url}/v1/messages/${id}`, { headers: authorization() });
   return (await response.json()) as State;
 }
 
@@ -141,7 +142,7 @@ test(`${COUNT} are cancelled while phones are being rung`, { timeout: 180_000 },
   await simulator.setBehaviour({ latencyMs: 25 });
   await Promise.all(
     Array.from({ length: COUNT }, (_, i) =>
-      fetch(`${cluster.auth.url}/v1/users/ring${i}/devices`, {
+      askService(`${cluster.auth.url}/v1/users/ring${i}/devices`, {
         method: "PUT",
         headers: { ...authorization(), "content-type": "application/json" },
         body: JSON.stringify({ platform: "ios", token: tokenOf(i), topic: TOPIC, environment: "production" }),

@@ -1,6 +1,7 @@
 // Flow: many messages are due in the same second, beside live traffic; and what one of them meets on its way to a client.
 // Guarantees: none early, each delivered once, in order; live messages go on meanwhile, none is lost. Prints how late the
 // former were, and how long the latter took with and without them.
+import { askService } from "@petrel/shared/testing/cluster/ask-service";
 import { waitFor } from "@petrel/shared/testing/wait-for";
 import { startCluster, type TestCluster } from "@petrel/shared/testing/cluster/start-cluster";
 import { connectClient, type WsClient } from "@petrel/shared/testing/peers/ws-client";
@@ -131,7 +132,7 @@ test("one is traced from sending to acknowledgement; another is cancelled; a thi
   const [client] = await connect("one", 1);
   if (client === undefined) throw new Error("no client");
   const ask = async (method: string, path: string, key = cluster.apiKey) => {
-    const answer = await fetch(cluster.collect.url + path, {
+    const answer = await askService(cluster.collect.url + path, {
       method,
       headers: { authorization: `Bearer ${key}` },
     });

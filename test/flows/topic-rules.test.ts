@@ -3,6 +3,7 @@
 import { mkdtemp, rename, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { askService } from "@petrel/shared/testing/cluster/ask-service";
 import { startCluster, type TestCluster } from "@petrel/shared/testing/cluster/start-cluster";
 import { waitFor } from "@petrel/shared/testing/wait-for";
 import { afterAll, beforeAll, expect, test } from "vitest";
@@ -46,7 +47,7 @@ async function put(text: string): Promise<void> {
 /** How many of a topic's messages are kept. */
 async function keptOf(topic: string): Promise<number> {
   for (let i = 0; i < 10; i++) await cluster.post("/v1/messages", { to: { topic }, data: i });
-  const answer = await fetch(`${cluster.collect.url}/v1/topics/${topic}/messages`, {
+  const answer = await askService(`${cluster.collect.url}/v1/topics/${topic}/messages`, {
     headers: { authorization: `Bearer ${cluster.apiKey}` },
   });
   return ((await answer.json()) as { items: unknown[] }).items.length;

@@ -1,5 +1,6 @@
 // Flow: a token with topics from auth, messages through collect, and what sockets on two nodes are sent.
 // Guarantees: the real services; what producers are answered and what subscribers see are one story.
+import { askService } from "@petrel/shared/testing/cluster/ask-service";
 import { startCluster, type TestCluster } from "@petrel/shared/testing/cluster/start-cluster";
 import { connectClient, type WsClient } from "@petrel/shared/testing/peers/ws-client";
 import { waitFor } from "@petrel/shared/testing/wait-for";
@@ -18,7 +19,7 @@ afterAll(() => cluster?.stop());
 
 type Body = Readonly<Record<string, unknown>>;
 async function ask(method: string, url: string, body?: unknown): Promise<{ status: number; body: Body }> {
-  const answer = await fetch(url, {
+  const answer = await askService(url, {
     method,
     headers: {
       authorization: `Bearer ${cluster.adminKey}`,

@@ -1,6 +1,7 @@
 // chaos: a person is erased while messages come for them, signs in again as a new one, and is sent old messages again.
 // Guarantees: the request repeats until it is answered with 204; the record tells the two lives apart.
 import { setTimeout as sleep } from "node:timers/promises";
+import { askService } from "@petrel/shared/testing/cluster/ask-service";
 import type { RecordedCluster } from "./recorded-cluster.js";
 
 const ANSWER_DEADLINE_MS = 20_000;
@@ -17,12 +18,11 @@ export async function erasePerson(run: RecordedCluster, user: string, signal: Ab
   const erasure = recorder.erasing(user);
   const isErased = async (): Promise<boolean> => {
     erasure.attempts++;
-    const answer = await fetch(`${cluster.collect.url}/v1/users/${user}`, {
+    const answer = await askService(`${cluster.collect.url}/v1/users/${user}`, {
       method: "DELETE",
       headers: { authorization: `Bearer ${cluster.adminKey}` },
       signal: AbortSignal.any([signal, AbortSignal.timeout(ANSWER_DEADLINE_MS)]),
     }).catch(() => undefined);
-    await answer?.body?.cancel();
     return answer?.status === 204;
   };
   while (!(await isErased())) await sleep(RETRY_MS, undefined, { signal });

@@ -3,6 +3,7 @@
 // after. Times are printed, not judged: the cache's unit tests check them on their own clock.
 import { createHash } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
+import { askService } from "@petrel/shared/testing/cluster/ask-service";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import { partitionOfUser } from "@petrel/shared/protocol/messages/partition";
 import { authKeys } from "@petrel/shared/redis/auth/auth-keys";
@@ -45,12 +46,12 @@ async function post(collectUrl: string, key: string, user: string, isSigned = fa
         "petrel-signature": `v1,${signature}`,
       }
     : { authorization: `Bearer ${key}` };
-  const answer = await fetch(collectUrl + target, {
+  const answer = await askService(collectUrl + target, {
     method: "POST",
     headers: { "content-type": "application/json", ...credential },
     body,
   });
-  await answer.arrayBuffer();
+  await answer.text();
   return answer.status;
 }
 
@@ -130,7 +131,7 @@ describe("one link to Redis cut", () => {
 
   test("a key revoked while Redis is away for one collect is refused there soon after", async () => {
     const admin = { authorization: `Bearer ${cluster.adminKey}` };
-    const made = await fetch(`${cluster.auth.url}/v1/keys`, {
+    const made = await askService(`${cluster.auth.url}/v1/keys`, {
       method: "POST",
       headers: { ...admin, "content-type": "application/json" },
       body: JSON.stringify({ name: "shop", owner: "shop", scopes: ["send"] }),
@@ -142,7 +143,10 @@ describe("one link to Redis cut", () => {
 
     proxy.cut();
     const during = post(cluster.collect.url, key, "alice");
-    const revoked = await fetch(`${cluster.auth.url}/v1/keys/${id}`, { method: "DELETE", headers: admin });
+    const revoked = await askService(`${cluster.auth.url}/v1/keys/${id}`, {
+      method: "DELETE",
+      headers: admin,
+    });
     expect(revoked.status).toBe(204);
     await sleep(1_500);
     proxy.heal();

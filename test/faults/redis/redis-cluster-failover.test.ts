@@ -2,6 +2,7 @@
 // one, and after one is killed.
 // Guarantees: a failover's losses are counted, and stay within docs/operate/redis.md: nothing answered with 202 under
 // ACCEPT_DURABILITY=replicas:1, otherwise at most what its replica had not yet received.
+import { askService } from "@petrel/shared/testing/cluster/ask-service";
 import { afterEach, expect, test } from "vitest";
 import { partitionOfUser } from "@petrel/shared/protocol/messages/partition";
 import { partitionKeys } from "@petrel/shared/redis/keys";
@@ -82,7 +83,7 @@ test("messages for users of all partitions: delivered in order, kept for offline
   const answer = (await cluster.post("/v1/messages", { to: { user: "u-1" }, data: 1 })) as { id: string };
   await waitFor(
     async () => {
-      const response = await fetch(`${cluster.collect.url}/v1/messages/${answer.id}`, {
+      const response = await askService(`${cluster.collect.url}/v1/messages/${answer.id}`, {
         headers: { authorization: `Bearer ${cluster.apiKey}` },
       });
       return ((await response.json()) as { state: string }).state === "delivered";

@@ -1,6 +1,7 @@
 // One master of a Redis Cluster stands still: no answer comes, and no other takes over.
 // Guarantees: users on other masters do not notice: their messages are stored, delivered and acknowledged. Messages of
 // the stalled master's users wait, and are answered when it goes on.
+import { askService } from "@petrel/shared/testing/cluster/ask-service";
 import { afterEach, expect, test } from "vitest";
 import { partitionOfUser } from "@petrel/shared/protocol/messages/partition";
 import { authKeys } from "@petrel/shared/redis/auth/auth-keys";
@@ -38,7 +39,7 @@ const post = async (user: string, n: number): Promise<string> =>
   ((await cluster.post("/v1/messages", { to: { user }, data: n })) as { id: string }).id;
 
 async function stateOf(id: string): Promise<unknown> {
-  const response = await fetch(`${cluster.collect.url}/v1/messages/${id}`, {
+  const response = await askService(`${cluster.collect.url}/v1/messages/${id}`, {
     headers: { authorization: `Bearer ${cluster.apiKey}` },
   });
   return ((await response.json()) as { state: unknown }).state;

@@ -1,6 +1,7 @@
 // Flow: limits as producers meet them, at two collects that know of each other only through Redis.
 // Guarantees: a key's limit holds over both; another key is not affected; a user is sent no more than allowed.
 import { setTimeout as sleep } from "node:timers/promises";
+import { askService, type ServiceAnswer } from "@petrel/shared/testing/cluster/ask-service";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { startCluster, type TestCluster } from "@petrel/shared/testing/cluster/start-cluster";
 
@@ -22,8 +23,8 @@ beforeAll(async () => {
 });
 afterAll(() => cluster.stop());
 
-function send(collect: number, key: string, users: readonly string[]): Promise<Response> {
-  return fetch(`${cluster.collects[collect]?.url}/v1/messages/batch`, {
+function send(collect: number, key: string, users: readonly string[]): Promise<ServiceAnswer> {
+  return askService(`${cluster.collects[collect]?.url}/v1/messages/batch`, {
     method: "POST",
     headers: { authorization: `Bearer ${key}`, "content-type": "application/json" },
     body: JSON.stringify({ messages: users.map((user) => ({ to: { user }, data: 1 })) }),
@@ -32,7 +33,7 @@ function send(collect: number, key: string, users: readonly string[]): Promise<R
 
 test("one key at two collects: never more than its limit in 10 s, with Retry-After", async () => {
   const accepted: { readonly sentAtMs: number; readonly answeredAtMs: number; readonly count: number }[] = [];
-  const refused: Response[] = [];
+  const refused: ServiceAnswer[] = [];
   let n = 0;
   const endsAtMs = Date.now() + 14_000;
   const hammer = async (collect: number): Promise<void> => {

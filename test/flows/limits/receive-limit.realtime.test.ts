@@ -5,6 +5,7 @@ import { randomBytes } from "node:crypto";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { askService } from "@petrel/shared/testing/cluster/ask-service";
 import { startCluster, type TestCluster } from "@petrel/shared/testing/cluster/start-cluster";
 import { waitFor } from "@petrel/shared/testing/wait-for";
 import { connectClient, type WsClient } from "@petrel/shared/testing/peers/ws-client";
@@ -58,7 +59,7 @@ async function joinAs(user: string): Promise<WsClient> {
 }
 
 async function stateOf(id: string): Promise<string> {
-  const response = await fetch(`${cluster.collect.url}/v1/messages/${id}`, {
+  const response = await askService(`${cluster.collect.url}/v1/messages/${id}`, {
     headers: { authorization: `Bearer ${cluster.apiKey}` },
   });
   return ((await response.json()) as { state: string }).state;

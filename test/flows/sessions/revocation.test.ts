@@ -1,6 +1,7 @@
 // Flow: tokens are revoked while their users are connected to two nodes.
 // Guarantees: within a second every node closes what lives under them, without waiting for a lease or a new
 // registration; a node that was cut off does so once its link is back; the tokens are refused everywhere from then on.
+import { askService } from "@petrel/shared/testing/cluster/ask-service";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { startCluster, type TestCluster } from "@petrel/shared/testing/cluster/start-cluster";
 import { startFaultProxy, type FaultProxy } from "@petrel/shared/testing/faults/fault-proxy";
@@ -49,7 +50,7 @@ async function call(
   body?: unknown,
   url = cluster.auth.url,
 ): Promise<Answer> {
-  const response = await fetch(url + path, {
+  const response = await askService(url + path, {
     method,
     headers: {
       authorization: `Bearer ${credential}`,
@@ -181,7 +182,7 @@ test.each(["cut", "stall"] as const)(
     await expectRevoked(far, 30_000);
     const lateMs = performance.now() - healedAtMs;
     process.stdout.write(`link back (${fault}): closed ${Math.round(lateMs)} ms after\n`);
-    await waitFor(async () => (await fetch(`${cluster.nodes[1]?.url}/health/ready`)).ok, {
+    await waitFor(async () => (await askService(`${cluster.nodes[1]?.url}/health/ready`)).ok, {
       what: "the node to be ready",
       deadlineMs: 30_000,
     });

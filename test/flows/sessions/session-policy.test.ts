@@ -1,6 +1,7 @@
 // Flow: SESSION_POLICY over two nodes, with auth's tokens.
 // Guarantees: the newest sign-in stays, on whichever node; the older one is closed with 4409 and told the new platform.
 // A client that moves because its node stops replaces only itself, and hears of no sign-in.
+import { askService } from "@petrel/shared/testing/cluster/ask-service";
 import { afterEach, expect, test } from "vitest";
 import { startCluster, type TestCluster } from "@petrel/shared/testing/cluster/start-cluster";
 import { waitFor } from "@petrel/shared/testing/wait-for";
@@ -10,7 +11,7 @@ let cluster: TestCluster;
 afterEach(() => cluster?.stop());
 
 async function signIn(node: number, userId: string, platform: string): Promise<WsClient> {
-  const response = await fetch(`${cluster.auth.url}/v1/tokens`, {
+  const response = await askService(`${cluster.auth.url}/v1/tokens`, {
     method: "POST",
     headers: { authorization: `Bearer ${cluster.apiKey}`, "content-type": "application/json" },
     body: JSON.stringify({ userId, device: { id: `${platform}-1`, platform } }),
@@ -30,7 +31,7 @@ async function expectReplaced(client: WsClient, platform: string): Promise<void>
 }
 
 const connectionsOf = async (userId: string): Promise<readonly { readonly platform: string }[]> => {
-  const response = await fetch(`${cluster.collect.url}/v1/users/${userId}/presence`, {
+  const response = await askService(`${cluster.collect.url}/v1/users/${userId}/presence`, {
     headers: { authorization: `Bearer ${cluster.apiKey}` },
   });
   return ((await response.json()) as { connections: { platform: string }[] }).connections;

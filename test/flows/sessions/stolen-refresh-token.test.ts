@@ -1,5 +1,6 @@
 // Flow: a refresh token is stolen, and used after its owner has refreshed, while both hold sockets on two nodes.
 // Guarantees: both are out within a second, sockets too; the user's other sessions are not affected.
+import { askService } from "@petrel/shared/testing/cluster/ask-service";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { startCluster, type TestCluster } from "@petrel/shared/testing/cluster/start-cluster";
 import { waitFor } from "@petrel/shared/testing/wait-for";
@@ -24,7 +25,7 @@ beforeAll(async () => {
 afterAll(() => cluster?.stop());
 
 async function post(path: string, body: object, credential?: string) {
-  const response = await fetch(cluster.auth.url + path, {
+  const response = await askService(cluster.auth.url + path, {
     method: "POST",
     headers: {
       "content-type": "application/json",
@@ -81,7 +82,7 @@ test("a stolen refresh token used after its owner refreshed signs both out, sock
   for (const { accessToken } of [owner, stolen]) {
     const refused = openClient({ url: urlOf(0), token: accessToken });
     expect(await refused.untilClosed()).toMatchObject({ code: 4403 });
-    const response = await fetch(`${cluster.auth.url}/v1/devices`, {
+    const response = await askService(`${cluster.auth.url}/v1/devices`, {
       headers: { authorization: `Bearer ${accessToken}` },
     });
     expect(response.status).toBe(401);

@@ -2,6 +2,7 @@
 // Guarantees: the processes then running make each item completely, and those running later use it; a use throws unless
 // it is answered as by the release that made the item.
 import { createHash, randomBytes, randomUUID } from "node:crypto";
+import { askService } from "@petrel/shared/testing/cluster/ask-service";
 import { signRequest } from "@petrel/shared/security/producers/request-signature";
 import type { TestApnsSimulator } from "@petrel/shared/testing/cluster/start-apns-simulator";
 import type { TestCluster } from "@petrel/shared/testing/cluster/start-cluster";
@@ -225,12 +226,11 @@ async function makeProducerKey(stage: Stage, user: string) {
   expect(made.status).toBe(201);
   const { id: keyId, secret } = made.body as { readonly id: string; readonly secret: string };
   const post = async (headers: Record<string, string>, body: string): Promise<number> => {
-    const response = await fetch(`${stage.cluster.collect.url}/v1/messages`, {
+    const response = await askService(`${stage.cluster.collect.url}/v1/messages`, {
       method: "POST",
       headers: { "content-type": "application/json", ...headers },
       body,
     });
-    await response.body?.cancel();
     return response.status;
   };
   return async () => {

@@ -4,6 +4,7 @@ import { randomBytes } from "node:crypto";
 import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { askService } from "@petrel/shared/testing/cluster/ask-service";
 import { startCluster, type TestCluster } from "@petrel/shared/testing/cluster/start-cluster";
 import { connectClient } from "@petrel/shared/testing/peers/ws-client";
 import { waitFor } from "@petrel/shared/testing/wait-for";
@@ -74,7 +75,7 @@ export class TracedCluster {
 
   /** @returns the message's id */
   async send(user: string, traceparent: string | undefined, more: object = {}): Promise<string> {
-    const response = await fetch(`${this.cluster.collect.url}/v1/messages`, {
+    const response = await askService(`${this.cluster.collect.url}/v1/messages`, {
       method: "POST",
       headers: {
         authorization: `Bearer ${this.cluster.apiKey}`,

@@ -1,20 +1,31 @@
 // start-cluster, flows -> here: one request to a service. For what is asked a hundred times a test: `fetch` takes three
 // times the CPU.
-// Guarantees: connections are kept for the next request, until `hangUpAsked`; an answer is read whole.
+// Guarantees: connections are kept for the next request, until `hangUpAsked`; an answer of whatever status is read whole;
+// only no answer rejects.
 import { Agent, request } from "node:http";
-import { text } from "node:stream/consumers";
 
 export interface AskInit {
   readonly method?: string;
   readonly headers?: Readonly<Record<string, string>>;
   readonly body?: string;
+  readonly signal?: AbortSignal;
 }
 
 export interface AskAnswer {
+  /** 2xx. */
   readonly ok: boolean;
   readonly status: number;
   readonly text: () => Promise<string>;
 }
+
+export interface ServiceAnswer extends AskAnswer {
+  readonly headers: { readonly get: (name: string) => string | null };
+  readonly json: () => Promise<unknown>;
+}
+
+type Given =
+  | { readonly kind: "answer"; readonly answer: ServiceAnswer }
+  | { readonly kind: "none"; readonly error: Error; readonly wasKept: boolean };
 
 class KeptConnections {
   #agent = new Agent({ keepAlive: true });
@@ -36,22 +47,41 @@ class KeptConnections {
 const kept = new KeptConnections();
 
 /** @param url http: only @throws if there is no answer */
-export function askService(
-  url: string,
-  { method = "GET", headers = {}, body }: AskInit = {},
-): Promise<AskAnswer> {
-  return new Promise((resolve, reject) => {
-    const asked = request(url, { agent: kept.agent, method, headers }, (answer) => {
-      text(answer).then((said) => {
-        const status = answer.statusCode ?? 0;
-        resolve({ ok: status >= 200 && status < 300, status, text: () => Promise.resolve(said) });
-      }, reject);
-    });
-    asked.once("error", reject);
-    asked.end(body);
-  });
+export async function askService(url: string, init: AskInit = {}): Promise<ServiceAnswer> {
+  for (;;) {
+    const given = await askOnce(url, init);
+    if (given.kind === "answer") return given.answer;
+    // The service ended the connection just as it was used again. What changes nothing may be asked twice.
+    if (!given.wasKept || (init.method ?? "GET") !== "GET") throw given.error;
+  }
 }
 
 export function hangUpAsked(): void {
   kept.hangUp();
+}
+
+function askOnce(url: string, { body, ...options }: AskInit): Promise<Given> {
+  return new Promise((resolve) => {
+    const asked = request(url, { ...options, agent: kept.agent });
+    const fail = (error: Error): void => resolve({ kind: "none", error, wasKept: asked.reusedSocket });
+    asked.on("error", fail);
+    asked.on("response", (response) => {
+      const { statusCode: status = 0, headers } = response;
+      let said = "";
+      response.setEncoding("utf8");
+      response.on("data", (chunk: string) => (said += chunk));
+      response.on("error", fail);
+      response.on("end", () => {
+        const answer: ServiceAnswer = {
+          ok: status >= 200 && status < 300,
+          status,
+          headers: { get: (name) => headers[name.toLowerCase()]?.toString() ?? null },
+          text: async () => said,
+          json: async () => JSON.parse(said) as unknown,
+        };
+        resolve({ kind: "answer", answer });
+      });
+    });
+    asked.end(body);
+  });
 }
