@@ -310,7 +310,7 @@ describe("routes", () => {
 
   test("if the connect script's answer is lost, its route is removed when Redis is back", async () => {
     const userId = newUser();
-    const impatient = await bench.startNode({ commandTimeoutMs: 200 });
+    const impatient = await bench.startNode({ commandTimeoutMs: 1_500 });
     await impatient.redis.ping();
     bench.store.server.signal("SIGSTOP");
     const client = approach(impatient, { token: `user.${userId}` });

@@ -1,6 +1,6 @@
 // Leases: renewed, found missing, taken again; and what happens to them over a suspension or a lost subscription.
 import { waitFor } from "@petrel/shared/testing/wait-for";
-import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
+import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from "vitest";
 import { approach, join, openNodeBench, range, seqsOf, type NodeBench } from "../testing/node-bench.js";
 import type { PushNode } from "../testing/start-push-node.js";
 
@@ -172,18 +172,20 @@ describe("a lost subscription", () => {
   });
 
   test("that returns before the command connection: registration is retried until it succeeds", async () => {
-    const impatient = await bench.startNode({ commandTimeoutMs: 200 });
+    const impatient = await bench.startNode({ commandTimeoutMs: 1_500 });
     const userId = newUser();
     const client = await join(impatient, userId);
     await bench.store.redis.del(bench.keysOf(userId).routes(userId));
     await bench.accept(userId, "missed");
+    const run = vi.spyOn(impatient.scripts, "run");
     bench.store.server.signal("SIGSTOP");
     const renewed = impatient.renewal.renewAll("test");
-    // The first call, and the next ones, fail.
-    await pause(500);
+    await waitFor(() => run.mock.settledResults.filter(({ type }) => type === "rejected").length >= 2, {
+      what: "two calls without an answer",
+    });
     bench.store.server.signal("SIGCONT");
     await renewed;
-    await client.untilMessages(1, 5_000);
+    await client.untilMessages(1);
     expect(await bench.routes(userId)).toHaveLength(1);
     client.close();
   });

@@ -13,13 +13,15 @@ let node: PushNode;
 let users = 0;
 
 const BOUND_BYTES = 64 * 1024;
+/** Long enough for a busy machine. */
+const COMMAND_TIMEOUT_MS = 1_500;
 
 beforeAll(async () => {
   bench = await openNodeBench();
   node = await bench.startNode({
     outboundBoundBytes: BOUND_BYTES,
     slowTimeoutMs: 3_000,
-    commandTimeoutMs: 300,
+    commandTimeoutMs: COMMAND_TIMEOUT_MS,
   });
 });
 afterEach(() => {
@@ -250,7 +252,7 @@ describe("faults", () => {
     await waitFor(() => connection.phase !== "registering", { what: "its place" });
     bench.store.server.signal("SIGSTOP");
     // Not a single answer within the deadline of a command.
-    await new Promise((resolve) => setTimeout(resolve, 700));
+    await new Promise((resolve) => setTimeout(resolve, COMMAND_TIMEOUT_MS + 500));
     raw.socket.resume();
     bench.store.server.signal("SIGCONT");
     await waitFor(() => messagesOf(raw).length === 300, { what: "all messages" });

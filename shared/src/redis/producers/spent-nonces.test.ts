@@ -72,8 +72,8 @@ test("a write without an answer is repeated, and is still the first", async () =
     url: `redis://127.0.0.1:${proxy.port}`,
     role: "test",
     logger,
-    commandTimeoutMs: 200,
-    silenceTimeoutMs: 300,
+    commandTimeoutMs: 1_000,
+    silenceTimeoutMs: 1_500,
   });
   try {
     const patient = new SpentNonces(link, { deadlineMs: 30_000 });
