@@ -204,7 +204,7 @@ export function steadyPlan(
   names: readonly string[],
   rate: number,
 ): RoundPlan {
-  const count = rate * options.seconds;
+  const count = Math.ceil(rate * options.seconds);
   const first = takeNumbers(count);
   return { first, topics: spread(names, count), run: (publish) => atRate(publish, first, count, rate) };
 }
