@@ -1,10 +1,5 @@
 // Flow: the client library in a page that is hidden, frozen, left and returned to, in a real Chromium.
 // Guarantees: a dead connection is noticed when the page is seen again; no page in the back/forward cache is online.
-import { once } from "node:events";
-import { readFile } from "node:fs/promises";
-import { createServer, type Server } from "node:http";
-import type { AddressInfo } from "node:net";
-import { fileURLToPath } from "node:url";
 import type { Page } from "playwright-core";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { startFaultProxy, type FaultProxy } from "@petrel/shared/testing/faults/fault-proxy";
@@ -12,8 +7,8 @@ import { waitFor } from "@petrel/shared/testing/wait-for";
 import { WsPeer, type PeerSocket } from "@petrel/shared/testing/peers/ws-peer";
 import { runsInBrowser } from "../support/browser/chromium.js";
 import { openRealBrowser, type RealBrowser } from "../support/browser/real-browser.js";
+import { servePage, type ServedPage } from "../support/browser/serve-page.js";
 
-const sdk = fileURLToPath(new URL("../../clients/browser/dist/", import.meta.url));
 /** Never, for a test: this wait cannot bring anything. */
 const NEVER_MS = 2 ** 31 - 1;
 const WITHIN_MS = 30_000;
@@ -33,8 +28,7 @@ const html = `<!doctype html><title>page</title><script type="module">
 
 describe.runIf(runsInBrowser())("a page with the client", () => {
   let browser: RealBrowser;
-  let server: Server;
-  let pageUrl: string;
+  let served: ServedPage;
   let peer: WsPeer;
   /** Between the page and the peer, at the first of its two addresses. */
   let proxy: FaultProxy;
@@ -42,25 +36,12 @@ describe.runIf(runsInBrowser())("a page with the client", () => {
   let other: Page | undefined;
 
   beforeAll(async () => {
-    server = createServer((request, response) => {
-      const path = (request.url ?? "").split("?", 1)[0] ?? "";
-      const script = /^\/sdk\/((?:[a-z-]+\/)*[a-z-]+\.js)$/.exec(path)?.[1];
-      const type = script === undefined ? "text/html" : "text/javascript";
-      const body = script === undefined ? (path === "/" ? html : "elsewhere") : readFile(`${sdk}${script}`);
-      void Promise.resolve(body).then(
-        (content) => response.writeHead(200, { "content-type": type }).end(content),
-        () => response.writeHead(404).end(),
-      );
-    });
-    server.listen(0, "127.0.0.1");
-    await once(server, "listening");
-    pageUrl = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+    served = await servePage(html);
     browser = await openRealBrowser();
   });
   afterAll(async () => {
     await browser?.close();
-    server?.close();
-    server?.closeAllConnections();
+    served?.close();
   });
 
   beforeEach(async () => {
@@ -79,7 +60,7 @@ describe.runIf(runsInBrowser())("a page with the client", () => {
   /** Opens the page, and welcomes its client, which practically never pings. */
   async function opened(timing: Readonly<Record<string, number>>): Promise<PeerSocket> {
     const url = [`ws://127.0.0.1:${proxy.port}/v1/connect`, peer.url];
-    await page.goto(`${pageUrl}/?${encodeURIComponent(JSON.stringify({ url, timing }))}`);
+    await page.goto(`${served.origin}/?${encodeURIComponent(JSON.stringify({ url, timing }))}`);
     const socket = await peer.accept(WITHIN_MS);
     socket.welcome({ pingSeconds: 1_000_000, ackWithinMs: NEVER_MS });
     await stateIs("online");
@@ -157,7 +138,7 @@ describe.runIf(runsInBrowser())("a page with the client", () => {
     const socket = await opened({ ackDelayMs: NEVER_MS });
     socket.message(1);
     await page.waitForFunction(`client.position.since === 1`, undefined, { polling: 50 });
-    await page.goto(`${pageUrl}/elsewhere`);
+    await page.goto(`${served.origin}/elsewhere`);
     // What was handled is acknowledged on the way out.
     expect(await socket.next("ack", WITHIN_MS)).toMatchObject({ seq: 1 });
     expect(await socket.closed).toMatchObject({ code: 4000 });

@@ -2,11 +2,6 @@
 // closed, frozen and crashed at random.
 // Guarantees: every tab that lives shows each message once and in order; the server has one connection, sampled all the
 // time, but for the moments in which one takes the place of another.
-import { once } from "node:events";
-import { readFile } from "node:fs/promises";
-import { createServer, type Server } from "node:http";
-import type { AddressInfo } from "node:net";
-import { fileURLToPath } from "node:url";
 import { chooseSeed } from "@petrel/shared/testing/faults/seeded-random";
 import { freePort } from "@petrel/shared/testing/free-port";
 import { startCluster, type TestCluster } from "@petrel/shared/testing/cluster/start-cluster";
@@ -16,9 +11,9 @@ import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vit
 import { metricOf } from "../support/phones/cluster-with-phones.js";
 import { runsInBrowser } from "../support/browser/chromium.js";
 import { openRealBrowser, type RealBrowser } from "../support/browser/real-browser.js";
+import { servePage, type ServedPage } from "../support/browser/serve-page.js";
 import { sized } from "../support/sizes.js";
 
-const sdk = fileURLToPath(new URL("../../clients/browser/dist/", import.meta.url));
 const WITHIN_MS = 60_000;
 const MAX_TABS = 8;
 const HANGS_MS = 1_500;
@@ -27,8 +22,12 @@ const SAMPLE_MS = sized(50, 150);
 const NEAR_MS = 5_000;
 
 const html = `<!doctype html><title>page</title><script type="module">
-  // A tab that stands still without having been told.
-  window.hang = (ms) => setTimeout(() => { for (const end = Date.now() + ms; Date.now() < end; ); });
+  // A tab that stands still without having been told: a request that nothing else goes on beside.
+  window.hang = (ms) => setTimeout(() => {
+    const request = new XMLHttpRequest();
+    request.open("GET", "/after/" + ms, false);
+    request.send();
+  });
   window.sockets = 0;
   const Native = window.WebSocket;
   window.WebSocket = class extends Native {
@@ -139,22 +138,13 @@ function doubled(samples: readonly Sample[]): Doubled[] {
 describe.runIf(runsInBrowser())("tabs that share a connection", () => {
   let cluster: TestCluster;
   let browser: RealBrowser;
-  let server: Server;
+  let served: ServedPage;
   let metricsPort: number;
 
   beforeAll(async () => {
-    server = createServer((request, response) => {
-      const script = /^\/sdk\/((?:[a-z-]+\/)*[a-z-]+\.js)$/.exec(request.url ?? "")?.[1];
-      const type = script === undefined ? "text/html" : "text/javascript";
-      void Promise.resolve(script === undefined ? html : readFile(`${sdk}${script}`)).then(
-        (content) => response.writeHead(200, { "content-type": type }).end(content),
-        () => response.writeHead(404).end(),
-      );
-    });
-    server.listen(0, "127.0.0.1");
-    await once(server, "listening");
+    served = await servePage(html);
     // A tab may stand still for longer than the 100 acknowledged messages that are kept by default.
-    const environment = { ALLOWED_ORIGINS: origin(), INBOX_HISTORY: "1000" };
+    const environment = { ALLOWED_ORIGINS: served.origin, INBOX_HISTORY: "1000" };
     metricsPort = await freePort();
     cluster = await startCluster({
       nodes: 1,
@@ -168,11 +158,8 @@ describe.runIf(runsInBrowser())("tabs that share a connection", () => {
   afterAll(async () => {
     await browser?.close();
     await cluster?.stop();
-    server?.close();
-    server?.closeAllConnections();
+    served?.close();
   });
-
-  const origin = (): string => `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
 
   /** Those of everybody: one person is there at a time. */
   const connections = (): Promise<number> =>
@@ -202,7 +189,7 @@ describe.runIf(runsInBrowser())("tabs that share a connection", () => {
         const [, at] = /^moved (\d+)$/.exec(message.text()) ?? [];
         if (at !== undefined) moves.push(Number(at));
       });
-      await page.goto(`${origin()}/?${query}`);
+      await page.goto(`${served.origin}/?${query}`);
       const tab = { name: opened++, page, isFrozen: false };
       // Two may have one process: then both crash.
       page.on("crash", () => (tabs = tabs.filter((one) => one !== tab)));
@@ -346,14 +333,14 @@ describe.runIf(runsInBrowser())("tabs that share a connection", () => {
       page.waitForFunction(what, undefined, { timeout: WITHIN_MS, polling: 50 });
     const [first, second] = [await browser.context.newPage(), await browser.context.newPage()];
     for (const page of [first, second]) {
-      await page.goto(`${origin()}/?${query}`);
+      await page.goto(`${served.origin}/?${query}`);
       await until(page, `window.client?.state === "online"`);
     }
     expect(await first.evaluate("sockets")).toBe(1);
     await send();
     for (const page of [first, second]) await until(page, "heard.length === 1");
 
-    await first.goto(`${origin()}/elsewhere`);
+    await first.goto(`${served.origin}/elsewhere`);
     await until(second, "sockets === 1");
     await send();
     await until(second, "heard.length === 2");

@@ -1,11 +1,6 @@
 // Flow: `ack: "visible"` in a real Chromium: whether the phone rings depends on whether anybody can see the page.
 // Guarantees: a hidden page receives and the phone rings after the ack timeout; a visible one keeps it silent.
 import { randomBytes } from "node:crypto";
-import { once } from "node:events";
-import { readFile } from "node:fs/promises";
-import { createServer, type Server } from "node:http";
-import type { AddressInfo } from "node:net";
-import { fileURLToPath } from "node:url";
 import {
   startApnsSimulator,
   type TestApnsSimulator,
@@ -17,8 +12,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { readState, registerPhone } from "../support/phones/cluster-with-phones.js";
 import { runsInBrowser } from "../support/browser/chromium.js";
 import { openRealBrowser, type RealBrowser } from "../support/browser/real-browser.js";
-
-const sdk = fileURLToPath(new URL("../../clients/browser/dist/", import.meta.url));
+import { servePage, type ServedPage } from "../support/browser/serve-page.js";
 
 const html = `<!doctype html><title>page</title><script type="module">
   import { PetrelClient } from "/sdk/client.js";
@@ -33,24 +27,15 @@ describe.runIf(runsInBrowser())("a page with ack: visible", () => {
   let simulator: TestApnsSimulator;
   let cluster: TestCluster;
   let browser: RealBrowser;
-  let server: Server;
+  let served: ServedPage;
 
   beforeAll(async () => {
-    server = createServer((request, response) => {
-      const script = /^\/sdk\/((?:[a-z-]+\/)*[a-z-]+\.js)$/.exec(request.url ?? "")?.[1];
-      const type = script === undefined ? "text/html" : "text/javascript";
-      void Promise.resolve(script === undefined ? html : readFile(`${sdk}${script}`)).then(
-        (content) => response.writeHead(200, { "content-type": type }).end(content),
-        () => response.writeHead(404).end(),
-      );
-    });
-    server.listen(0, "127.0.0.1");
-    await once(server, "listening");
+    served = await servePage(html);
     simulator = await startApnsSimulator();
     cluster = await startCluster({
       nodes: 1,
       together: true,
-      environment: { ...simulator.environment, ACK_TIMEOUT_MS: "1000", ALLOWED_ORIGINS: origin() },
+      environment: { ...simulator.environment, ACK_TIMEOUT_MS: "1000", ALLOWED_ORIGINS: served.origin },
     });
     browser = await openRealBrowser();
   });
@@ -58,11 +43,9 @@ describe.runIf(runsInBrowser())("a page with ack: visible", () => {
     await browser?.close();
     await cluster?.stop();
     await simulator?.stop();
-    server?.close();
-    server?.closeAllConnections();
+    served?.close();
   });
 
-  const origin = (): string => `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
   const newPhone = async (user: string): Promise<string> => {
     const phone = randomBytes(32).toString("hex");
     await registerPhone(cluster, user, phone);
@@ -73,7 +56,7 @@ describe.runIf(runsInBrowser())("a page with ack: visible", () => {
   async function open(user: string, ack: string, shared = false): Promise<Page> {
     const options = { url: cluster.nodeUrls[0], token: await cluster.tokenFor(user), ack, shared };
     const page = await browser.context.newPage();
-    await page.goto(`${origin()}/?${encodeURIComponent(JSON.stringify(options))}`);
+    await page.goto(`${served.origin}/?${encodeURIComponent(JSON.stringify(options))}`);
     await page.bringToFront();
     await page.waitForFunction(
       `client.state === "online" && document.visibilityState === "visible"`,

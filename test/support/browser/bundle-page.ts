@@ -4,16 +4,25 @@ import { fileURLToPath } from "node:url";
 import { rolldown } from "rolldown";
 
 /** @param script from the repository's root */
-export async function bundlePage(script: string): Promise<string> {
-  const bundle = await rolldown({
-    input: fileURLToPath(new URL(`../../../${script}`, import.meta.url)),
+export function bundlePage(script: string): Promise<string> {
+  return bundle(script, "iife");
+}
+
+/** For a page that imports it by its address: a module, as it would be without a bundler. */
+export function bundleClient(): Promise<string> {
+  return bundle("clients/browser/dist/client.js", "esm");
+}
+
+async function bundle(input: string, format: "iife" | "esm"): Promise<string> {
+  const made = await rolldown({
+    input: fileURLToPath(new URL(`../../../${input}`, import.meta.url)),
     platform: "browser",
     transform: { define: { "process.env.NODE_ENV": '"development"' } },
   });
   try {
-    const { output } = await bundle.generate({ format: "iife", codeSplitting: false });
+    const { output } = await made.generate({ format, codeSplitting: false });
     return output[0].code;
   } finally {
-    await bundle.close();
+    await made.close();
   }
 }
