@@ -33,7 +33,6 @@ describe.runIf(runsInBrowser())("a page with the client", () => {
   /** Between the page and the peer, at the first of its two addresses. */
   let proxy: FaultProxy;
   let page: Page;
-  let other: Page | undefined;
 
   beforeAll(async () => {
     served = await servePage(html);
@@ -51,8 +50,6 @@ describe.runIf(runsInBrowser())("a page with the client", () => {
   });
   afterEach(async () => {
     await page.close();
-    await other?.close();
-    other = undefined;
     await proxy.stop();
     await peer.close();
   });
@@ -73,8 +70,7 @@ describe.runIf(runsInBrowser())("a page with the client", () => {
 
   /** Another tab comes to the front. */
   async function hide(): Promise<void> {
-    other = await browser.context.newPage();
-    await other.bringToFront();
+    await browser.blank.bringToFront();
     await page.waitForFunction(`document.visibilityState === "hidden"`, undefined, { polling: 50 });
   }
 

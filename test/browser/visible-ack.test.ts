@@ -69,11 +69,9 @@ describe.runIf(runsInBrowser())("a page with ack: visible", () => {
   }
 
   /** Another tab comes to the front. */
-  async function hide(page: Page): Promise<Page> {
-    const other = await browser.context.newPage();
-    await other.bringToFront();
+  async function hide(page: Page): Promise<void> {
+    await browser.blank.bringToFront();
     await page.waitForFunction(`document.visibilityState === "hidden"`, undefined, { polling: 50 });
-    return other;
   }
 
   async function send(user: string, data: string): Promise<string> {
@@ -103,7 +101,7 @@ describe.runIf(runsInBrowser())("a page with ack: visible", () => {
     const page = await open("ada", "visible");
     await untilState(await send("ada", "visible"), "delivered");
 
-    const other = await hide(page);
+    await hide(page);
     const hidden = await send("ada", "hidden");
     await hears(page, "hidden");
     await untilState(hidden, "pushed");
@@ -113,14 +111,13 @@ describe.runIf(runsInBrowser())("a page with ack: visible", () => {
     await page.bringToFront();
     await untilState(hidden, "delivered");
     expect(await rings(phone)).toBe(1);
-    await other.close();
     await page.close();
   });
 
   test("hidden, and the application says seen(): delivered, and silent; so is ack: handled", async () => {
     const phone = await newPhone("bob");
     const page = await open("bob", "visible");
-    const other = await hide(page);
+    await hide(page);
     const seen = await send("bob", "read aloud");
     await hears(page, "read aloud");
     expect(await page.evaluate("heard[0].seen()")).toBe(true);
@@ -128,10 +125,10 @@ describe.runIf(runsInBrowser())("a page with ack: visible", () => {
 
     const handledPhone = await newPhone("carol");
     const second = await open("carol", "handled");
-    const third = await hide(second);
+    await hide(second);
     await untilState(await send("carol", "in the background"), "delivered");
     expect([await rings(phone), await rings(handledPhone)]).toEqual([0, 0]);
-    for (const one of [page, other, second, third]) await one.close();
+    for (const one of [page, second]) await one.close();
   });
 
   test("shared tabs: a visible one keeps the phone silent, wherever the socket is; without one it rings", async () => {
@@ -147,7 +144,7 @@ describe.runIf(runsInBrowser())("a page with ack: visible", () => {
     await untilState(await send("dora", "seen in the other"), "delivered");
     await hears(holder, "seen in the other");
 
-    const third = await hide(other);
+    await hide(other);
     const hidden = await send("dora", "seen in none");
     for (const page of [holder, other]) await hears(page, "seen in none");
     await untilState(hidden, "pushed");
@@ -156,6 +153,6 @@ describe.runIf(runsInBrowser())("a page with ack: visible", () => {
     await holder.bringToFront();
     await untilState(hidden, "delivered");
     expect(await rings(phone)).toBe(1);
-    for (const one of [holder, other, third]) await one.close();
+    for (const one of [holder, other]) await one.close();
   });
 });

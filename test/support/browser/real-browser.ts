@@ -5,11 +5,13 @@ import { once } from "node:events";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { chromium, type BrowserContext } from "playwright-core";
+import { chromium, type BrowserContext, type Page } from "playwright-core";
 import { chromiumArguments, chromiumPath } from "./chromium.js";
 
 export interface RealBrowser {
   readonly context: BrowserContext;
+  /** The tab that it started with: in front, it hides the others. */
+  readonly blank: Page;
   readonly close: () => Promise<void>;
 }
 
@@ -42,9 +44,11 @@ export async function openRealBrowser(): Promise<RealBrowser> {
   });
   const browser = await chromium.connectOverCDP(address, { noDefaults: true });
   const [context] = browser.contexts();
-  if (context === undefined) throw new Error("Chromium has no profile");
+  const [blank] = context?.pages() ?? [];
+  if (context === undefined || blank === undefined) throw new Error("Chromium has no profile, or no tab");
   return {
     context,
+    blank,
     close: async () => {
       await browser.close();
       const exited = child.exitCode === null ? once(child, "exit") : undefined;
