@@ -38,6 +38,16 @@ export function manyRounds({ rounds }: Pick<CompareOptions, "rounds">): number {
   return rounds < 3 ? rounds : 2 * rounds - 1;
 }
 
+interface RoundsOfAWorkload {
+  readonly rounds?: number;
+  readonly warmUps?: number;
+}
+
+/** V8 compiles what serves messages for some seconds of load; a server that has run for an hour is through with that. */
+function asWarm(options: Pick<CompareOptions, "rounds">): RoundsOfAWorkload {
+  return { rounds: manyRounds(options), warmUps: options.rounds < 3 ? 1 : 3 };
+}
+
 /** The users of one contender, connected. */
 export interface ConnectedUsers {
   readonly names: readonly string[];
@@ -102,7 +112,12 @@ export async function measureSingle(context: CompareContext): Promise<WorkloadFi
     workload: "single",
     title: `One message per POST: ${options.publishers} publishers in a closed loop, ${options.messages} messages to ${options.users} users`,
     unit: "µs CPU a message",
-    contenders: await forEach(context, context.contenders, (names) => singlePlan(context, names)),
+    contenders: await forEach(
+      context,
+      context.contenders,
+      (names) => singlePlan(context, names),
+      asWarm(options),
+    ),
   };
 }
 
@@ -137,6 +152,7 @@ export async function measureBatched(context: CompareContext): Promise<WorkloadF
             inClosedLoop(publish, first, messages, { publishers: BATCHING_PUBLISHERS, together: batch }),
         };
       },
+      asWarm(context.options),
     ),
   };
 }
@@ -152,7 +168,7 @@ export async function measureLibrary(context: CompareContext): Promise<WorkloadF
       context,
       context.contenders.filter(({ users }) => users?.openLibrary !== undefined),
       (names) => singlePlan(context, names),
-      options.rounds,
+      asWarm(options),
       ({ users }) => users?.openLibrary?.(),
     ),
   };
@@ -165,12 +181,9 @@ export async function measureLatency(context: CompareContext): Promise<WorkloadF
     title: `${rate} messages a second, for ${seconds} s`,
     unit: "p99 ms",
     contenders: latencies(
-      await forEach(
-        context,
-        context.contenders,
-        (names) => steadyPlan(context, names, rate),
-        fewRounds(context.options),
-      ),
+      await forEach(context, context.contenders, (names) => steadyPlan(context, names, rate), {
+        rounds: fewRounds(context.options),
+      }),
     ),
   };
 }
@@ -193,7 +206,7 @@ export async function measureHalfLoad(
         context,
         able,
         (names, { name }) => steadyPlan(context, names, Math.max(1, Math.floor((most.get(name) ?? 0) / 2))),
-        fewRounds(context.options),
+        { rounds: fewRounds(context.options) },
       ),
     ),
   };
@@ -227,7 +240,7 @@ async function forEach(
   { options, say }: CompareContext,
   contenders: readonly Contender[],
   plan: (names: readonly string[], contender: Contender) => RoundPlan,
-  rounds = options.rounds,
+  { rounds = options.rounds, warmUps = 1 }: RoundsOfAWorkload = {},
   openLibrary: (contender: Contender) => SenderLibrary | undefined = () => undefined,
 ): Promise<ContenderFigures[]> {
   const opened: ConnectedUsers[] = [];
@@ -247,7 +260,7 @@ async function forEach(
       };
       competitors.push(await openOrFail(contender.name, open));
     }
-    return await inRounds(competitors, { rounds, say });
+    return await inRounds(competitors, { rounds, warmUps, say });
   } finally {
     await Promise.all(opened.map((users) => users.close()));
   }
