@@ -34,6 +34,13 @@ describe("the cluster's address", () => {
     ]);
   });
 
+  it("is not what an empty variable says", async () => {
+    bench.writeDevFile({ auth: bench.httpUrl, collect: bench.httpUrl, nodes: [], apiKey: "file", apiSecret: "x" });
+    const names = ["AUTH_URL", "COLLECT_URL", "DISPATCH_URL", "NODE_URL", "KEY", "DEV_JSON"];
+    const environment = Object.fromEntries(names.map((name) => [`PETREL_${name}`, ""]));
+    expect(await bench.run(["token", "alice"], { environment }).exitCode).toBe(0);
+  });
+
   it("may come from a named file", async () => {
     const elsewhere = mkdtempSync(join(tmpdir(), "petrel-cli-"));
     const file = join(bench.directory, ".data", "dev.json");

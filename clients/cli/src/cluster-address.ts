@@ -50,19 +50,21 @@ export function findCluster<Needed extends keyof ClusterAddress>(
   needed: readonly Needed[],
   { environment, workingDirectory }: Pick<Terminal, "environment" | "workingDirectory">,
 ): Pick<ClusterAddress, Needed> {
-  const nodes = values.node ?? environment["PETREL_NODE_URL"]?.split(",");
+  // An empty variable is one that a compose file or a shell has not filled: it says nothing.
+  const said = (name: string): string | undefined => environment[name] || undefined;
+  const nodes = values.node ?? said("PETREL_NODE_URL")?.split(",");
   const given: Partial<ClusterAddress> = withoutUndefined({
-    auth: values.auth ?? environment["PETREL_AUTH_URL"],
-    collect: values.collect ?? environment["PETREL_COLLECT_URL"],
-    dispatch: values.dispatch ?? environment["PETREL_DISPATCH_URL"],
-    key: values.key ?? environment["PETREL_KEY"],
-    adminKey: values.key ?? environment["PETREL_KEY"],
+    auth: values.auth ?? said("PETREL_AUTH_URL"),
+    collect: values.collect ?? said("PETREL_COLLECT_URL"),
+    dispatch: values.dispatch ?? said("PETREL_DISPATCH_URL"),
+    key: values.key ?? said("PETREL_KEY"),
+    adminKey: values.key ?? said("PETREL_KEY"),
     nodes: nodes?.map((url) => url.trim()).filter((url) => url !== ""),
   });
   const isComplete = needed.every((name) => given[name] !== undefined);
   const address = isComplete
     ? given
-    : { ...readDevFile(values.config ?? environment["PETREL_DEV_JSON"], workingDirectory, needed), ...given };
+    : { ...readDevFile(values.config ?? said("PETREL_DEV_JSON"), workingDirectory, needed), ...given };
   for (const name of needed) check(name, address[name]);
   return address as Pick<ClusterAddress, Needed>;
 }
