@@ -35,7 +35,13 @@ describe("the cluster's address", () => {
   });
 
   it("is not what an empty variable says", async () => {
-    bench.writeDevFile({ auth: bench.httpUrl, collect: bench.httpUrl, nodes: [], apiKey: "file", apiSecret: "x" });
+    bench.writeDevFile({
+      auth: bench.httpUrl,
+      collect: bench.httpUrl,
+      nodes: [],
+      apiKey: "file",
+      apiSecret: "x",
+    });
     const names = ["AUTH_URL", "COLLECT_URL", "DISPATCH_URL", "NODE_URL", "KEY", "DEV_JSON"];
     const environment = Object.fromEntries(names.map((name) => [`PETREL_${name}`, ""]));
     expect(await bench.run(["token", "alice"], { environment }).exitCode).toBe(0);
