@@ -12,6 +12,7 @@ import {
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, it } from "vitest";
+import { SERVICE_BUNDLES } from "../../shared/src/testing/cluster/service-files.js";
 import { bundleProcesses } from "./bundle-services.js";
 
 const MAIN = "services/small/dist/main.js";
@@ -75,3 +76,13 @@ console.log(requireOfFramework("small-compiler"));
   rmSync(compiler, { recursive: true });
   expect(execFileSync(process.execPath, [join(directory, main)], { encoding: "utf8" })).toBe("compiled\n");
 });
+
+const ofThisRun = process.env[SERVICE_BUNDLES];
+
+it.runIf(ofThisRun !== undefined)(
+  "the loader loads no part of a service as Node does, without its compiled code",
+  () => {
+    const loader = readFileSync(join(ofThisRun ?? "", "load-compiled.cjs"), "utf8");
+    expect(loader.match(/require\("[^"]+"\)/g)?.filter((found) => !found.includes('"node:'))).toEqual([]);
+  },
+);

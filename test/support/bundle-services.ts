@@ -66,8 +66,9 @@ export async function bundleProcesses(
   place = tree,
   further: readonly string[] = [],
 ): Promise<void> {
-  const loader = { [LOADER]: join(root, "test/support/load-compiled.ts") };
-  await bundle(tree, { ...loader, ...pathsByName(tree, [...mains, ...further]) }, directory, place, "cjs");
+  // By itself: what it shared with the others it would load as Node does, before it loads their compiled code.
+  await bundle(tree, { [LOADER]: join(root, "test/support/load-compiled.ts") }, directory, place, "cjs");
+  await bundle(tree, pathsByName(tree, [...mains, ...further]), directory, place, "cjs");
   for (const folder of new Set([...mains, ...further].map((path) => join(directory, dirname(path)))))
     await writeFile(join(folder, "package.json"), JSON.stringify({ type: "commonjs" }));
   for (const main of mains) {
