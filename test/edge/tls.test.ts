@@ -5,9 +5,9 @@ import { mkdtemp, rename, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { connect, type TLSSocket } from "node:tls";
-import { ClientTlsFiles } from "@petrel/shared/kernel/tls/client-tls-files";
+import { ClientTlsFiles } from "@petrel/shared/kernel/calls/client-tls-files";
 import { createLogger } from "@petrel/shared/kernel/logging/logging";
-import { requestOverTls } from "@petrel/shared/kernel/tls/request-over-tls";
+import { requestBounded } from "@petrel/shared/kernel/calls/request-bounded";
 import type { AskAnswer, AskInit } from "@petrel/shared/testing/cluster/ask-service";
 import { startCluster, type TestCluster } from "@petrel/shared/testing/cluster/start-cluster";
 import {
@@ -82,7 +82,7 @@ async function ask(url: string, as: TestIdentity | undefined, init: AskInit = {}
   if (tls === undefined) throw new Error("unknown identity");
   const { method = "GET", headers = {}, body } = init;
   const limits = { timeoutMs: 5_000, maxBytes: 1_000_000 };
-  const { status, text } = await requestOverTls(new URL(url), { tls, method, headers, body, ...limits });
+  const { status, text } = await requestBounded(new URL(url), { tls, method, headers, body, ...limits });
   return { status, ok: status >= 200 && status < 300, text: async () => text };
 }
 

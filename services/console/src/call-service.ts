@@ -1,10 +1,10 @@
 // The console's calls to auth, collect and the APNs simulator: the only place where its producer key is used.
 // Guarantees: an answer in the contract's form is passed on unchanged; anything else is a 503. Each call carries the id of
 // the request that it serves.
-import type { ClientTlsFiles } from "@petrel/shared/kernel/tls/client-tls-files";
+import type { ClientTlsFiles } from "@petrel/shared/kernel/calls/client-tls-files";
 import { PetrelError } from "@petrel/shared/kernel/errors";
 import { REQUEST_ID } from "@petrel/shared/kernel/http/requests/request-ids";
-import { requestOverTls } from "@petrel/shared/kernel/tls/request-over-tls";
+import { requestBounded } from "@petrel/shared/kernel/calls/request-bounded";
 
 export interface ServiceAnswer {
   readonly status: number;
@@ -50,39 +50,16 @@ export function createCallService({
       ...(body === undefined ? {} : { "content-type": "application/json" }),
     };
     try {
-      if (tls !== undefined && url.protocol === "https:") {
-        const answer = await requestOverTls(url, {
-          tls,
-          method,
-          headers,
-          timeoutMs,
-          maxBytes: MAX_ANSWER_BYTES,
-          body: body === undefined ? undefined : JSON.stringify(body),
-        });
-        if (answer.status >= 300 && answer.status < 400) throw new Error("a redirect");
-        if (answer.status !== 204) JSON.parse(answer.text);
-        const retryAfter = answer.headers["retry-after"];
-        return {
-          status: answer.status,
-          body: answer.text,
-          retryAfter: typeof retryAfter === "string" ? retryAfter : undefined,
-        };
-      }
-      const response = await fetch(url, {
+      const answer = await requestBounded(url, {
+        tls,
         method,
         headers,
-        // A redirect would carry the key to another address.
-        redirect: "error",
-        signal: AbortSignal.timeout(timeoutMs),
-        ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+        timeoutMs,
+        maxBytes: MAX_ANSWER_BYTES,
+        body: body === undefined ? undefined : JSON.stringify(body),
       });
-      const text = await response.text();
-      if (response.status !== 204) JSON.parse(text);
-      return {
-        status: response.status,
-        body: text,
-        retryAfter: response.headers.get("retry-after") ?? undefined,
-      };
+      if (answer.status !== 204) JSON.parse(answer.text);
+      return { status: answer.status, body: answer.text, retryAfter: answer.headers["retry-after"] };
     } catch (cause) {
       throw new PetrelError("PETREL_UNAVAILABLE", `${name} does not answer.`, { cause });
     }

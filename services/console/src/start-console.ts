@@ -1,7 +1,7 @@
 // main.ts, tests -> here -> app: the console's parts, wired.
 // Guarantees: every part closes with the service's lifecycle.
 import type { HttpApp } from "@petrel/shared/kernel/http/http-app";
-import { openClientTls } from "@petrel/shared/kernel/tls/client-tls-files";
+import { openClientTls } from "@petrel/shared/kernel/calls/client-tls-files";
 import type { Service } from "@petrel/shared/service/open-service";
 import { buildApp, type ConsoleDeps } from "./app.js";
 import { createCallService } from "./call-service.js";

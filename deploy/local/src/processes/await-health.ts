@@ -1,8 +1,10 @@
 // The local run: is a service ready?
 // Guarantees: asks /health/ready until it answers 200 or the signal is aborted; one request at a time.
 import { setTimeout as sleep } from "node:timers/promises";
+import { requestBounded } from "@petrel/shared/kernel/calls/request-bounded";
 
 const answerDeadlineMs = 2_000;
+const answerMaxBytes = 65_536;
 
 /**
  * @param origin such as http://127.0.0.1:7101
@@ -17,22 +19,17 @@ export async function awaitHealth(origin: string, signal: AbortSignal): Promise<
 }
 
 async function isReady(origin: string, signal: AbortSignal): Promise<boolean> {
-  const question = new AbortController();
-  const giveUp = (): void => question.abort();
-  const timer = setTimeout(giveUp, answerDeadlineMs);
-  signal.addEventListener("abort", giveUp);
   try {
-    const response = await fetch(`${origin}/health/ready`, {
-      signal: question.signal,
+    const { status } = await requestBounded(new URL(`${origin}/health/ready`), {
+      method: "GET",
       // Otherwise a stop soon after would wait for this idle connection.
       headers: { connection: "close" },
+      timeoutMs: answerDeadlineMs,
+      maxBytes: answerMaxBytes,
+      signal,
     });
-    await response.body?.cancel();
-    return response.status === 200;
+    return status === 200;
   } catch {
     return false;
-  } finally {
-    clearTimeout(timer);
-    signal.removeEventListener("abort", giveUp);
   }
 }

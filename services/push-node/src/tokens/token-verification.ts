@@ -4,7 +4,7 @@
 // connection, not here.
 import { readFileSync } from "node:fs";
 import type { WatchedCertificates } from "@petrel/shared/kernel/tls/certificate-times";
-import { openClientTls } from "@petrel/shared/kernel/tls/client-tls-files";
+import { openClientTls } from "@petrel/shared/kernel/calls/client-tls-files";
 import { ConfigError } from "@petrel/shared/kernel/config";
 import { describeError } from "@petrel/shared/kernel/errors";
 import type { Logger } from "@petrel/shared/kernel/logging/logging";

@@ -20,14 +20,14 @@ import {
   tlsAuthority,
 } from "../../testing/tls/tls-identities.js";
 import { waitFor } from "../../testing/wait-for.js";
-import { ClientTlsFiles } from "./client-tls-files.js";
+import { ClientTlsFiles } from "../calls/client-tls-files.js";
 import { commonSettings } from "../common-settings.js";
 import { readConfig } from "../config.js";
 import { buildHttpApp, type HttpApp } from "../http/http-app.js";
 import { openListenerTls } from "./listener-tls.js";
 import { createLogger, type Logger } from "../logging/logging.js";
 import { serveMetrics } from "../http/serve-metrics.js";
-import { requestOverTls } from "./request-over-tls.js";
+import { requestBounded } from "../calls/request-bounded.js";
 import { openTlsFiles, type TlsFiles } from "./tls-files.js";
 
 const soonIdentity = makeAuthority("soon").issue("soon", { fromMs: Date.now() + 3_600_000 });
@@ -327,7 +327,7 @@ describe("the settings", () => {
 
 describe("calls to others", () => {
   const call = (port: number, tls: ClientTlsFiles, more: { timeoutMs?: number; maxBytes?: number } = {}) =>
-    requestOverTls(new URL(`https://127.0.0.1:${port}/health/live`), {
+    requestBounded(new URL(`https://127.0.0.1:${port}/health/live`), {
       tls,
       method: "GET",
       headers: {},

@@ -1,7 +1,7 @@
 // Checks a user's token by asking auth (RFC 7662), for nodes that must notice a revocation at once.
 // Guarantees: auth answers each time, within a deadline. Without an answer the token is neither valid nor invalid; the
 // log says why, once, because nobody can connect then.
-import type { ClientTlsFiles } from "../../kernel/tls/client-tls-files.js";
+import type { ClientTlsFiles } from "../../kernel/calls/client-tls-files.js";
 import { type Clock, systemClock } from "../../kernel/clock.js";
 import { REQUEST_ID } from "../../kernel/http/requests/request-ids.js";
 import { describeWithCause, PetrelError } from "../../kernel/errors.js";

@@ -3,7 +3,7 @@
 // key that it has withdrawn is used for `staleAfterMs` at most; while it is down, the last valid keys stay in use. Only
 // public ES256 and RS256 keys are ever accepted. A key that is published again unchanged stays the same object; a
 // changed one is a new object.
-import type { ClientTlsFiles } from "../../kernel/tls/client-tls-files.js";
+import type { ClientTlsFiles } from "../../kernel/calls/client-tls-files.js";
 import { type Clock, systemClock } from "../../kernel/clock.js";
 import { describeError, describeWithCause, PetrelError } from "../../kernel/errors.js";
 import type { Logger } from "../../kernel/logging/logging.js";

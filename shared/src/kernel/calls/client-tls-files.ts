@@ -1,4 +1,4 @@
-// request-over-tls -> here: the authorities that a service trusts for its calls and the certificate it shows, from
+// request-bounded -> here: the authorities that a service trusts for its calls and the certificate it shows, from
 // files that may change at run time.
 // Guarantees: a change applies to calls within seconds; unusable files are logged, and the previous ones stay in use.
 import { readFileSync } from "node:fs";
@@ -7,8 +7,8 @@ import { type Clock, systemClock } from "../clock.js";
 import { ConfigError } from "../config.js";
 import { describeError } from "../errors.js";
 import type { Logger } from "../logging/logging.js";
-import type { WatchedCertificates } from "./certificate-times.js";
-import { checkBegun, checkPair, readCertificate } from "./read-certificate.js";
+import type { WatchedCertificates } from "../tls/certificate-times.js";
+import { checkBegun, checkPair, readCertificate } from "../tls/read-certificate.js";
 
 export interface ClientTlsOptions {
   /** PEM: authorities of servers, instead of the system's own. */
