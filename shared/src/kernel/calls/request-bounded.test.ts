@@ -29,13 +29,19 @@ test("sends what it is given, and returns what it is answered", async () => {
   const heard: unknown[] = [];
   answer = (request, response) => {
     void text(request).then((body) => {
-      heard.push([request.method, request.url, request.headers["x-name"], body]);
+      heard.push([
+        request.method,
+        request.url,
+        request.headers["x-name"],
+        request.headers["user-agent"],
+        body,
+      ]);
       response.writeHead(409, { "retry-after": "7" }).end("0123456789");
     });
   };
   const found = await ask({ method: "POST", headers: { "x-name": "me" }, body: "grüße" });
   expect(found).toMatchObject({ status: 409, text: "0123456789", headers: { "retry-after": "7" } });
-  expect(heard).toEqual([["POST", "/path?a=1", "me", "grüße"]]);
+  expect(heard).toEqual([["POST", "/path?a=1", "me", "petrel", "grüße"]]);
 });
 
 test("keeps its connection for the next request", async () => {

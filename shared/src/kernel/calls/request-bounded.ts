@@ -6,6 +6,9 @@ import { request as requestOverTcp, type IncomingHttpHeaders, type IncomingMessa
 import { request as requestOverTls } from "node:https";
 import type { ClientTlsFiles } from "./client-tls-files.js";
 
+/** Some gateways in front of issuers refuse a request without. */
+const CALLER = { "user-agent": "petrel" } as const;
+
 export interface BoundedRequest {
   readonly method: string;
   readonly headers: Readonly<Record<string, string>>;
@@ -30,7 +33,7 @@ export function requestBounded(url: URL, options: BoundedRequest): Promise<Bound
   const timeout = AbortSignal.timeout(timeoutMs);
   const signal = options.signal === undefined ? timeout : AbortSignal.any([timeout, options.signal]);
   return new Promise((resolve, reject) => {
-    const asked = { method, headers, signal };
+    const asked = { method, headers: { ...CALLER, ...headers }, signal };
     const receive = (response: IncomingMessage): void => {
       const { statusCode: status = 0 } = response;
       const refuse = (why: string): void => {
