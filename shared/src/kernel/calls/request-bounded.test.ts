@@ -2,7 +2,7 @@
 import { execFile } from "node:child_process";
 import { once } from "node:events";
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
-import type { AddressInfo } from "node:net";
+import type { AddressInfo, Socket } from "node:net";
 import { text } from "node:stream/consumers";
 import { promisify } from "node:util";
 import { afterAll, beforeAll, expect, test } from "vitest";
@@ -50,6 +50,23 @@ test("keeps its connection for the next request", async () => {
   const before = connections;
   for (let i = 0; i < 3; i++) await ask();
   expect(connections).toBe(before);
+});
+
+test("a kept connection that the server ends: GET is asked again, POST is not", async () => {
+  const used = new Set<Socket>();
+  const asked: (string | undefined)[] = [];
+  answer = ({ socket, method }, response) => {
+    asked.push(method);
+    if (used.has(socket)) return void socket.destroy();
+    used.add(socket);
+    response.end("ok");
+  };
+  server.closeIdleConnections();
+  await ask();
+  expect(await ask()).toMatchObject({ text: "ok" });
+  expect(asked).toEqual(["GET", "GET", "GET"]);
+  await expect(ask({ method: "POST" })).rejects.toThrow("socket hang up");
+  expect(asked.slice(3)).toEqual(["POST"]);
 });
 
 test("takes no more than it may, whatever the length that was promised", async () => {

@@ -29,9 +29,16 @@ export interface BoundedAnswer {
 
 /** @throws if there is no answer in time, if it is too large or a redirect, or if the server is not who it should be */
 export function requestBounded(url: URL, options: BoundedRequest): Promise<BoundedAnswer> {
-  const { tls, method, headers, body, timeoutMs, maxBytes } = options;
-  const timeout = AbortSignal.timeout(timeoutMs);
+  const timeout = AbortSignal.timeout(options.timeoutMs);
   const signal = options.signal === undefined ? timeout : AbortSignal.any([timeout, options.signal]);
+  return requestOnce(url, { ...options, signal });
+}
+
+function requestOnce(
+  url: URL,
+  options: BoundedRequest & { readonly signal: AbortSignal },
+): Promise<BoundedAnswer> {
+  const { tls, method, headers, body, maxBytes, signal } = options;
   return new Promise((resolve, reject) => {
     const asked = { method, headers: { ...CALLER, ...headers }, signal };
     const receive = (response: IncomingMessage): void => {
@@ -57,7 +64,12 @@ export function requestBounded(url: URL, options: BoundedRequest): Promise<Bound
       url.protocol === "https:"
         ? requestOverTls(url, tls === undefined ? asked : { ...asked, agent: tls.agent }, receive)
         : requestOverTcp(url, asked, receive);
-    request.on("error", reject);
+    request.on("error", (error) => {
+      // The server ended a kept connection just as it was used again. What changes nothing may be asked twice.
+      const mayAskAgain = method === "GET" && request.reusedSocket && !signal.aborted;
+      if (mayAskAgain) resolve(requestOnce(url, options));
+      else reject(error);
+    });
     request.end(body);
   });
 }
