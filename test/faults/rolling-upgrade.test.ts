@@ -84,8 +84,8 @@ describe.runIf(isThere)("from the previous release to this one, and back", () =>
       dispatchers: 2,
       collects: 2,
       releaseOf: (name) => treeOf.get(name) ?? before,
-      // Stopped, never killed.
-      together: (name) => treeOf.get(name) === tree,
+      // Stopped, never killed: each release's share a process.
+      together: true,
       libraryOf: (turn) => (turn % 2 === 0 ? PetrelClient : former.PetrelClient),
       environment: {
         ...simulator.environment,

@@ -26,7 +26,7 @@ describe.runIf(isThere)("beside the previous release", () => {
     cluster = await startCluster({
       nodes: 0,
       collects: 2,
-      together: (name) => name === "auth" || name === "collect-1",
+      together: true,
       environment: { LEASE_MS: "1000" },
       releaseOf: (name) => (isOld(name) ? before : process.cwd()),
     });

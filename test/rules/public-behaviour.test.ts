@@ -118,7 +118,7 @@ async function visit(release?: string): Promise<Seen> {
   for (const name of processes) ports.set(name, await freePort());
   const cluster = await startCluster({
     nodes: 1,
-    together: release === undefined,
+    together: true,
     environmentOf: (name) => ({ METRICS_PORT: String(ports.get(name)) }),
     ...(release === undefined ? {} : { releaseOf: () => release }),
   });

@@ -26,9 +26,12 @@ const processes = [
   ...simulators.map((name) => `deploy/local/dist/${name}/main.js`),
 ];
 /** One process for several services, and what it loads for each. */
-const together = [
+export const servicesTogether: readonly string[] = [
   "shared/dist/testing/cluster/host-services.js",
   ...kinds.flatMap((kind) => [`services/${kind}/dist/config.js`, `services/${kind}/dist/start-${kind}.js`]),
+];
+const together = [
+  ...servicesTogether,
   ...hostedSimulators.map((name) => `deploy/local/dist/${name}/start-${name}.js`),
 ];
 /** These wait at their top level, as only modules can. */

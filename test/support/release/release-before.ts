@@ -19,7 +19,7 @@ const run = promisify(execFile);
 const root = fileURLToPath(new URL("../../..", import.meta.url));
 const MAX_OUTPUT_BYTES = 1024 ** 3;
 /** Written last: says which packages the build was made with. */
-const BUILT = "built-with-packages-and-compiled-bundles";
+const BUILT = "built-with-packages-and-host";
 const projects = [
   "services/auth",
   "services/collect",
@@ -63,8 +63,8 @@ export async function buildReleaseBefore(): Promise<string> {
     else await run("npm", ["ci", "--no-audit", "--no-fund"], { cwd: making, maxBuffer: MAX_OUTPUT_BYTES });
     await transpile(making);
     // As this tree's own: a start costs half as much.
-    const { bundleProcesses, serviceMains } = await import("../bundle-services.js");
-    await bundleProcesses(making, serviceMains, join(making, RELEASE_BUNDLES), built);
+    const { bundleProcesses, serviceMains, servicesTogether } = await import("../bundle-services.js");
+    await bundleProcesses(making, serviceMains, join(making, RELEASE_BUNDLES), built, servicesTogether);
     await writeFile(join(making, BUILT), packages);
     await rename(making, built).catch(() => replace(making, built, packages));
   } finally {

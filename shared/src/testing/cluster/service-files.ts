@@ -15,9 +15,12 @@ export const RELEASE_BUNDLES = "bundled";
 
 /** @param path from a tree's root, such as "services/auth/dist/main.js" @param release that tree */
 export function serviceFile(path: string, release: string = builtTree): string {
-  if (join(release, "/") !== builtTree) {
-    const bundle = join(release, RELEASE_BUNDLES, path);
-    return existsSync(bundle) ? bundle : join(release, path);
-  }
-  return join(process.env[SERVICE_BUNDLES] ?? release, path);
+  return join(bundlesOf(release) ?? release, path);
+}
+
+/** The folder of a tree's bundles, if it has any. */
+export function bundlesOf(release: string): string | undefined {
+  if (join(release, "/") === builtTree) return process.env[SERVICE_BUNDLES];
+  const bundles = join(release, RELEASE_BUNDLES);
+  return existsSync(bundles) ? bundles : undefined;
 }

@@ -4,7 +4,7 @@
 import { fork, type ChildProcess } from "node:child_process";
 import { readFile } from "node:fs/promises";
 import { Socket } from "node:net";
-import { SERVICE_BUNDLES, serviceFile } from "./service-files.js";
+import { bundlesOf, builtTree, SERVICE_BUNDLES, serviceFile } from "./service-files.js";
 import type { ServiceProcess } from "./service-process.js";
 
 export type HostedKind = "auth" | "collect" | "dispatch" | "push-node";
@@ -32,11 +32,17 @@ const HOST_MAIN = "shared/dist/testing/cluster/host-services.js";
 const MAX_OUTPUT = 64 * 1024;
 
 export class ServiceHost {
+  readonly #tree: string;
   #child: ChildProcess | undefined;
   /** What its services do not log: Node's own last words. */
   #output = "";
   #lastId = 0;
   readonly #onExit = new Map<number, (code: number | string) => void>();
+
+  /** @param tree the built tree whose services it runs; another release's takes the same orders, or needs processes */
+  constructor(tree = builtTree) {
+    this.#tree = tree;
+  }
 
   /** Needs `tsc -b`. */
   start({ port, logFile, ...service }: HostedService): ServiceProcess {
@@ -70,8 +76,9 @@ export class ServiceHost {
   }
 
   #launch(): ChildProcess {
-    const child = fork(serviceFile(HOST_MAIN), [], {
-      env: { PATH: process.env["PATH"], [SERVICE_BUNDLES]: process.env[SERVICE_BUNDLES] },
+    const child = fork(serviceFile(HOST_MAIN, this.#tree), [], {
+      cwd: this.#tree,
+      env: { PATH: process.env["PATH"], [SERVICE_BUNDLES]: bundlesOf(this.#tree) },
       execArgv: [],
       stdio: ["ignore", "pipe", "pipe", "ipc"],
     });

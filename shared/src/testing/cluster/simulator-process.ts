@@ -47,7 +47,7 @@ export async function startSimulatorProcess({
         logFile,
         settings,
       )
-    : workerHost.start({ kind: name, name, port, logFile, environment: settings });
+    : workerHost().start({ kind: name, name, port, logFile, environment: settings });
   const stop = async (): Promise<void> => {
     simulator.signal("SIGCONT");
     simulator.signal("SIGTERM");

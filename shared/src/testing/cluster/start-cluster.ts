@@ -116,7 +116,7 @@ export async function startCluster(options: StartClusterOptions = {}): Promise<T
     const isTogether = typeof together === "boolean" ? together : together(name);
     const release = options.releaseOf?.(name) ?? builtTree;
     const started = isTogether
-      ? workerHost.start({ kind, name, port: chosen, logFile, environment: settings })
+      ? workerHost(release).start({ kind, name, port: chosen, logFile, environment: settings })
       : await launchService(
           release,
           [
