@@ -219,7 +219,7 @@ test("a message asks only the channels that it names", async () => {
 });
 
 test("many, with dead and busy ones among them: each gets its own, once; dead ones are removed", async () => {
-  const users = Array.from({ length: sized(5_000, 100) }, (_, n) => `many-${n}`);
+  const users = Array.from({ length: sized(5_000, 60) }, (_, n) => `many-${n}`);
   const browsers = new Map<string, Subscription>();
   for (let start = 0; start < users.length; start += 50) {
     await Promise.all(
@@ -287,7 +287,7 @@ test("APNs black-holed: Web Push and WeChat are as fast as before", async () => 
     return performance.now() - startedMs;
   };
   await viaWechat();
-  const count = sized(200, 25);
+  const count = sized(200, 10);
   const latencies = async (): Promise<number[]> => {
     const took: number[] = [];
     for (let n = 0; n < count; n++) {
@@ -309,7 +309,7 @@ test("APNs black-holed: Web Push and WeChat are as fast as before", async () => 
   for (const [n, token] of tokens.entries()) await registerPhone(cluster, `gil-${n}`, token);
   await apns.setBehaviour({ blackhole: true });
   // More than APNs has places for: they wait in its own queue.
-  for (let round = 0; round < 20; round++) {
+  for (let round = 0; round < 15; round++) {
     const messages = tokens.map((_token, n) => ({
       to: { user: `gil-${n}` },
       data: 1,
