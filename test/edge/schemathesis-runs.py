@@ -27,8 +27,8 @@ for module in (
         __import__(module)
     except ImportError:
         pass
-# Hypothesis' table of characters, kept where it runs: more than a second of computing, which on a busy machine took
-# all the time of the first run.
+# Hypothesis' table of characters, which it keeps in its folder: more than a second of computing, which on a busy machine
+# took all the time of the first run.
 try:
     from hypothesis.internal.charmap import intervals_from_codec
 
