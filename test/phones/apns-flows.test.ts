@@ -72,6 +72,10 @@ const untilState = (id: string, state: string) =>
     what: `the message to be ${state}`,
     deadlineMs: 25_000,
   });
+/** One after the other: each look is a request, and the last is mostly there when the first is. */
+async function untilAll(ids: readonly string[], state: string): Promise<void> {
+  for (const id of ids) await untilState(id, state);
+}
 const rings = async (token: string) => (await simulator.notifications(token)).length;
 
 test("an offline user: the phone shows it, once, and the message ends pushed", async () => {
@@ -153,7 +157,7 @@ test("a deploy of the push nodes and a reloading page ring no phone", async () =
   for (const client of clients) client.socket.close(1001);
   const reloaded = await Promise.all(users.map((user) => send(user)));
   const again = await Promise.all(users.map((user) => connect(user, oldUrl)));
-  await Promise.all(reloaded.map((id) => untilState(id, "delivered")));
+  await untilAll(reloaded, "delivered");
   // A deploy: the node asks them to move, and stops; messages go on.
   const node = cluster.newest("push-node-1");
   node.signal("SIGTERM");
@@ -162,7 +166,7 @@ test("a deploy of the push nodes and a reloading page ring no phone", async () =
   await Promise.all(again.map((client) => client.untilClosed(20_000)));
   const later = await Promise.all(users.map((user) => send(user)));
   const moved = await Promise.all(users.map((user) => connect(user, newUrl)));
-  await Promise.all([...during, ...later].map((id) => untilState(id, "delivered")));
+  await untilAll([...during, ...later], "delivered");
   await node.exited;
   await cluster.startAgain(node);
   // The yardstick: a user who stays away is rung.
@@ -254,7 +258,7 @@ test("a wrong environment for every token: the breaker opens, no token is lost, 
     return (body as { results: { id: string }[] }).results.map(({ id }) => id);
   };
   // Only phones that were rung before count: others may be made up.
-  await Promise.all((await sendToAll()).map((id) => untilState(id, "pushed")));
+  await untilAll(await sendToAll(), "pushed");
   await simulator.setBehaviour({ environment: "sandbox" });
   const ids = await sendToAll();
   const dispatchers = cluster.dispatchers.map(({ url }) => url);
@@ -266,7 +270,7 @@ test("a wrong environment for every token: the breaker opens, no token is lost, 
   await waitFor(async () => (await open()) > 0, { what: "a breaker to open", deadlineMs: 20_000 });
   for (const user of users) expect(await phonesOf(cluster, user)).toHaveLength(1);
   await simulator.setBehaviour({ environment: null });
-  await Promise.all(ids.map((id) => untilState(id, "pushed")));
+  await untilAll(ids, "pushed");
   await waitFor(async () => (await open()) === 0, { what: "the breakers to close", deadlineMs: 20_000 });
   for (const token of tokens) expect(await rings(token)).toBe(2);
   const quarantined = { outcome: "quarantined" };
