@@ -137,7 +137,8 @@ test(`a third node joins two with ${CLIENTS} clients`, async () => {
   await waitFor(async () => isEven((counts = await onNodes("petrel_connections_open"))) && (await isOver()), {
     what: "the nodes to be even",
     deadlineMs: 150_000,
-    everyMs: 500,
+    // A look costs each node the text of all its metrics.
+    everyMs: 1_000,
   }).catch((error: unknown) => {
     throw new Error(`they have ${counts.join(", ")}`, { cause: error });
   });
@@ -151,6 +152,8 @@ test(`a third node joins two with ${CLIENTS} clients`, async () => {
       const before = await reports();
       await waitFor(async () => (await reports()).every((at, i) => at !== before[i]), {
         what: "another round",
+        // Each look is a connection to Redis; a round takes seconds.
+        everyMs: 250,
       });
     }
   } while (
