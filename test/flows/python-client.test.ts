@@ -6,6 +6,7 @@ import { execFileSync, spawn, spawnSync } from "node:child_process";
 import { existsSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { createInterface } from "node:readline";
+import { setTimeout as sleep } from "node:timers/promises";
 import { closeCodes } from "@petrel/shared/protocol/frames/close-codes";
 import { startCluster, type TestCluster } from "@petrel/shared/testing/cluster/start-cluster";
 import type { ServiceProcess } from "@petrel/shared/testing/cluster/service-process";
@@ -170,6 +171,7 @@ describe.runIf(isInstalled || isRequired)("the Python client", { timeout: 300_00
       expect(i).toBeLessThan(5_000);
       await send("py-drain", i);
       sent.push(i);
+      await sleep(10);
     }
     await waitFor(() => client.handled().length === sent.length, { what: "all that was sent", ...DEADLINE });
     expect(client.handled()).toEqual(sent);
