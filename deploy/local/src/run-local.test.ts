@@ -1,5 +1,6 @@
 // Tests the local run as a whole, on a real Redis and pretended services: what happens between its start and its stop.
 // Guarantees: start and stop order, data across starts, restarts, nothing left behind.
+import { isRunning } from "@petrel/shared/testing/is-running";
 import { sign, verify } from "node:crypto";
 import { mkdir, readFile, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
@@ -12,14 +13,6 @@ import type { LocalSecrets } from "./data/local-secrets.js";
 
 let local: PretendedRun;
 beforeAll(() => PretendedRun.prepare(), 120_000);
-
-const isAlive = (pid: number): boolean => {
-  try {
-    return process.kill(pid, 0);
-  } catch {
-    return false;
-  }
-};
 
 /** Never 0: a signal to 0 is one to everything here. */
 function pidOf(pids: Readonly<Record<string, number>>, name: string): number {
@@ -88,7 +81,7 @@ describe("one data directory across starts", () => {
     await probeRedis(former.redis, [["SET", "k", "kept"]]);
     local.stop.abort();
     expect(await local.running).toBe(0);
-    expect(Object.values(after).filter(isAlive)).toEqual([]);
+    expect(Object.values(after).filter(isRunning)).toEqual([]);
   });
 
   test("data and keys are the same at the next start", async () => {
@@ -198,7 +191,7 @@ describe("a run of its own", () => {
       "wechat-simulator",
       "auth",
     ]);
-    expect(Object.values(pids).filter(isAlive)).toEqual([]);
+    expect(Object.values(pids).filter(isRunning)).toEqual([]);
     for (const gone of ["dev.json", "lock", "pids.json"]) {
       await expect(local.read(`.data/${gone}`)).rejects.toThrow(/ENOENT/);
     }
@@ -247,6 +240,6 @@ describe("a run of its own", () => {
     local.stop.abort();
     local.kill.abort();
     expect(await local.running).toBe(1);
-    expect(Object.values(pids).filter(isAlive)).toEqual([]);
+    expect(Object.values(pids).filter(isRunning)).toEqual([]);
   });
 });

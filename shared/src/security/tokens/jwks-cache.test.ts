@@ -125,8 +125,10 @@ test("uses stale keys while the issuer is down, without waiting for it each time
   await cache.findKey(first.kid);
   answer = (response) => void response.destroy();
   clock.nowMs = 120_000;
+  const before = requests.length;
   for (let i = 0; i < 5; i++) expect((await cache.findKey(first.kid))?.kid).toBe(first.kid);
-  expect(requests).toHaveLength(2);
+  // Once; on a connection that was kept, once more on a new one.
+  expect(requests.length - before).toBeLessThanOrEqual(2);
 });
 
 test.each<[string, (response: ServerResponse) => void]>([

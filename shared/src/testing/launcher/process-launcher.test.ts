@@ -8,6 +8,7 @@ import { pathToFileURL } from "node:url";
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vitest";
 import { launchProcess, type LaunchOrder } from "../../embedded-redis/launch-process.js";
 import { builtTree } from "../cluster/service-files.js";
+import { isRunning } from "../is-running.js";
 import { waitFor } from "../wait-for.js";
 import { ProcessLauncher } from "./process-launcher.js";
 
@@ -25,14 +26,6 @@ function shell(script: string, more: Partial<LaunchOrder> = {}): LaunchOrder {
   const logFile = join(directory, `${++files}.log`);
   return { command: "/bin/sh", args: ["-c", script], environment: { SAID: "hello" }, logFile, ...more };
 }
-
-const isThere = (pid: number): boolean => {
-  try {
-    return process.kill(pid, 0);
-  } catch {
-    return false;
-  }
-};
 
 describe.each([
   ["as a child", () => launchProcess],
@@ -59,7 +52,7 @@ describe.each([
 
   test("a signal reaches it, and is told as what ended it", async () => {
     const launched = await way()(shell("exec sleep 600"));
-    expect(isThere(launched?.pid ?? 0)).toBe(true);
+    expect(isRunning(launched?.pid ?? 0)).toBe(true);
     launched?.signal("SIGTERM");
     expect(await launched?.exited).toEqual({ code: null, signal: "SIGTERM" });
   });
@@ -89,8 +82,8 @@ setInterval(() => undefined, 60_000);
   const owner = fork(script, { execArgv: [] });
   onTestFinished(() => void owner.kill("SIGKILL"));
   const [pid] = (await once(owner, "message")) as [number];
-  onTestFinished(() => void (isThere(pid) && process.kill(pid, "SIGKILL")));
-  expect(isThere(pid)).toBe(true);
+  onTestFinished(() => void (isRunning(pid) && process.kill(pid, "SIGKILL")));
+  expect(isRunning(pid)).toBe(true);
   owner.kill("SIGKILL");
-  await waitFor(() => !isThere(pid), { what: "the launched process to end" });
+  await waitFor(() => !isRunning(pid), { what: "the launched process to end" });
 });

@@ -6,18 +6,10 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, test } from "vitest";
+import { isRunning } from "../is-running.js";
 import { probeRedis } from "../../embedded-redis/resp-probe.js";
 import { startRedis } from "./start-redis.js";
 import { waitFor } from "../wait-for.js";
-
-function isAlive(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch {
-    return false;
-  }
-}
 
 test("two servers are separate, and stop() leaves neither process nor directory", async () => {
   const [one, two] = await Promise.all([startRedis(), startRedis()]);
@@ -26,7 +18,7 @@ test("two servers are separate, and stop() leaves neither process nor directory"
   expect(await probeRedis(two.url, [["GET", "k"]])).toEqual([null]);
   await Promise.all([one.stop(), two.stop()]);
   for (const { pid, directory } of [one, two]) {
-    expect(isAlive(pid)).toBe(false);
+    expect(isRunning(pid)).toBe(false);
     expect(existsSync(directory)).toBe(false);
   }
 });
@@ -43,7 +35,7 @@ test("stops even when paused", async () => {
   const redis = await startRedis();
   redis.signal("SIGSTOP");
   await redis.stop();
-  expect(isAlive(redis.pid)).toBe(false);
+  expect(isRunning(redis.pid)).toBe(false);
 });
 
 test("ends when the test process dies without a chance to stop it", async () => {
@@ -63,8 +55,8 @@ test("ends when the test process dies without a chance to stop it", async () => 
     { stdio: ["ignore", "pipe", "inherit"], env: { ...process.env, TMPDIR: temporary } },
   );
   const pid = Number(String(await new Promise((resolve) => dying.stdout.once("data", resolve))));
-  expect(isAlive(pid)).toBe(true);
+  expect(isRunning(pid)).toBe(true);
   dying.kill("SIGKILL");
-  await waitFor(() => !isAlive(pid), { what: "Redis to end with its parent" });
+  await waitFor(() => !isRunning(pid), { what: "Redis to end with its parent" });
   await rm(temporary, { recursive: true });
 });
