@@ -2,8 +2,8 @@
 import { expect, test } from "vitest";
 import { inTurn } from "./longest-first.js";
 
-test("the longer half comes in turn with the shorter one, each once", () => {
-  expect(inTurn(["a", "b", "c", "d", "e", "f"])).toEqual(["a", "d", "b", "e", "c", "f"]);
-  expect(inTurn(["a", "b", "c"])).toEqual(["a", "c", "b"]);
-  expect(inTurn([])).toEqual([]);
+test("two kinds come in turn, each file once", () => {
+  expect(inTurn(["a", "b", "c"], ["d", "e"])).toEqual(["a", "d", "b", "e", "c"]);
+  expect(inTurn(["a"], ["d", "e", "f"])).toEqual(["a", "d", "e", "f"]);
+  expect(inTurn([], [])).toEqual([]);
 });
