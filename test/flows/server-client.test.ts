@@ -9,6 +9,7 @@ import { startCluster, type TestCluster } from "@petrel/shared/testing/cluster/s
 import { waitFor } from "@petrel/shared/testing/wait-for";
 import { openClient } from "@petrel/shared/testing/peers/ws-client";
 import { readmeBlocks } from "../support/repository/readme-blocks.js";
+import { sized } from "../support/sizes.js";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 
 let cluster: TestCluster;
@@ -246,6 +247,8 @@ test("events: permanent errors are reported", async () => {
 test("kill -9 of collect, three times: resolved is stored once, refused is not, unknown says so", async () => {
   const SENDERS = 64;
   const KILLS = 3;
+  /** Between two of them. */
+  const STORED = sized(300, 100);
   const users = Array.from({ length: 20 }, (_, i) => `k${i}`);
   // One sees it through; the other gives up after an attempt, and has to say what it does not know.
   const patient = open();
@@ -274,13 +277,13 @@ test("kill -9 of collect, three times: resolved is stored once, refused is not, 
     await waitFor(() => resolved.size >= goal, { what: `${goal} messages stored`, deadlineMs: 60_000 });
   };
   for (let kill = 0; kill < KILLS; kill++) {
-    await count(300);
+    await count(STORED);
     const collect = cluster.newest("collect");
     collect.signal("SIGKILL");
     await collect.exited;
     await cluster.startAgain(collect);
   }
-  await count(300);
+  await count(STORED);
   isOver = true;
   await Promise.all(senders);
   await Promise.all([patient.close(), impatient.close()]);

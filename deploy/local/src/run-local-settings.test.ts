@@ -5,8 +5,8 @@ import { readFile, stat, writeFile } from "node:fs/promises";
 import { createServer } from "node:http";
 import { join } from "node:path";
 import { probeRedis } from "@petrel/shared/embedded-redis/resp-probe";
-import { startRedis } from "@petrel/shared/testing/redis/start-redis";
-import { afterEach, beforeAll, beforeEach, expect, test } from "vitest";
+import { startRedis, type TestRedis } from "@petrel/shared/testing/redis/start-redis";
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { PretendedRun } from "../../../test/support/local-run/pretended-run.js";
 import type { DevFile } from "./data/dev-file.js";
 
@@ -58,45 +58,10 @@ test("each service gets its own settings over the user's, and the user's over th
   expect(`${new URL(dev.redis).password}\n`).toBe(await readFile(files[1] ?? "", "utf8"));
 });
 
-test("the user's own APNS_… win: their key goes to no simulator, and their endpoint gets no authority of ours", async () => {
-  void local.run([], { APNS_ENDPOINT: "https://push.example:2197", APNS_CA_FILE: "" });
-  await local.untilSaid("Petrel runs");
-  let dispatch = await local.environmentAt(3);
-  expect(dispatch["APNS_ENDPOINT"]).toBe("https://push.example:2197");
-  expect(dispatch["APNS_KEY_ID"]).toMatch(/^[A-Z0-9]{10}$/);
-  expect([dispatch["APNS_CA_FILE"], dispatch["APNS_SANDBOX_ENDPOINT"]]).toEqual([undefined, undefined]);
-  local.stop.abort();
-  await local.running;
-  local.again();
-  void local.run([], { APNS_KEY_FILE: "/own.p8", APNS_KEY_ID: "OWN0000001" });
-  await local.untilSaid("Petrel runs");
-  dispatch = await local.environmentAt(3);
-  expect(dispatch).toMatchObject({ APNS_KEY_FILE: "/own.p8", APNS_KEY_ID: "OWN0000001" });
-  expect(["APNS_TEAM_ID", "APNS_ENDPOINT", "APNS_CA_FILE"].filter((name) => name in dispatch)).toEqual([]);
-});
-
 test("a service's last lines show no password", async () => {
   const reason = "no answer of redis://:hush@127.0.0.1:7";
   expect(await local.run([], { PRETEND_BROKEN: "auth", PRETEND_REASON: reason })).toBe(1);
   expect(local.complaints).toEqual([expect.stringContaining("redis://:[redacted]@127.0.0.1:7")]);
-});
-
-test("the user's own Redis may have its password in a file", async () => {
-  const redis = await startRedis({ password: "p@ss" });
-  const file = join(local.root, "password");
-  await writeFile(file, "p@ss\n");
-  const bare = `redis://127.0.0.1:${redis.port}`;
-  void local.run([], { REDIS_URL: bare, REDIS_PASSWORD_FILE: file });
-  await local.untilSaid("Petrel runs");
-  expect(await local.environmentAt(1)).toMatchObject({ REDIS_URL: bare, REDIS_PASSWORD_FILE: file });
-  const dev = await local.readJson<DevFile>(".data/dev.json");
-  expect(await probeRedis(dev.redis, [["PING"]])).toEqual(["PONG"]);
-  local.stop.abort();
-  await local.running;
-  local.stop = new AbortController();
-  expect(await local.run([], { REDIS_URL: redis.url, REDIS_PASSWORD_FILE: file })).toBe(1);
-  expect(local.complaints).toEqual([expect.stringMatching(/give one of them/)]);
-  await redis.stop();
 });
 
 test("reports a busy port, and who needs it, before anything starts", async () => {
@@ -118,24 +83,67 @@ test("refuses a data directory that is not writable", async () => {
   ]);
 });
 
-test("uses the user's own Redis, and refuses one that evicts or is not there", async () => {
-  const redis = await startRedis({ extraArgs: ["--maxmemory-policy", "allkeys-lru"] });
-  expect(await local.run([], { REDIS_URL: redis.url })).toBe(1);
-  expect(local.complaints[0]).toMatch(/evicts \(maxmemory-policy allkeys-lru\)/);
-  await probeRedis(redis.url, [["CONFIG", "SET", "maxmemory-policy", "noeviction"]]);
-  local.complaints = [];
-  void local.run([], { REDIS_URL: redis.url });
-  await local.untilSaid("Petrel runs");
-  expect((await local.readJson<DevFile>(".data/dev.json")).redis).toBe(redis.url);
-  expect((await local.environmentAt(1))["REDIS_URL"]).toBe(redis.url);
-  await expect(probeRedis(`redis://127.0.0.1:${local.base + 9}`, [["PING"]])).rejects.toThrow(/ECONNREFUSED/);
-  local.stop.abort();
-  await local.running;
-  await redis.stop();
-  local.stop = new AbortController();
-  expect(await local.run([], { REDIS_URL: redis.url.replace("//", "//:secret@") })).toBe(1);
-  expect(local.complaints[0]).toMatch(/cannot be reached: .*ECONNREFUSED/);
-  expect(local.complaints[0]).not.toContain("secret");
+/** Two starts for what the user may bring along. */
+describe("the user's own Redis and APNs", () => {
+  let redis: TestRedis;
+  let closed: TestRedis;
+  beforeAll(async () => {
+    redis = await startRedis();
+    closed = await startRedis({ password: "p@ss" });
+  });
+  afterAll(async () => {
+    await redis.stop();
+    await closed.stop();
+  });
+
+  test("Redis may have its password in a file; APNs may be elsewhere, and gets no authority of ours", async () => {
+    const file = join(local.root, "password");
+    await writeFile(file, "p@ss\n");
+    const bare = `redis://127.0.0.1:${closed.port}`;
+    const theirs = { REDIS_URL: bare, REDIS_PASSWORD_FILE: file };
+    void local.run([], { ...theirs, APNS_ENDPOINT: "https://push.example:2197", APNS_CA_FILE: "" });
+    await local.untilSaid("Petrel runs");
+    expect(await local.environmentAt(1)).toMatchObject(theirs);
+    const dev = await local.readJson<DevFile>(".data/dev.json");
+    expect(await probeRedis(dev.redis, [["PING"]])).toEqual(["PONG"]);
+    const dispatch = await local.environmentAt(3);
+    expect(dispatch["APNS_ENDPOINT"]).toBe("https://push.example:2197");
+    expect(dispatch["APNS_KEY_ID"]).toMatch(/^[A-Z0-9]{10}$/);
+    expect([dispatch["APNS_CA_FILE"], dispatch["APNS_SANDBOX_ENDPOINT"]]).toEqual([undefined, undefined]);
+  });
+
+  test("Redis has one password: in its address or in a file", async () => {
+    const file = join(local.root, "password");
+    await writeFile(file, "p@ss\n");
+    expect(await local.run([], { REDIS_URL: closed.url, REDIS_PASSWORD_FILE: file })).toBe(1);
+    expect(local.complaints).toEqual([expect.stringMatching(/give one of them/)]);
+  });
+
+  test("a Redis that evicts, or is not there, is refused; a key for APNs goes to no simulator", async () => {
+    await probeRedis(redis.url, [["CONFIG", "SET", "maxmemory-policy", "allkeys-lru"]]);
+    expect(await local.run([], { REDIS_URL: redis.url })).toBe(1);
+    expect(local.complaints[0]).toMatch(/evicts \(maxmemory-policy allkeys-lru\)/);
+    await probeRedis(redis.url, [["CONFIG", "SET", "maxmemory-policy", "noeviction"]]);
+    local.complaints = [];
+    const key = { APNS_KEY_FILE: "/own.p8", APNS_KEY_ID: "OWN0000001" };
+    void local.run([], { REDIS_URL: redis.url, ...key });
+    await local.untilSaid("Petrel runs");
+    expect((await local.readJson<DevFile>(".data/dev.json")).redis).toBe(redis.url);
+    expect((await local.environmentAt(1))["REDIS_URL"]).toBe(redis.url);
+    await expect(probeRedis(`redis://127.0.0.1:${local.base + 9}`, [["PING"]])).rejects.toThrow(
+      /ECONNREFUSED/,
+    );
+    const dispatch = await local.environmentAt(3);
+    expect(dispatch).toMatchObject(key);
+    expect(["APNS_TEAM_ID", "APNS_ENDPOINT", "APNS_CA_FILE"].filter((name) => name in dispatch)).toEqual([]);
+    local.stop.abort();
+    await local.running;
+    await redis.stop();
+    local.stop = new AbortController();
+    expect(await local.run([], { REDIS_URL: redis.url.replace("//", "//:secret@") })).toBe(1);
+    expect(local.complaints[0]).toMatch(/cannot be reached: .*ECONNREFUSED/);
+    expect(local.complaints[0]).not.toContain("secret");
+  });
 });
 
 test("refuses wrong options and settings", async () => {

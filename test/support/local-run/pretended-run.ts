@@ -82,9 +82,10 @@ export class PretendedRun {
     await rm(this.root, { recursive: true, force: true });
   }
 
+  /** @param args with one node where they do not say otherwise: each process is a Node that starts */
   run(args: string[] = [], environment: Record<string, string> = {}): Promise<number> {
     this.running = runLocal({
-      args,
+      args: ["--nodes", "1", ...args],
       environment: {
         PATH: process.env["PATH"],
         PETREL_PORT_BASE: String(this.base),
