@@ -13,7 +13,8 @@ const LOAD_PROCESSES = 2;
  * Rounds that are not counted: V8 compiles what a node runs during its first thousands of connections, and a node that
  * serves a crowd has long done so. The same for all.
  */
-const WARM_UPS = 6;
+const WARM_UPS = 10;
+const FEW_WARM_UPS = 4;
 /** What servers do once a connection has gone. */
 const SETTLE_MS = 500;
 
@@ -52,11 +53,12 @@ export async function measureConnects({
         },
       });
     }
+    const warmUps = options.rounds < 3 ? FEW_WARM_UPS : WARM_UPS;
     return {
       workload: "connect",
       title: `${connects} connections, there and back, by users whom the server has seen`,
       unit: "µs CPU a connection",
-      contenders: await inRounds(competitors, { rounds: manyRounds(options), warmUps: WARM_UPS, say }),
+      contenders: await inRounds(competitors, { rounds: manyRounds(options), warmUps, say }),
     };
   } finally {
     await Promise.all(opened.map((subscribers) => subscribers.close()));

@@ -206,7 +206,8 @@ export async function measureHalfLoad(
         context,
         able,
         (names, { name }) => steadyPlan(context, names, Math.max(1, Math.floor((most.get(name) ?? 0) / 2))),
-        { rounds: fewRounds(context.options) },
+        // `single` has warmed them up.
+        { rounds: fewRounds(context.options), warmUps: 0 },
       ),
     ),
   };
