@@ -240,7 +240,6 @@ describe.runIf(canMount || isRequired)("in a read-only root, as user 10001", { t
 
   test.each(imageNames)("%s answers its health check, and stops cleanly", async (image) => {
     const environment = await environmentFor(image);
-    expect(await checkHealth(image, environment)).toMatch(/^not ready: /);
     const { child, exited, output } = await start(image, environment);
     for (const path of pagesOf[image] ?? []) {
       const { status } = await fetch(`http://127.0.0.1:${environment["PORT"]}${path}`);
@@ -253,6 +252,7 @@ describe.runIf(canMount || isRequired)("in a read-only root, as user 10001", { t
     expect(readFileSync(`/proc/${child.pid}/mountinfo`, "utf8")).toMatch(/ \/app ro[ ,]/);
     child.kill("SIGTERM");
     expect(await exited, output()).toBe(0);
+    // Nothing runs there, as before its start.
     expect(await checkHealth(image, environment)).toMatch(/^not ready: /);
   });
 

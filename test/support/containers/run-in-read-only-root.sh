@@ -26,8 +26,10 @@ shift 6
 
 mount -t tmpfs -o mode=0755 tmpfs "$root"
 mkdir -p "$root/app" "$root/dev" "$root/etc" "$root/proc" "$root/run/secrets" "$root/tmp" "$root/usr" "$root/opt/bin"
-# A start makes some forty mounts: each is one command.
-read_only() { mount -o bind,ro "$1" "$2"; }
+# A start makes some forty mounts: all in one command, at the end.
+mounts=""
+read_only() { mounts="$mounts$1 $2 none bind,ro 0 0
+"; }
 for name in bin lib lib64 sbin; do
   if [ -L "/$name" ]; then
     cp -P "/$name" "$root/$name"
@@ -65,8 +67,13 @@ done
 read_only "$node" "$root/opt/bin/node"
 for device in null urandom random; do
   : >"$root/dev/$device"
-  mount --bind "/dev/$device" "$root/dev/$device"
+  mounts="$mounts/dev/$device $root/dev/$device none bind 0 0
+"
 done
+table=$(mktemp)
+printf %s "$mounts" >"$table"
+mount --all --fstab "$table"
+rm "$table"
 mount -t proc proc "$root/proc" 2>/dev/null || mount --bind /proc "$root/proc"
 mount -o remount,ro "$root"
 export PATH="$inside_path"
