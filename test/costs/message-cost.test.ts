@@ -55,6 +55,8 @@ beforeAll(async () => {
     startCluster({
       nodes: 1,
       appendOnly: true,
+      // Those whose own reads and writes are counted are processes of their own.
+      together: (name) => name === "auth" || name === "dispatch-1",
       environment: { LOG_LEVEL: "warn", ACK_TIMEOUT_MS: "3600000" },
     }),
   ]);

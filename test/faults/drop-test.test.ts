@@ -18,7 +18,7 @@ test(`${CLIENTS} clients, each cut off 8 times while it is sent 120 messages`, a
     seed: chooseSeed("drop test"),
     patienceMs: 20_000,
   };
-  const petrel = await runDrops(await openPetrelTarget({ repeatsFrames: true }), {
+  const petrel = await runDrops(await openPetrelTarget({ repeatsFrames: true, together: true }), {
     ...options,
     clients: CLIENTS,
   });

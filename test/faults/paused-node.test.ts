@@ -19,7 +19,7 @@ const random = seededRandom(chooseSeed("paused-node"));
 let run: RecordedCluster;
 beforeAll(async () => {
   run = await startRecordedCluster({
-    together: (name) => !name.startsWith("push-node"),
+    together: (name) => name !== "push-node-1",
     userCount: USERS,
     nodes: 2,
     environment: { ACK_TIMEOUT_MS: String(ACK_TIMEOUT_MS), NODE_TTL_MS: String(NODE_TTL_MS) },

@@ -8,8 +8,9 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import { startCluster, type TestCluster } from "@petrel/shared/testing/cluster/start-cluster";
 import type { ServiceProcess } from "@petrel/shared/testing/cluster/service-process";
 import { waitFor } from "@petrel/shared/testing/wait-for";
+import { sized } from "../support/sizes.js";
 
-const CLIENTS = 24;
+const CLIENTS = sized(24, 12);
 
 let cluster: TestCluster;
 beforeAll(async () => {

@@ -13,14 +13,18 @@ const REPEATED_FRAMES = 5;
 interface PetrelTargetOptions {
   /** As after a fault of the servers: the client then has to notice that it had these messages. */
   readonly repeatsFrames?: boolean;
+  /** Where nobody measures what the services take: they share a process. */
+  readonly together?: boolean;
 }
 
 export async function openPetrelTarget({
   repeatsFrames = false,
+  together = false,
 }: PetrelTargetOptions = {}): Promise<DropTarget> {
   const cluster = await startCluster({
     nodes: NODES,
     appendOnly: true,
+    together,
     environment: { LOG_LEVEL: "warn" },
   });
   const clients: PetrelClient<{ n: number }>[] = [];
