@@ -7,14 +7,17 @@ export const chromiumPath = ["/usr/bin/chromium", "/usr/bin/chromium-browser"].f
   existsSync(path),
 );
 
-/** Pages that Chromium makes for its own windows, of which a test has none: each is a process, at every start. */
-const NO_OWN_PAGES = [
+/** What Chromium does for a person at a window, of which a test has none. */
+const WITHOUT = [
+  // Pages of its own: each is a process, at every start.
   "InitialWebUI",
   "PreloadTopChromeWebUI",
   "WebUIReloadButton",
   "WebUIOmniboxPopup",
   "WebUIOmniboxAimPopup",
   "WebUIToolbar",
+  // A process for the next page, before anybody asks for one: half as many again.
+  "SpareRendererForSitePerProcess",
   // Playwright's own list, of which only the last is heard: what concerns a page.
   "HttpsUpgrades",
   "OptimizationHints",
@@ -31,7 +34,7 @@ export const chromiumArguments = [
   "--disable-background-networking",
   "--disable-component-update",
   "--disable-sync",
-  `--disable-features=${NO_OWN_PAGES.join()}`,
+  `--disable-features=${WITHOUT.join()}`,
 ] as const;
 
 /** For `describe.runIf`. */
