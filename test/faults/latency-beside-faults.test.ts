@@ -18,6 +18,8 @@ import { sized } from "../support/sizes.js";
 const USERS = sized(50, 10);
 const MESSAGES = sized(3_000, 60);
 const EVERY_MS = sized(5, 30);
+/** From the start of one that was killed to the next kill. */
+const KILL_PAUSE_MS = sized(0, 400);
 /** What a stall of this machine may add to any of them; a message that waits for a receiver waits for seconds. */
 const MACHINE_MS = 2_000;
 const TIMES = 10;
@@ -97,6 +99,7 @@ async function killAgainAndAgain(signal: AbortSignal): Promise<number> {
       victim.signal("SIGKILL");
       await victim.exited;
       await cluster.startAgain(victim);
+      await pause(KILL_PAUSE_MS);
     }
   }
 }
