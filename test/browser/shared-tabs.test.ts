@@ -23,9 +23,9 @@ const NEAR_MS = 5_000;
 
 const html = `<!doctype html><title>page</title><script type="module">
   // A tab that stands still without having been told: a request that nothing else goes on beside.
-  window.hang = (ms) => setTimeout(() => {
+  window.hang = (until) => setTimeout(() => {
     const request = new XMLHttpRequest();
-    request.open("GET", "/after/" + ms, false);
+    request.open("GET", until, false);
     request.send();
   });
   window.sockets = 0;
@@ -257,7 +257,7 @@ describe.runIf(runsInBrowser())("tabs that share a connection", () => {
         const crashed = victim.page.waitForEvent("crash", { timeout: WITHIN_MS });
         session.send("Page.crash").catch(() => undefined);
         await crashed;
-      } else if (what === "hang") await victim.page.evaluate(`hang(${HANGS_MS})`);
+      } else if (what === "hang") await victim.page.evaluate(`hang("/after/${HANGS_MS}")`);
       else await session.send("Page.setWebLifecycleState", { state: "frozen" });
       victim.isFrozen = what === "freeze" || what === "hang";
       if (!victim.isFrozen) tabs = tabs.filter((tab) => tab !== victim);
@@ -324,19 +324,37 @@ describe.runIf(runsInBrowser())("tabs that share a connection", () => {
     await waitFor(async () => (await connections()) === 0, { what: "no connection", deadlineMs: WITHIN_MS });
   });
 
-  test("a page that enters the back/forward cache leaves it to another tab, and comes back unchanged", async () => {
-    const user = "bea";
+  /** Of one user; the first has the connection. */
+  async function openTwo(user: string): Promise<{ readonly first: Page; readonly second: Page }> {
     const token = await cluster.tokenFor(user);
     const query = encodeURIComponent(JSON.stringify({ url: cluster.nodeUrls[0], token }));
-    const send = (): Promise<unknown> => cluster.post("/v1/messages", { to: { user }, data: null });
-    const until = (page: Page, what: string): Promise<unknown> =>
-      page.waitForFunction(what, undefined, { timeout: WITHIN_MS, polling: 50 });
     const [first, second] = [await browser.context.newPage(), await browser.context.newPage()];
     for (const page of [first, second]) {
       await page.goto(`${served.origin}/?${query}`);
       await until(page, `window.client?.state === "online"`);
     }
     expect(await first.evaluate("sockets")).toBe(1);
+    return { first, second };
+  }
+  const until = (page: Page, what: string): Promise<unknown> =>
+    page.waitForFunction(what, undefined, { timeout: WITHIN_MS, polling: 50 });
+
+  test("a tab that hangs is replaced while it hangs, and follows once it goes on", async () => {
+    const user = "cora";
+    const { first, second } = await openTwo(user);
+    await first.evaluate('hang("/held")');
+    await until(second, "sockets === 1");
+    await cluster.post("/v1/messages", { to: { user }, data: null });
+    await until(second, "heard.length === 1");
+    served.release();
+    await until(first, `heard.length === 1 && sockets === 0 && client.state === "online"`);
+    for (const page of [first, second]) await page.close();
+  });
+
+  test("a page that enters the back/forward cache leaves it to another tab, and comes back unchanged", async () => {
+    const user = "bea";
+    const { first, second } = await openTwo(user);
+    const send = (): Promise<unknown> => cluster.post("/v1/messages", { to: { user }, data: null });
     await send();
     for (const page of [first, second]) await until(page, "heard.length === 1");
 
