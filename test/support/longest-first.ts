@@ -129,26 +129,45 @@ const waiting: readonly string[] = [
   "shared/src/redis/connection/redis-access.test.ts",
 ];
 
-/** Those that work in turn with those that wait, so that neither kind runs beside itself only. */
-export function inTurn(some: readonly string[], others: readonly string[]): string[] {
-  const length = Math.max(some.length, others.length);
-  return Array.from({ length }, (_, i) => [...some.slice(i, i + 1), ...others.slice(i, i + 1)]).flat();
+/** Of those that work this many start for one that waits; of the others, which are short, that many. */
+const WORKING_PER_WAITING = 2;
+const OTHERS_PER_WAITING = 20;
+
+/**
+ * One of the others after each `step` of some; what is left of them comes last.
+ * @param step at least 1
+ */
+export function weave<One>(some: readonly One[], others: readonly One[], step: number): One[] {
+  const woven = some.flatMap((one, i) => {
+    const turn = (i + 1) / step;
+    return Number.isInteger(turn) ? [one, ...others.slice(turn - 1, turn)] : [one];
+  });
+  return [...woven, ...others.slice(Math.floor(some.length / step))];
 }
 
-const early = inTurn(working, waiting);
+/** Neither kind runs beside itself only, from the first to the last minute. */
+function inTurn(files: readonly TestSpecification[]): TestSpecification[] {
+  const find = (list: readonly string[]): TestSpecification[] =>
+    list.flatMap((path) => files.filter(({ moduleId }) => moduleId.endsWith(`/${path}`)));
+  const [atWork, inWait] = [find(working), find(waiting)];
+  const known = new Set([...atWork, ...inWait]);
+  const others = files.filter((file) => !known.has(file));
+  const soon = Math.floor(atWork.length / WORKING_PER_WAITING);
+  return [
+    ...weave(atWork, inWait.slice(0, soon), WORKING_PER_WAITING),
+    ...weave(others, inWait.slice(soon), OTHERS_PER_WAITING),
+  ];
+}
 
 /** @param projects by name, in the order in which their files start */
 export function longestFirst(projects: readonly string[]): TestSequencerConstructor {
-  const placeIn = (list: readonly string[], found: number): number => (found === -1 ? list.length : found);
-  const rank = ({ moduleId }: TestSpecification): number =>
-    placeIn(
-      early,
-      early.findIndex((file) => moduleId.endsWith(`/${file}`)),
-    );
-  const place = ({ project }: TestSpecification): number => placeIn(projects, projects.indexOf(project.name));
+  const place = ({ project }: TestSpecification): number => {
+    const found = projects.indexOf(project.name);
+    return found === -1 ? projects.length : found;
+  };
   return class extends BaseSequencer {
     override async sort(files: TestSpecification[]): Promise<TestSpecification[]> {
-      return (await super.sort(files)).sort((a, b) => place(a) - place(b) || rank(a) - rank(b));
+      return inTurn(await super.sort(files)).sort((a, b) => place(a) - place(b));
     }
   };
 }
