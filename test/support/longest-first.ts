@@ -1,6 +1,6 @@
 // vitest.config -> here: which test file starts when.
-// Guarantees: the projects come in the order given; in each the files that took longest in the last full run come early,
-// so that none is left alone at the end. A file that the list does not know only comes later.
+// Guarantees: the projects come in the order given; of each the files that work longest start first, so that none is left
+// alone at the end, and those that mostly wait start all along. A file that the lists do not know comes later.
 import { BaseSequencer, type TestSequencerConstructor, type TestSpecification } from "vitest/node";
 
 /** A core is busy with them for more than a sixth of the time that they take; the longest first. */
