@@ -202,16 +202,16 @@ test("a late fallback for an offline user: time in which its path was broken doe
       acks: [],
       faults,
     });
-  expect(away(20_000)).toEqual([]);
-  expect(away(40_000)).toEqual(["fallback-late"]);
-  expect(away(40_000, { ...fault("redis", 5, 6), kind: "clock" })).toEqual(["fallback-late"]);
-  expect(away(40_000, fault("push-node-1", 0, 40_000))).toEqual(["fallback-late"]);
-  expect(away(40_000, fault("dispatch-1", 100, 20_000))).toEqual([]);
-  expect(away(40_000, fault("dispatch-1", 100, 5_000))).toEqual(["fallback-late"]);
+  expect(away(40_000)).toEqual([]);
+  expect(away(80_000)).toEqual(["fallback-late"]);
+  expect(away(80_000, { ...fault("redis", 5, 6), kind: "clock" })).toEqual(["fallback-late"]);
+  expect(away(80_000, fault("push-node-1", 0, 80_000))).toEqual(["fallback-late"]);
+  expect(away(80_000, fault("dispatch-1", 100, 40_000))).toEqual([]);
+  expect(away(80_000, fault("dispatch-1", 100, 20_000))).toEqual(["fallback-late"]);
   // Two at once count as one.
-  const [one, other] = [fault("redis", 100, 10_000), fault("redis link of dispatch-2", 5_000, 10_000)];
-  expect(away(40_000, one, other)).toEqual(["fallback-late"]);
-  expect(away(40_000, one, fault("redis link of dispatch-2", 15_000, 20_000))).toEqual([]);
+  const [one, other] = [fault("redis", 100, 20_000), fault("redis link of dispatch-2", 5_000, 20_000)];
+  expect(away(80_000, one, other)).toEqual(["fallback-late"]);
+  expect(away(80_000, one, fault("redis link of dispatch-2", 25_000, 40_000))).toEqual([]);
   // A user with a connection may still take it in time.
   expect(kindsOf({ fallbacks: [call(1, { atMs: 90_000 })] })).toEqual([]);
 });
