@@ -131,7 +131,7 @@ const waiting: readonly string[] = [
 
 /** Of those that work this many start for one that waits; of the others, which are short, that many. */
 const WORKING_PER_WAITING = 2;
-const OTHERS_PER_WAITING = 20;
+const OTHERS_PER_WAITING = 8;
 
 /**
  * One of the others after each `step` of some; what is left of them comes last.
