@@ -247,13 +247,16 @@ describe("expired messages", () => {
 describe("faults", () => {
   test("a Redis that does not answer costs time, nothing else", async () => {
     const userId = newUser();
-    await bench.acceptMany(userId, 300, "dispatch");
+    await acceptLarge(userId, 1, 300, "dispatch");
     const { raw, connection } = await sleeper(userId);
-    await waitFor(() => connection.phase !== "registering", { what: "its place" });
+    await waitFor(() => connection.waitingBytes > 0, { what: "a full socket" });
+    const reads = vi.spyOn(node.scripts, "runForList");
     bench.store.server.signal("SIGSTOP");
-    // Not a single answer within the deadline of a command.
-    await new Promise((resolve) => setTimeout(resolve, COMMAND_TIMEOUT_MS + 500));
+    // There is room now, and the next page is asked for.
     raw.socket.resume();
+    await waitFor(() => reads.mock.settledResults.some(({ type }) => type === "rejected"), {
+      what: "a page without an answer",
+    });
     bench.store.server.signal("SIGCONT");
     await waitFor(() => messagesOf(raw).length === 300, { what: "all messages" });
     expect(messagesOf(raw).map(({ seq }) => seq)).toEqual(range(1, 300));
