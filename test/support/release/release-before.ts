@@ -10,7 +10,7 @@ import { promisify } from "node:util";
 import { RELEASE_BUNDLES } from "@petrel/shared/testing/cluster/service-files";
 
 /** The release before: the starting point of an upgrade to this tree. It moves on with each release. */
-export const RELEASE_BEFORE = "66d891ed71e02487f5fef7f6c9344419343b3e8c";
+export const RELEASE_BEFORE = "4090ec9233462152c0d58257876811514e4fd2f6";
 
 /** For the hook that calls `buildReleaseBefore`: on a busy machine with an empty cache. */
 export const BUILD_DEADLINE_MS = 600_000;
