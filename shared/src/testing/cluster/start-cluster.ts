@@ -4,7 +4,6 @@ import { randomBytes } from "node:crypto";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { nodeArgumentsOf } from "../../kernel/node-arguments.js";
 import { freePort } from "../free-port.js";
 import { borrowRedis } from "../redis/kept-redis.js";
 import { startRedis, type TestRedis } from "../redis/start-redis.js";
@@ -12,6 +11,7 @@ import { waitFor } from "../wait-for.js";
 import { askService, type AskAnswer, type AskInit } from "./ask-service.js";
 import { hangUp } from "./hang-up.js";
 import type { HostedKind } from "./service-host.js";
+import { nodeArgumentsOfRelease } from "./release-arguments.js";
 import { builtTree, serviceFile } from "./service-files.js";
 import { launchService, untilEnded, type ServiceProcess } from "./service-process.js";
 import { workerHost } from "./worker-host.js";
@@ -120,8 +120,7 @@ export async function startCluster(options: StartClusterOptions = {}): Promise<T
       : await launchService(
           release,
           [
-            // Another release is started without them.
-            ...(release === builtTree ? nodeArgumentsOf(kind) : []),
+            ...(await nodeArgumentsOfRelease(release, kind)),
             ...(options.nodeArguments ?? []),
             serviceFile(`services/${kind}/dist/main.js`, release),
           ],
