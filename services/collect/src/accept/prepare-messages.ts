@@ -77,18 +77,17 @@ export class RequestAcceptance {
     into: MessageToStore[],
     traced: TracedAcceptance | undefined,
   ): void {
-    const { to, data, ttlMs, deliverAtMs, fallback, priority, notification } = message;
-    const { idempotencyKey, collapseKey } = message.body;
+    const { to, data, ttlMs, deliverAtMs, fallback, priority, notification, collapseKey, keyed } = message;
     let [fingerprint, attempt] = [NO_IDENTITY, NO_IDENTITY];
-    if (idempotencyKey !== undefined) {
-      fingerprint = fingerprintMessage({ ...message.body, fallback, deliverAtMs });
+    if (keyed !== undefined) {
+      fingerprint = fingerprintMessage({ ...keyed, fallback, deliverAtMs });
       attempt = `${this.#attemptPrefix}${(this.#attempts++).toString(36)}`;
     }
     const { partitionCount, topicRules } = this.#options;
     const nameFor = (partition: number, recipient: string): string =>
-      idempotencyKey === undefined
+      keyed === undefined
         ? this.#randomIds.next(partition)
-        : keyedMessageId(partition, producer.owner, idempotencyKey, recipient);
+        : keyedMessageId(partition, producer.owner, keyed.idempotencyKey, recipient);
 
     if (to.topic !== undefined) {
       const { topic } = to;

@@ -25,7 +25,8 @@ export type Recipients =
 /** A message that may be stored. */
 export interface CheckedMessage {
   readonly to: Recipients;
-  readonly body: MessageBody;
+  /** The body, if it has an idempotency key: a repeat must have the same content. */
+  readonly keyed: KeyedBody | undefined;
   /** `data` as JSON text. */
   readonly data: string;
   /** `notification` as JSON text, with `channels` and `collapseKey` if given; "" if there is none. */
@@ -35,7 +36,10 @@ export interface CheckedMessage {
   readonly ttlMs: number;
   /** Not before this time. */
   readonly deliverAtMs: number | undefined;
+  readonly collapseKey: string | undefined;
 }
+
+export type KeyedBody = MessageBody & { readonly idempotencyKey: string };
 
 /**
  * @param body fits messageSchema
@@ -53,14 +57,24 @@ export function checkMessage(body: MessageBody, nowMs = Date.now()): CheckedMess
   refuseBadOverrides(body);
   return {
     to,
-    body,
+    keyed: hasKey(body) ? body : undefined,
     data,
     notification: joinNotification(notification, body),
     fallback: fallbackOf(body),
     priority: body.priority,
     ttlMs: body.ttlSeconds * 1_000,
     deliverAtMs,
+    collapseKey: body.collapseKey,
   };
+}
+
+function hasKey(body: MessageBody): body is KeyedBody {
+  return body.idempotencyKey !== undefined;
+}
+
+/** @param data JSON text */
+export function fitsAsData(data: string): boolean {
+  return fits(data, MAX_DATA_BYTES);
 }
 
 /** How many messages it counts as: a topic is one recipient. */
@@ -142,8 +156,12 @@ function refuseBadOverrides({ notification }: MessageBody): void {
   throw new PetrelError("PETREL_INVALID_REQUEST", `${field}: ${problem}`, { details: { field } });
 }
 
+function fits(json: string, maxBytes: number): boolean {
+  return json.length * MAX_BYTES_PER_UNIT <= maxBytes || Buffer.byteLength(json) <= maxBytes;
+}
+
 function refuseLargerThan(json: string, maxBytes: number, field: string): void {
-  if (json.length * MAX_BYTES_PER_UNIT <= maxBytes || Buffer.byteLength(json) <= maxBytes) return;
+  if (fits(json, maxBytes)) return;
   throw new PetrelError("PETREL_PAYLOAD_TOO_LARGE", `body/${field}: larger than ${maxBytes} bytes as JSON`, {
     details: { field: `body/${field}`, maxBytes },
   });

@@ -9,7 +9,8 @@ import { Type } from "@petrel/shared/kernel/schemas/json-schema";
 
 export const MAX_RECIPIENTS = 1_000;
 const DAY_SECONDS = 24 * 60 * 60;
-const DEFAULT_FALLBACK = "offline";
+export const DEFAULT_FALLBACK = "offline";
+export const ttlSecondsRange = { minimum: 1, maximum: 30 * DAY_SECONDS, default: 7 * DAY_SECONDS } as const;
 
 const closed = { additionalProperties: false } as const;
 
@@ -105,9 +106,7 @@ export const messageSchema = Type.Object(
     data: Type.Unknown({ description: "Any JSON, at most 64 KiB as UTF-8. The client gets it unchanged." }),
     ttlSeconds: Type.Optional(
       Type.Integer({
-        minimum: 1,
-        maximum: 30 * DAY_SECONDS,
-        default: 7 * DAY_SECONDS,
+        ...ttlSecondsRange,
         description: "How long after its acceptance, or its `deliverAt`, the message expires.",
       }),
     ),

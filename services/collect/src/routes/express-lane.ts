@@ -5,10 +5,11 @@
 // routes. What it takes gets the same answer as from them.
 // Why: a quarter of a message's cost in collect was the framework's request, reply, hooks and body stream, and of what
 // was left a fifth Node's parser and response. The checks are the routes' own code: their validators and serializers,
-// accept-requests, describeFailure.
+// accept-requests, describeFailure; but the plainest bodies are read as they are (contract/read-plain-messages).
 import type { IncomingMessage } from "node:http";
 import type { FastifySchemaCompiler } from "fastify";
-import { readJson } from "@petrel/shared/kernel/http/bodies/read-json-body";
+import { readJson, textOf } from "@petrel/shared/kernel/http/bodies/read-json-body";
+import type { PetrelError } from "@petrel/shared/kernel/errors";
 import { checkHead } from "@petrel/shared/kernel/http/check-head";
 import type { HttpApp } from "@petrel/shared/kernel/http/http-app";
 import { describeFailure } from "@petrel/shared/kernel/http/requests/describe-failure";
@@ -31,8 +32,10 @@ import {
   checkAllowed,
   checkBatch,
 } from "../accept/accept-requests.js";
+import type { CheckedMessage } from "../contract/check-message.js";
 import { acceptedSchema, batchAcceptedSchema } from "../contract/answer-schema.js";
 import { batchSchema, type MessageBody, messageSchema } from "../contract/message-schema.js";
+import { readPlainBatch, readPlainMessage } from "../contract/read-plain-messages.js";
 
 export interface ExpressLaneDeps extends AcceptMessageDeps {
   /** Shared with the routes, which authenticate everybody who is not in it, and add them. */
@@ -106,21 +109,19 @@ class ExpressLane {
     if (body.length === 0 || limits.refuses(producer)) return false;
     const { headers } = request;
     this.#compiled ??= compile(this.#app);
-    const { messageFits, batchFits, writeAnswer, writeBatch } = this.#compiled;
+    const { writeAnswer, writeBatch } = this.#compiled;
     const startedAtMs = performance.now();
     let route = this.#messages;
     let accepted: Promise<string>;
     try {
-      const value = readJson(body);
       if (request.url === MESSAGES) {
-        if (messageFits(value) !== true) return false;
-        const checked = checkAllowed(producer, value as MessageBody);
+        const checked = readMessage(body, producer, this.#compiled);
+        if (checked === undefined) return false;
         accepted = acceptMessage(this.#deps, { producer, checked, headers, answer }).then(writeAnswer);
       } else {
         route = this.#batches;
-        if (batchFits(value) !== true) return false;
-        const { messages } = value as { readonly messages: readonly unknown[] };
-        const checked = checkBatch(producer, messages, messageFits);
+        const checked = readBatch(body, producer, this.#compiled);
+        if (checked === undefined) return false;
         accepted = acceptBatch(this.#deps, { producer, checked, headers, answer }).then((results) =>
           writeBatch({ results }),
         );
@@ -159,6 +160,34 @@ class ExpressLane {
     answer.end({ status, json: body, requestId, type: "application/json" });
     return status;
   }
+}
+
+/**
+ * @returns undefined if the body does not fit the schema
+ * @throws PetrelError if the message may not be sent
+ */
+function readMessage(
+  body: Buffer,
+  producer: Producer,
+  { messageFits }: Compiled,
+): CheckedMessage | undefined {
+  const plain = readPlainMessage(textOf(body) ?? "");
+  if (plain !== undefined) return plain;
+  const value = readJson(body);
+  return messageFits(value) === true ? checkAllowed(producer, value as MessageBody) : undefined;
+}
+
+/** The same for a batch, whose bad entries fail alone. */
+function readBatch(
+  body: Buffer,
+  producer: Producer,
+  { messageFits, batchFits }: Compiled,
+): (CheckedMessage | PetrelError)[] | undefined {
+  const plain = readPlainBatch(textOf(body) ?? "");
+  if (plain !== undefined) return plain;
+  const value = readJson(body);
+  if (batchFits(value) !== true) return undefined;
+  return checkBatch(producer, (value as { readonly messages: readonly unknown[] }).messages, messageFits);
 }
 
 type Validate = ((data: unknown) => unknown) & { readonly errors?: unknown };

@@ -75,6 +75,8 @@ const MAX_BYTES = 256 * 1024;
 const MAX_ENTRIES_PER_USER = 64;
 /** A user's count of messages is a printable character in accept-plain's arguments. */
 const COUNT_OFFSET = 32;
+/** UTF-8 takes at most this many bytes for one UTF-16 code unit. */
+const MAX_BYTES_PER_UNIT = 3;
 /** Tabs and letters between a body's parts, plus an optional trace. */
 const FIELD_MARKS = 61;
 interface Waiting {
@@ -237,6 +239,7 @@ function sideBySide<Item extends Waiting>(batch: readonly Item[]): Item[] {
 /** Keeps each user's order, side by side; a user beyond their share of a batch continues in the next. */
 function splitIntoBatches<Item extends Waiting>(messages: readonly Item[]): Item[][] {
   const batches: Item[][] = [];
+  const sizeOf = mayExceed(messages, MAX_BYTES) ? bytesOf : () => 0;
   let rest = messages;
   while (rest.length > 0) {
     const batch: Item[] = [];
@@ -245,9 +248,9 @@ function splitIntoBatches<Item extends Waiting>(messages: readonly Item[]): Item
     let bytes = 0;
     let repeats = false;
     for (const one of rest) {
-      const { userId, id, data, notification } = one.message;
+      const { userId } = one.message;
       const ofUser = perUser.get(userId) ?? 0;
-      const size = Buffer.byteLength(data) + Buffer.byteLength(notification) + id.length + FIELD_MARKS;
+      const size = sizeOf(one);
       const isFull = batch.length >= MAX_ENTRIES || (batch.length > 0 && bytes + size > MAX_BYTES);
       if (isFull || ofUser >= MAX_ENTRIES_PER_USER) {
         // Once one message of a user is deferred, all later ones are too.
@@ -264,4 +267,18 @@ function splitIntoBatches<Item extends Waiting>(messages: readonly Item[]): Item
     rest = later;
   }
   return batches;
+}
+
+/** Whether messages could take more bytes. Mostly they are far from it, and need not be measured one by one. */
+function mayExceed(messages: readonly Waiting[], bytes: number): boolean {
+  let atMost = 0;
+  for (const { message } of messages) {
+    const { id, data, notification } = message;
+    atMost += (data.length + notification.length) * MAX_BYTES_PER_UNIT + id.length + FIELD_MARKS;
+  }
+  return atMost > bytes;
+}
+
+function bytesOf({ message: { id, data, notification } }: Waiting): number {
+  return Buffer.byteLength(data) + Buffer.byteLength(notification) + id.length + FIELD_MARKS;
 }

@@ -72,7 +72,7 @@ export function readJson(body: Buffer): unknown {
 }
 
 /** @returns undefined if the bytes are not UTF-8 */
-function textOf(body: Buffer): string | undefined {
+export function textOf(body: Buffer): string | undefined {
   // Most bodies are ASCII, which needs no decoding.
   if (isAscii(body)) return body.toString("latin1");
   return isUtf8(body) ? body.toString("utf8") : undefined;
