@@ -44,8 +44,12 @@ interface RoundsOfAWorkload {
 }
 
 /** V8 compiles what serves messages for some seconds of load; a server that has run for an hour is through with that. */
-function asWarm(options: Pick<CompareOptions, "rounds">): RoundsOfAWorkload {
-  return { rounds: manyRounds(options), warmUps: options.rounds < 3 ? 1 : 3 };
+const WARM_UPS = 3;
+/** Batches are through with the same messages in a third of the time. */
+const WARM_UPS_OF_BATCHES = 9;
+
+function asWarm(options: Pick<CompareOptions, "rounds">, warmUps = WARM_UPS): RoundsOfAWorkload {
+  return { rounds: manyRounds(options), warmUps: options.rounds < 3 ? 1 : warmUps };
 }
 
 /** The users of one contender, connected. */
@@ -152,7 +156,7 @@ export async function measureBatched(context: CompareContext): Promise<WorkloadF
             inClosedLoop(publish, first, messages, { publishers: BATCHING_PUBLISHERS, together: batch }),
         };
       },
-      asWarm(context.options),
+      asWarm(context.options, WARM_UPS_OF_BATCHES),
     ),
   };
 }
