@@ -121,7 +121,7 @@ The contenders' rounds alternate; each delivery is checked.
                           ${QUICK_WORKLOADS.slice(3).join(", ")}
   --contenders petrel,ws  of ${CONTENDERS.join(", ")}
                           (all but floor)
-  --rounds 3              measured rounds, after an unmeasured one
+  --rounds 3              measured rounds, after some that warm up; of what differs much, more
   --users 200             users who get messages
   --messages 12000        messages a round
   --publishers 256        publishers; each posts, waits for the answer, posts again
