@@ -100,7 +100,10 @@ function describeWrongResume(
   return undefined;
 }
 
-/** Only a Redis that dies, or is replaced by another, may have lost something. */
+/**
+ * Only a Redis that dies, or is replaced by another, may have lost something. A welcome may have been on its way while
+ * it died.
+ */
 function mayHaveLost(
   faults: readonly FaultRecord[],
   before: ConnectionRecord,
@@ -111,7 +114,7 @@ function mayHaveLost(
       target === "redis" &&
       (kind === "kill" || kind === "skew") &&
       atMs <= connection.atMs &&
-      endedAtMs >= before.atMs,
+      endedAtMs >= before.openedAtMs,
   );
 }
 

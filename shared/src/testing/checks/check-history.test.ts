@@ -297,6 +297,18 @@ test("resumed in an epoch that the device has never seen; an epoch that changes 
   expect(kinds(next({}), { ...killed, kind: "replica" })).toEqual(["epoch-without-loss"]);
   expect(kinds(next({}), { ...killed, target: "push-node-1" })).toEqual(["epoch-without-loss"]);
   expect(kinds(next({}), fault("redis", 70, 80))).toEqual(["epoch-without-loss"]);
+  // The welcome of the connection before was on its way, or unread, while Redis died.
+  const late = connection("c1", { ...before, openedAtMs: 5, atMs: 20 });
+  const early = fault("redis", 10, 15);
+  const lateOn = (from: ConnectionRecord): ViolationKind[] =>
+    kindsOf({
+      connections: [from, next({})],
+      wire: [0, 1, 2].map((n) => frame(n, from)),
+      acks: [ack(3, from)],
+      faults: [early],
+    });
+  expect(lateOn(late)).toEqual([]);
+  expect(lateOn({ ...late, openedAtMs: 16 })).toEqual(["epoch-without-loss"]);
 });
 
 test("asked to move again and again", () => {

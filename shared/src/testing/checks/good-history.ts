@@ -39,7 +39,8 @@ export const unknown = { outcome: "unknown", id: undefined, answeredAtMs: Number
 
 export function connection(id = "c1", fields: Partial<ConnectionRecord> = {}): ConnectionRecord {
   const where = { client: USER, user: USER, node: "n1", epoch: "l.1", after: 0, resumed: false };
-  return { id, ...where, atMs: 0, closed: undefined, ...fields };
+  const { atMs = 0 } = fields;
+  return { id, ...where, openedAtMs: atMs, atMs, closed: undefined, ...fields };
 }
 
 export function frame(n: number, on: ConnectionRecord, fields: Partial<WireRecord> = {}): WireRecord {

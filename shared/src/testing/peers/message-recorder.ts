@@ -66,6 +66,9 @@ export interface ConnectionRecord {
   readonly epoch: string;
   readonly after: number;
   readonly resumed: boolean;
+  /** When its socket was opened: what it was told may be as old. */
+  readonly openedAtMs: number;
+  /** When it was welcome. */
   readonly atMs: number;
   closed: { readonly code: number; readonly atMs: number } | undefined;
 }

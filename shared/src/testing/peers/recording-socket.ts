@@ -48,6 +48,7 @@ export function createRecordingSocket(
   gate?: ReadingGate,
 ): RecordingSocketConstructor {
   return class RecordingSocket extends WebSocket {
+    readonly #openedAtMs = performance.now();
     #connection: ConnectionRecord | undefined;
 
     constructor(url: string, protocols: string[]) {
@@ -87,6 +88,7 @@ export function createRecordingSocket(
           epoch: String(frame["epoch"]),
           after: Number(frame["after"]),
           resumed: frame["resumed"] === true,
+          openedAtMs: this.#openedAtMs,
         });
       }
     }
