@@ -127,7 +127,6 @@ function readDeliverAt(deliverAt: string, nowMs: number): number {
   return deliverAtMs;
 }
 
-/** Refused here, where the sender can correct it, instead of later as a dead letter. */
 /** WeChat's own names. The channel checks their values, which depend on the app and the template. */
 const WECHAT_NAMES: ReadonlySet<string> = new Set([
   "appid",
@@ -140,6 +139,7 @@ const WECHAT_NAMES: ReadonlySet<string> = new Set([
   "lang",
 ]);
 
+/** Refused here, where the sender can correct it, instead of later as a dead letter. */
 function refuseBadOverrides({ notification }: MessageBody): void {
   if (notification === undefined) return;
   const unknown = Object.keys(notification.wechat ?? {}).find((name) => !WECHAT_NAMES.has(name));

@@ -2,19 +2,19 @@
 // Guarantees: a message that is read here is one that the schema and check-message would let pass, with the same
 // result. Whatever is less plain, or wrong, is left to them: `undefined`.
 // Plain: `to.user`, `data` and perhaps `ttlSeconds`, in any order, as JSON.stringify writes them.
+// A message's data keeps its body's whole text in memory. The lane reads bodies of up to one read of a socket, 64 KiB.
 import { isUserId } from "@petrel/shared/protocol/messages/ids";
 import { type CheckedMessage, fitsAsData } from "./check-message.js";
 import { DEFAULT_FALLBACK, MAX_RECIPIENTS, ttlSecondsRange } from "./message-schema.js";
-import { JsonScan } from "./scan-json.js";
+import { CLOSE_OBJECT, COMMA, JsonScan, OPEN_OBJECT } from "./scan-json.js";
 
 /** Deeper data is left to the parser. */
 const MAX_DATA_DEPTH = 64;
-const [OPEN, CLOSE, COMMA] = [0x7b, 0x7d, 0x2c] as const;
 
 /** @param text the body of POST /v1/messages */
 export function readPlainMessage(text: string): CheckedMessage | undefined {
   const scan = new JsonScan(text);
-  const message = readMessage(text, scan);
+  const message = readEntry(text, scan);
   return scan.isAtEnd ? message : undefined;
 }
 
@@ -24,17 +24,17 @@ export function readPlainBatch(text: string): CheckedMessage[] | undefined {
   if (!scan.takeText('{"messages":[')) return undefined;
   const messages: CheckedMessage[] = [];
   do {
-    const message = readMessage(text, scan);
+    const message = readEntry(text, scan);
     if (message === undefined || messages.push(message) > MAX_RECIPIENTS) return undefined;
   } while (scan.take(COMMA));
   return scan.takeText("]}") && scan.isAtEnd ? messages : undefined;
 }
 
-function readMessage(text: string, scan: JsonScan): CheckedMessage | undefined {
+function readEntry(text: string, scan: JsonScan): CheckedMessage | undefined {
   let user: string | undefined;
   let data: string | undefined;
   let ttlSeconds: number | undefined;
-  if (!scan.take(OPEN)) return undefined;
+  if (!scan.take(OPEN_OBJECT)) return undefined;
   do {
     // A member that is there twice, or is not plain, ends the reading.
     if (user === undefined && scan.takeText('"to":{"user":')) {
@@ -50,7 +50,7 @@ function readMessage(text: string, scan: JsonScan): CheckedMessage | undefined {
       return undefined;
     }
   } while (scan.take(COMMA));
-  if (!scan.take(CLOSE) || user === undefined || data === undefined) return undefined;
+  if (!scan.take(CLOSE_OBJECT) || user === undefined || data === undefined) return undefined;
   return {
     to: { users: [user], isList: false },
     keyed: undefined,
@@ -69,7 +69,7 @@ function readUser(text: string, scan: JsonScan): string | undefined {
   const from = scan.at + 1;
   if (!scan.takeString()) return undefined;
   const user = text.slice(from, scan.at - 1);
-  return isUserId(user) && scan.take(CLOSE) ? user : undefined;
+  return isUserId(user) && scan.take(CLOSE_OBJECT) ? user : undefined;
 }
 
 function readData(text: string, scan: JsonScan): string | undefined {

@@ -33,6 +33,7 @@ import {
   checkBatch,
 } from "../accept/accept-requests.js";
 import type { CheckedMessage } from "../contract/check-message.js";
+import { requireRight } from "../accept/require-right.js";
 import { acceptedSchema, batchAcceptedSchema } from "../contract/answer-schema.js";
 import { batchSchema, type MessageBody, messageSchema } from "../contract/message-schema.js";
 import { readPlainBatch, readPlainMessage } from "../contract/read-plain-messages.js";
@@ -171,9 +172,13 @@ function readMessage(
   producer: Producer,
   { messageFits }: Compiled,
 ): CheckedMessage | undefined {
-  const plain = readPlainMessage(textOf(body) ?? "");
-  if (plain !== undefined) return plain;
-  const value = readJson(body);
+  const text = textOf(body);
+  const plain = text === undefined ? undefined : readPlainMessage(text);
+  if (plain !== undefined) {
+    requireRight(producer, plain);
+    return plain;
+  }
+  const value = readJson(body, text);
   return messageFits(value) === true ? checkAllowed(producer, value as MessageBody) : undefined;
 }
 
@@ -183,9 +188,13 @@ function readBatch(
   producer: Producer,
   { messageFits, batchFits }: Compiled,
 ): (CheckedMessage | PetrelError)[] | undefined {
-  const plain = readPlainBatch(textOf(body) ?? "");
-  if (plain !== undefined) return plain;
-  const value = readJson(body);
+  const text = textOf(body);
+  const plain = text === undefined ? undefined : readPlainBatch(text);
+  if (plain !== undefined) {
+    for (const message of plain) requireRight(producer, message);
+    return plain;
+  }
+  const value = readJson(body, text);
   if (batchFits(value) !== true) return undefined;
   return checkBatch(producer, (value as { readonly messages: readonly unknown[] }).messages, messageFits);
 }

@@ -49,12 +49,12 @@ function parseJson(body: Buffer, done: Done): void {
 
 /**
  * @param body not empty, and within its limit
+ * @param text the body's, if it was decoded before
  * @throws PetrelError PETREL_INVALID_JSON or PETREL_INVALID_REQUEST
  */
-export function readJson(body: Buffer): unknown {
+export function readJson(body: Buffer, text = textOf(body)): unknown {
   if (isNestedDeeperThan(body, MAX_DEPTH))
     throw new PetrelError("PETREL_INVALID_REQUEST", `The body is nested deeper than ${MAX_DEPTH} levels.`);
-  const text = textOf(body);
   if (text === undefined) throw new PetrelError("PETREL_INVALID_JSON", "The body is not UTF-8.");
   let value: unknown;
   try {
