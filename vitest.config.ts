@@ -45,8 +45,13 @@ const notOurs = ["**/{node_modules,dist,.cache}/**"];
 
 const plugins = isBuilt ? [runBuiltTests()] : [];
 
-/** More than there are cores: most of their time these wait for a lease, a restart, a deadline. */
-const MANY_WORKERS = 9;
+/** `npm run test:full`: the stated sizes. */
+const isFull = process.env["PETREL_TEST_SIZE"] === "full";
+/**
+ * More than there are cores: most of their time these wait for a lease, a restart, a deadline. At full size they work,
+ * and beside eight others each would be a test of a machine that is too small.
+ */
+const MANY_WORKERS = isFull ? 2 : 9;
 
 /** A worker serves one project and loads its own code, so whatever can share a process is one project. */
 const onDefaultServer: TestProjectConfiguration[] = [
@@ -124,8 +129,7 @@ function furtherProjects(): TestProjectConfiguration[] {
     if (asked === "required") throw new Error(line);
     process.stdout.write(`\ntests on further servers: ${line}\n\n`);
   }
-  const include =
-    process.env["PETREL_TEST_SIZE"] === "full" ? [...onEachServer, ...onEachServerInFull] : onEachServer;
+  const include = isFull ? [...onEachServer, ...onEachServerInFull] : onEachServer;
   return furtherServers.filter(isInstalled).map(({ name }) => ({
     resolve,
     plugins,
@@ -137,7 +141,7 @@ function furtherProjects(): TestProjectConfiguration[] {
       isolate: false,
       env: { PETREL_TEST_REDIS_SERVER: name },
       sequence: { groupOrder: 3 },
-      maxWorkers: 4,
+      maxWorkers: isFull ? 2 : 4,
     },
   }));
 }

@@ -107,7 +107,7 @@ describe.runIf(isInstalled || isRequired)("schemathesis", () => {
   function tryFor(seconds: number, url: string, credential: string, more: readonly string[]): Promise<Ended> {
     const options = [
       ["--phases", "examples,coverage,fuzzing", "--max-time", String(seconds)],
-      ["--suppress-health-check", "all", "--warnings", "off", "--request-timeout", "20"],
+      ["--suppress-health-check", "all", "--warnings", "off", "--request-timeout", "40"],
       ["--header", `Authorization: Bearer ${credential}`, "--seed", String(seed), ...more],
     ];
     const settingsFile = join(directory, "schemathesis.toml");

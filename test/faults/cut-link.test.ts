@@ -1,5 +1,8 @@
 // Flow: the link between one push node and Redis falls silent for ten seconds, without a FIN or RST, and comes back.
 // Guarantees: afterwards all its clients have everything, in order, over the connections they had.
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { startFaultProxy, type FaultProxy } from "@petrel/shared/testing/faults/fault-proxy";
 import { chooseSeed, seededRandom } from "@petrel/shared/testing/faults/seeded-random";
@@ -16,10 +19,15 @@ const SILENT_MS = 10_000;
 const BEFORE_AND_AFTER_MS = 2_000;
 
 const random = seededRandom(chooseSeed("cut-link"));
+let directory: string;
 let redis: TestRedis;
 let proxy: FaultProxy;
 let run: RecordedCluster;
 beforeAll(async () => {
+  directory = await mkdtemp(join(tmpdir(), "petrel-cut-link-"));
+  const topicsFile = join(directory, "topics.json");
+  // A topic keeps all that is sent in the silence.
+  await writeFile(topicsFile, JSON.stringify({ rules: [{ topics: "room.*", historySize: 5_000 }] }));
   redis = await startRedis();
   proxy = await startFaultProxy({ targetPort: redis.port });
   run = await startRecordedCluster({
@@ -29,7 +37,7 @@ beforeAll(async () => {
     topics: ["room.1", "room.2"],
     redis,
     // So long that no missing ack helps: the node itself must notice what it missed.
-    environment: { ACK_TIMEOUT_MS: "600000" },
+    environment: { ACK_TIMEOUT_MS: "600000", TOPICS_FILE: topicsFile },
     environmentOf: (name): Record<string, string> =>
       name === "push-node-1" ? { REDIS_URL: `redis://127.0.0.1:${proxy.port}` } : {},
   });
@@ -38,6 +46,7 @@ afterAll(async () => {
   await run.stop();
   await proxy.stop();
   await redis.stop();
+  await rm(directory, { recursive: true });
 });
 
 test(`a link silent for ${SILENT_MS} ms: everything arrives, in order, without a reconnect`, async () => {

@@ -58,11 +58,15 @@ test("nobody there: rejects", async () => {
   await expect(askService(url, { signal: AbortSignal.abort() })).rejects.toThrow("aborted");
 });
 
-test("a kept connection that ends: GET is asked again, POST is not", async () => {
+test("a kept connection that ends: GET is asked again, POST is only if it may be", async () => {
   await askService(url);
   isImpatient = true;
   expect((await askService(`${url}/again`)).status).toBe(200);
   expect(asked).toEqual(["GET /", "GET /again", "GET /again"]);
   await expect(askService(`${url}/once`, { method: "POST" })).rejects.toThrow("socket hang up");
   expect(asked.slice(3)).toEqual(["POST /once"]);
+  await askService(url);
+  const repeated = await askService(`${url}/twice`, { method: "POST", isRepeatable: true });
+  expect(repeated.status).toBe(200);
+  expect(asked.slice(-2)).toEqual(["POST /twice", "POST /twice"]);
 });

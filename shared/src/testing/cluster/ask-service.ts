@@ -9,6 +9,8 @@ export interface AskInit {
   readonly headers?: Readonly<Record<string, string>>;
   readonly body?: string;
   readonly signal?: AbortSignal;
+  /** A POST that may be asked twice: it makes something that nobody misses, such as a token. */
+  readonly isRepeatable?: boolean;
 }
 
 export interface AskAnswer {
@@ -52,7 +54,9 @@ export async function askService(url: string, init: AskInit = {}): Promise<Servi
     const given = await askOnce(url, init);
     if (given.kind === "answer") return given.answer;
     // The service ended the connection just as it was used again. What changes nothing may be asked twice.
-    if (!given.wasKept || (init.method ?? "GET") !== "GET") throw given.error;
+    const { method = "GET", isRepeatable = method === "GET" } = init;
+    if (!given.wasKept || !isRepeatable)
+      throw new Error(`${method} ${url}: ${given.error.message}`, { cause: given.error });
   }
 }
 
@@ -60,9 +64,14 @@ export function hangUpAsked(): void {
   kept.hangUp();
 }
 
-function askOnce(url: string, { body, ...options }: AskInit): Promise<Given> {
+function askOnce(url: string, { body, method, headers, signal }: AskInit): Promise<Given> {
   return new Promise((resolve) => {
-    const asked = request(url, { ...options, agent: kept.agent });
+    const asked = request(url, {
+      method,
+      headers,
+      ...(signal === undefined ? {} : { signal }),
+      agent: kept.agent,
+    });
     const fail = (error: Error): void => resolve({ kind: "none", error, wasKept: asked.reusedSocket });
     asked.on("error", fail);
     asked.on("response", (response) => {

@@ -167,9 +167,15 @@ export async function startCluster(options: StartClusterOptions = {}): Promise<T
       Promise.all(numbered("dispatch", dispatcherCount).map((name) => start("dispatch", name))),
       Promise.all(numbered("push-node", nodeCount).map((name) => start("push-node", name))),
     ]);
-    const request = async (url: string, key: string, body: unknown): Promise<unknown> => {
+    const request = async (
+      url: string,
+      key: string,
+      body: unknown,
+      isRepeatable = false,
+    ): Promise<unknown> => {
       const response = await ask(url, {
         method: "POST",
+        isRepeatable,
         headers: { authorization: `Bearer ${key}`, "content-type": "application/json" },
         body: JSON.stringify(body),
       });
@@ -203,7 +209,7 @@ export async function startCluster(options: StartClusterOptions = {}): Promise<T
       },
       tokenFor: async (userId, topics) => {
         const body = topics === undefined ? { userId } : { userId, topics };
-        const answer = await request(`${auth.url}/v1/tokens`, admin.presented, body);
+        const answer = await request(`${auth.url}/v1/tokens`, admin.presented, body, true);
         return (answer as { accessToken: string }).accessToken;
       },
       post: (path, body) => request(collect.url + path, api.presented, body),
